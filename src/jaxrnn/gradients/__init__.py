@@ -1,0 +1,1 @@
+"""Gradient estimators: how credit flows back (or forward) through time, as values."""

@@ -1,0 +1,69 @@
+"""The second record: a gradient estimator, what it is given and what it gives back."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jaxrnn.types import Array, Params
+
+
+class Chunk(NamedTuple):
+    """A stretch of `K` time steps of `B` rows: what arrives between two estimates.
+
+    `K` is the literature's k1, the number of new steps for each estimate.
+
+    Attributes:
+        inputs: `[K, B, ...]`, or a `Marked` of such.
+        targets: `[K, B, ...]`.
+        weight: `[K, B]`, the weight of each step's loss; 0 means that there is no loss here.
+    """
+
+    inputs: Any
+    targets: Any
+    weight: Array
+
+
+class Estimate(NamedTuple):
+    """An estimate of the gradient of a chunk's loss. All three are **sums**, so that estimates add; divide once.
+
+    Attributes:
+        loss: `[]`, the weighted sum of the losses.
+        weight: `[]`, the sum of the weights.
+        grads: like the parameters.
+    """
+
+    loss: Array
+    weight: Array
+    grads: Params
+
+
+class GradientEstimator(NamedTuple):
+    """How to differentiate through time, as a pair of pure functions.
+
+    `state` goes from one call to the next *by value*: this alone is what truncates, and nothing has to be detached by
+    hand. Feeding a long sequence chunk by chunk is::
+
+        state = estimator.init(key, params, carry, chunks[0])
+        for chunk in chunks:
+            estimate, state = estimator.estimate(params, state, chunk)
+            params = update(params, estimate)
+
+    Laws: the loss and the outgoing carry do not depend on the estimator (for frozen parameters); the state keeps its
+    structure, shapes and dtypes; estimates add; each factory declares how its gradient relates to the exact one.
+
+    Attributes:
+        init: `(key, params, carry, chunk) -> state`. The chunk gives shapes only. The state has a field `carry`.
+        estimate: `(params, state, chunk) -> (Estimate, state)`.
+    """
+
+    init: Callable[..., Any]
+    estimate: Callable[..., tuple[Estimate, Any]]
+
+
+class CarryState(NamedTuple):
+    """The state of an estimator that remembers nothing but the carry.
+
+    Attributes:
+        carry: the cell's carry after the last chunk.
+    """
+
+    carry: Any

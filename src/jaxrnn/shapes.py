@@ -1,0 +1,63 @@
+"""Broadcasting said aloud, and shape errors that name the argument."""
+
+from typing import Any
+
+import chex
+import jax.numpy as jnp
+
+from jaxrnn.types import Array, Marked
+
+
+def spread(b: Array, z: Array) -> Array:
+    """Give `b` leading axes of length one, so that it adds to `z` along z's last axes.
+
+    Args:
+        b: `[H]`, or any array of fewer axes than `z`.
+        z: `[..., H]`.
+
+    Returns:
+        `[1, ..., 1, H]`, as many axes as `z`.
+
+    Example:
+        >>> spread(jnp.ones(4), jnp.ones((2, 3, 4))).shape
+        (1, 1, 4)
+    """
+    return jnp.expand_dims(b, tuple(range(z.ndim - b.ndim)))
+
+
+def choose(mask: Array, a: Array, b: Array) -> Array:
+    """Take `a` where the mask of leading axes is true, else `b`, bit for bit.
+
+    A `where` and never a product: zero times an infinite value would be NaN.
+
+    Args:
+        mask: bool `[*batch]`.
+        a: `[*batch, ...]`.
+        b: `[*batch, ...]`, same shape as `a`.
+
+    Returns:
+        `[*batch, ...]`.
+
+    Example:
+        >>> choose(jnp.array([True, False]), jnp.ones((2, 2)), jnp.zeros((2, 2))).tolist()
+        [[1.0, 1.0], [0.0, 0.0]]
+    """
+    return jnp.where(jnp.expand_dims(mask, tuple(range(mask.ndim, a.ndim))), a, b)
+
+
+def check_last_axis(name: str, x: Any, size: int) -> None:
+    """Refuse an input whose last axis does not have the size that a cell was built for.
+
+    Args:
+        name: how the caller knows the argument, with its shape, such as "lstm: x [*batch, I]".
+        x: the argument, or a `Marked` one.
+        size: the size expected.
+
+    Raises:
+        AssertionError: (from chex) naming the argument, the shape expected and the shape found.
+
+    Example:
+        >>> check_last_axis("lstm: x [*batch, I]", jnp.ones((2, 3)), 3)
+    """
+    array = x.x if isinstance(x, Marked) else x
+    chex.assert_shape(array, (..., size), custom_message=f"{name} must end in an axis of size {size}")

@@ -1,0 +1,47 @@
+"""The letters of the library, and the marks that travel with an input.
+
+Arrays are time-major everywhere and products are `x @ w`. One legend of letters holds in every docstring:
+
+| letter | size of                      | letter | size of             |
+|--------|------------------------------|--------|---------------------|
+| `T`    | time steps                   | `O`    | output              |
+| `K`    | time steps in a chunk        | `V`    | vocabulary          |
+| `B`    | batch (independent rows)     | `L`    | layers              |
+| `I`    | input                        | `G`    | gates               |
+| `H`    | hidden units                 | `P`    | parameters, in all  |
+
+`*batch` stands for any number of leading batch axes, often just `B`, or none at all.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+
+Array = jax.Array
+Params = Any
+Carry = Any
+
+
+class Marked(NamedTuple):
+    """An input together with the marks of sequence boundaries and padding.
+
+    Where `reset` is true a row starts anew before the step: its carry is replaced by the initial carry, and no
+    gradient crosses. Where `keep` is false the step is padding: the carry passes through untouched and the output is
+    zero, whatever the input holds. Every cell takes a `Marked` input in place of a plain one, in `step` as in `unroll`.
+
+    Attributes:
+        x: `[*batch, I]` for `step`, `[T, *batch, I]` for `unroll` (no last axis where inputs are integer ids).
+        reset: bool `[*batch]` or `[T, *batch]`, or None for "never".
+        keep: bool `[*batch]` or `[T, *batch]`, or None for "always".
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> xs = jnp.ones((3, 2, 5))                       # T = 3, B = 2, I = 5
+        >>> keep = jnp.array([[True, True], [True, False], [True, False]])
+        >>> Marked(xs, keep=keep).x.shape                  # the second row is one step long
+        (3, 2, 5)
+    """
+
+    x: Any
+    reset: Array | None = None
+    keep: Array | None = None
