@@ -43,11 +43,11 @@ def sigmoid_cross_entropy(logits: Array, targets: Array) -> Array:
 
 
 def squared_error(outputs: Array, targets: Array) -> Array:
-    """Squared error, summed over the output axis where targets have one: `sum_o (y_o - t_o)^2`.
+    """Squared error, summed over the output axis: `sum_o (y_o - t_o)^2`.
 
     Args:
-        outputs: `[*batch]` or `[*batch, O]`.
-        targets: the same shape, or `[*batch]` for outputs `[*batch, 1]`.
+        outputs: `[*batch, O]`.
+        targets: `[*batch, O]`, or `[*batch]` where O is 1.
 
     Returns:
         `[*batch]`: one number a row and step.

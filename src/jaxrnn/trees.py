@@ -18,8 +18,45 @@ def is_key(leaf: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
 
 
+def partition(tree: Any, mask: Any) -> tuple[Any, Any]:
+    """Split a tree in two by a mask; `join` undoes it.
+
+    Args:
+        tree: any tree of arrays.
+        mask: a tree of the same structure, of Python booleans.
+
+    Returns:
+        Two trees of the same structure, the leaves where the mask is true and the others, each with None where the
+        other has the leaf.
+
+    Example:
+        >>> partition({"a": 1, "b": 2}, {"a": True, "b": False})
+        ({'a': 1, 'b': None}, {'a': None, 'b': 2})
+    """
+    chosen = jax.tree.map(lambda leaf, m: leaf if m else None, tree, mask)
+    others = jax.tree.map(lambda leaf, m: None if m else leaf, tree, mask)
+    return chosen, others
+
+
+def join(some: Any, others: Any) -> Any:
+    """Put together what `partition` or `split_carry` split.
+
+    Args:
+        some: a tree with None in places.
+        others: a tree of the same structure with the leaves of those places.
+
+    Returns:
+        The tree with all its leaves.
+
+    Example:
+        >>> join({"a": 1, "b": None}, {"a": None, "b": 2})
+        {'a': 1, 'b': 2}
+    """
+    return jax.tree.map(lambda a, b: b if a is None else a, some, others, is_leaf=lambda node: node is None)
+
+
 def split_carry(carry: Carry) -> tuple[Carry, Carry]:
-    """Split a tree into its float leaves and all others.
+    """Split a carry into its float leaves and all others.
 
     Resets, gates, norms and cotangents concern the float leaves only; counters and random keys go beside them.
 
@@ -33,26 +70,7 @@ def split_carry(carry: Carry) -> tuple[Carry, Carry]:
         >>> split_carry((jnp.ones(2), jnp.arange(2)))
         ((Array([1., 1.], dtype=float32), None), (None, Array([0, 1], dtype=int32)))
     """
-    floats = jax.tree.map(lambda leaf: leaf if is_float(leaf) else None, carry)
-    others = jax.tree.map(lambda leaf: None if is_float(leaf) else leaf, carry)
-    return floats, others
-
-
-def join_carry(floats: Carry, others: Carry) -> Carry:
-    """Undo `split_carry`.
-
-    Args:
-        floats: a tree with None in the place of every leaf that is not a float.
-        others: a tree of the same structure with the remaining leaves.
-
-    Returns:
-        The tree with all its leaves.
-
-    Example:
-        >>> join_carry(*split_carry({"h": jnp.zeros(1), "count": jnp.array(3)}))["count"].item()
-        3
-    """
-    return jax.tree.map(lambda a, b: b if a is None else a, floats, others, is_leaf=lambda node: node is None)
+    return partition(carry, jax.tree.map(is_float, carry))
 
 
 def renew_keys(carry: Carry) -> Carry:

@@ -1,0 +1,164 @@
+"""The first record: a recurrent cell as pure functions, and the law that ties `unroll` to `step`."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxrnn.types import Array, Carry, Params
+
+
+class Recurrence(NamedTuple):
+    """A cell's equations, written once.
+
+    Attributes:
+        project: `(params, x) -> z`, all that does not depend on the carry. It takes `[*batch, I]` and `[T, *batch, I]`
+            alike, so that a whole chunk is projected by one product.
+        recur: `(params, carry, z, dot, note) -> (carry, y)`, the rest. Every product with a weight goes through
+            `dot(a, w)`, where `w` is computed from `params` alone; every named quantity (state, gate, candidate)
+            through `note(name, value)`, which returns the value.
+    """
+
+    project: Callable[[Params, Any], Any]
+    recur: Callable[..., tuple[Carry, Any]]
+
+
+class Cell(NamedTuple):
+    """A recurrent cell, or anything that behaves like one: a stack, a readout, a whole language model.
+
+    Law: `unroll(params, carry, xs)` equals `jax.lax.scan(partial(step, params), carry, xs)` in values and gradients,
+    that is, the loop::
+
+        for t in range(T):
+            carry, ys[t] = step(params, carry, xs[t])
+
+    Attributes:
+        init: `(key) -> params`, a dict of named arrays (nested by combinators).
+        initial_carry: `(batch_shape, key=None) -> carry`. Without a key the deterministic cell (evaluation), with a key
+            the noisy one (training): noise travels in the carry.
+        step: `(params, carry, x [*batch, I]) -> (carry, y [*batch, O])`.
+        unroll: `(params, carry, xs [T, *batch, I]) -> (carry, ys [T, *batch, O])`.
+        recurrence: the equations from which `step` and `unroll` were derived.
+        input_size: I, or None where the input has no such axis (integer ids) or any size will do.
+        output_size: O, or None where it is that of the input.
+    """
+
+    init: Callable[[Array], Params]
+    initial_carry: Callable[..., Carry]
+    step: Callable[[Params, Carry, Any], tuple[Carry, Any]]
+    unroll: Callable[[Params, Carry, Any], tuple[Carry, Any]]
+    recurrence: Recurrence
+    input_size: int | None = None
+    output_size: int | None = None
+
+
+def product(a: Array, w: Array) -> Array:
+    """The plain `dot` of a recurrence: `a @ w`.
+
+    Args:
+        a: `[*batch, I]`.
+        w: `[I, O]`.
+
+    Returns:
+        `[*batch, O]`.
+    """
+    return a @ w
+
+
+def unnoted(name: str, value: Any) -> Any:
+    """The plain `note` of a recurrence: forget the name, return the value.
+
+    Args:
+        name: the quantity's name.
+        value: the quantity.
+
+    Returns:
+        The value itself.
+    """
+    del name
+    return value
+
+
+def scan_unroll(step: Callable[[Params, Carry, Any], tuple[Carry, Any]]) -> Callable[..., tuple[Carry, Any]]:
+    """Turn a `step` into the `unroll` that defines the law: `jax.lax.scan(partial(step, params), carry, xs)`.
+
+    Args:
+        step: `(params, carry, x) -> (carry, y)`.
+
+    Returns:
+        `unroll(params, carry, xs [T, ...]) -> (carry, ys [T, ...])`.
+
+    Cost:
+        Differentiated by JAX as any scan: every intermediate of every step is kept, and the gradients of all weights
+        are accumulated step by step. A cell derived from a recurrence (`jaxrnn.fused.derive`) avoids both.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> running_sum = scan_unroll(lambda params, carry, x: (carry + x, carry + x))
+        >>> running_sum({}, jnp.zeros(1), jnp.ones((3, 1)))[1].ravel().tolist()
+        [1.0, 2.0, 3.0]
+    """
+
+    def unroll(params, carry, xs):
+        return jax.lax.scan(partial(step, params), carry, xs)
+
+    return unroll
+
+
+def from_step(
+    init: Callable[[Array], Params],
+    initial_carry: Callable[..., Carry],
+    step: Callable[[Params, Carry, Any], tuple[Carry, Any]],
+    *,
+    input_size: int | None = None,
+    output_size: int | None = None,
+) -> Cell:
+    """Make a cell of a `step` written in any way at all.
+
+    Its `unroll` is the scan of the step, and its recurrence is the step itself: right everywhere, fast nowhere. Write
+    `project` and `recur` and use `jaxrnn.fused.derive` where speed matters.
+
+    Args:
+        init: `(key) -> params`.
+        initial_carry: `(batch_shape, key=None) -> carry`.
+        step: `(params, carry, x [*batch, I]) -> (carry, y [*batch, O])`.
+        input_size: I, where fixed.
+        output_size: O, where fixed.
+
+    Returns:
+        The cell.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> leaky = from_step(
+        ...     init=lambda key: {"a": jnp.array(0.5)},
+        ...     initial_carry=lambda batch_shape, key=None: jnp.zeros(batch_shape),
+        ...     step=lambda params, h, x: (params["a"] * h + x,) * 2,
+        ... )
+        >>> leaky.unroll(leaky.init(None), leaky.initial_carry((1,)), jnp.ones((3, 1)))[1].ravel().tolist()
+        [1.0, 1.5, 1.75]
+    """
+
+    def recur(params, carry, z, dot, note):
+        del dot, note
+        return step(params, carry, z)
+
+    recurrence = Recurrence(project=lambda params, x: x, recur=recur)
+    return Cell(init, initial_carry, step, scan_unroll(step), recurrence, input_size, output_size)
+
+
+def as_shape(batch_shape: int | tuple[int, ...]) -> tuple[int, ...]:
+    """Read a batch shape given as a number or a tuple.
+
+    Args:
+        batch_shape: B, or `*batch`.
+
+    Returns:
+        The tuple.
+
+    Example:
+        >>> as_shape(4), as_shape(())
+        ((4,), ())
+    """
+    return (batch_shape,) if isinstance(batch_shape, int) else tuple(batch_shape)

@@ -1,0 +1,279 @@
+"""From one recurrence to `step`, a fused `unroll` and `trace`. The only custom VJP of the library lives here.
+
+Differentiating `lax.scan` adds a term of the size of the weights at every step of the backward loop. Here the backward
+loop gives back, for every product `a @ w` of every step, only the cotangent `d` of its result, and after the loop one
+product over the whole block of time makes the gradient of the weight::
+
+    dw = sum_t a_t^T d_t  =  concatenate(a)^T @ concatenate(d)          # [H, G*H], once a block
+
+The forward loop keeps each step's incoming carry and the result of each product; the elementwise rest of a step is
+cheap and is computed again.
+
+References:
+    J. Appleyard, T. Kocisky, P. Blunsom, "Optimizing Performance of Recurrent Neural Networks on GPUs",
+    arXiv:1604.01946 (the same regrouping of weight gradients, for cuDNN).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cell import Cell, Recurrence, product, unnoted
+from jaxrnn.marks import heed_marks
+from jaxrnn.trees import is_float, join, partition, split_carry
+from jaxrnn.types import Array, Carry, Params
+
+
+def derive(
+    init: Callable[[Array], Params],
+    initial_carry: Callable[..., Carry],
+    recurrence: Recurrence,
+    *,
+    input_size: int | None = None,
+    output_size: int | None = None,
+) -> Cell:
+    """Make a cell of its equations: `step`, a fused `unroll`, and marks.
+
+    Args:
+        init: `(key) -> params`.
+        initial_carry: `(batch_shape, key=None) -> carry`.
+        recurrence: the cell's equations.
+        input_size: I.
+        output_size: O.
+
+    Returns:
+        A cell that obeys the law of `Cell` and takes `Marked` inputs too.
+
+    Cost:
+        Forward, the products and elementwise functions of a step, kept: the carry, `z` and one result for each `dot`.
+        Backward, two products for each `dot`: one per step (the cotangent of its left side), one per block of time (the
+        gradient of the weight). Reverse mode only: for forward mode use `scan_unroll(cell.step)`.
+    """
+    recurrence = heed_marks(recurrence, initial_carry)
+    loop = fused_scan(recurrence.recur)
+
+    def step(params, carry, x):
+        return recurrence.recur(params, carry, recurrence.project(params, x), product, unnoted)
+
+    def unroll(params, carry, xs):
+        return loop(params, carry, recurrence.project(params, xs))
+
+    return Cell(init, initial_carry, step, unroll, recurrence, input_size, output_size)
+
+
+class Trace(NamedTuple):
+    """All that happened in an unrolled cell.
+
+    Attributes:
+        carry: the carry after the last step.
+        outputs: `[T, *batch, O]`.
+        carries: like the carry, with a leading axis T: the carry *after* each step.
+        notes: name -> `[T, *batch, ...]`, every state, gate and candidate that the cell names; layers of a stack
+            prefix theirs, as in `"0/i"`.
+    """
+
+    carry: Carry
+    outputs: Any
+    carries: Carry
+    notes: dict[str, Array]
+
+
+def trace(cell: Cell, params: Params, carry: Carry, xs: Any) -> Trace:
+    """Unroll a cell and record every carry and every gate at every step.
+
+    Equals the loop::
+
+        for t in range(T):
+            notes = {}
+            carry, ys[t] = recur(params, carry, project(params, xs[t]), dot, note=notes.__setitem__)
+            carries[t], all_notes[t] = carry, notes
+
+    Args:
+        cell: any cell.
+        params: its parameters.
+        carry: its carry.
+        xs: `[T, *batch, I]`, or a `Marked` of such.
+
+    Returns:
+        The trace.
+
+    Cost:
+        Memory grows with T times everything noted: for an LSTM seven arrays of `[T, B, H]` and the carries.
+
+    Example:
+        >>> from jaxrnn.cells.lstm import lstm
+        >>> cell = lstm(3, 4)
+        >>> seen = trace(cell, cell.init(jax.random.key(0)), cell.initial_carry(2), jnp.ones((5, 2, 3)))
+        >>> sorted(seen.notes), seen.notes["f"].shape
+        (['c', 'f', 'g', 'h', 'i', 'o'], (5, 2, 4))
+    """
+
+    def body(carry, x):
+        notes: dict[str, Array] = {}
+
+        def note(name, value):
+            notes[name] = value
+            return value
+
+        z = cell.recurrence.project(params, x)
+        carry, y = cell.recurrence.recur(params, carry, z, product, note)
+        return carry, (y, carry, notes)
+
+    carry, (ys, carries, notes) = jax.lax.scan(body, carry, xs)
+    return Trace(carry, ys, carries, notes)
+
+
+def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Carry, Any], tuple[Carry, Any]]:
+    """Scan a recurrence over time; the gradient of each weight is one product after the backward loop.
+
+    Equals `jax.lax.scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)`.
+
+    Args:
+        recur: `(params, carry, z, dot, note) -> (carry, y)`. The right side of each `dot` must be computed from `params`
+            alone. Parameters used in any other way (biases, peepholes, gains) are summed in the backward loop.
+
+    Returns:
+        `loop(params, carry, zs [T, ...]) -> (carry, ys [T, ...])`.
+
+    Raises:
+        TypeError: (from `loop`, when differentiated) where the right side of a `dot` depends on the carry or the input.
+    """
+
+    @jax.custom_vjp
+    def loop(params, carry, zs):
+        return jax.lax.scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)
+
+    def forward(params, carry, zs):
+        weights = _right_sides(recur, params, carry, _at_one_step(zs))
+
+        def body(carry, z):
+            lefts, products = [], []
+
+            def dot(a, w):
+                del w  # made once, before the loop
+                lefts.append(a)
+                products.append(a @ weights[len(products)])
+                return products[-1]
+
+            new, y = recur(params, carry, z, dot, unnoted)
+            return new, (y, carry, lefts, products)
+
+        final, (ys, carries, lefts, products) = _scan_stacking_once(body, carry, zs)
+        return (final, ys), (params, carry, carries, zs, lefts, products)
+
+    def backward(saved, cotangents):
+        params, carry, carries, zs, lefts, products = saved
+        one_step = (carry, _at_one_step(zs))
+        weights, weights_vjp = jax.vjp(lambda params: _right_sides(recur, params, *one_step), params)
+        direct, others = partition(params, _used_directly(recur, params, weights, *one_step))
+
+        def body(summed, at_t):
+            (d_carry, d_direct), (carry, z, products, d_y) = summed, at_t
+            (carry, carry_rest), (z, z_rest) = split_carry(carry), split_carry(z)
+
+            def elementwise(direct, carry, z, products):
+                """The step with the results of its products given; their cotangents are what makes dw."""
+                given = iter(zip(weights, products, strict=True))
+                carry, z = join(carry, carry_rest), join(z, z_rest)
+                return _floats(recur(join(direct, others), carry, z, lambda a, w: _recall(a, *next(given)), unnoted))
+
+            _, pull = jax.vjp(elementwise, direct, carry, z, products)
+            d_direct_here, d_carry, d_z, d_products = pull((d_carry, d_y))
+            return (d_carry, jax.tree.map(jnp.add, d_direct, d_direct_here)), (d_z, d_products)
+
+        d_final, d_ys = _floats(cotangents, like=(carry, cotangents[1]))
+        start = (d_final, jax.tree.map(jnp.zeros_like, direct))
+        xs = (carries, zs, products, d_ys)
+        (d_carry, d_direct), (d_zs, d_products) = _scan_stacking_once(body, start, xs, reverse=True)
+        (d_params,) = weights_vjp([_weight_gradient(a, d) for a, d in zip(lefts, d_products, strict=True)])
+        return _add_where_present(d_params, d_direct), d_carry, d_zs
+
+    loop.defvjp(forward, backward)
+    return loop
+
+
+@jax.custom_vjp
+def _recall(a: Array, w: Array, product: Array) -> Array:
+    """`a @ w`, given its value: only the derivative is computed."""
+    del a, w
+    return product
+
+
+_recall.defvjp(lambda a, w, product: (product, w), lambda w, d: (d @ w.T, jnp.zeros_like(w), d))
+
+
+def _weight_gradient(lefts: Array, d_products: Array) -> Array:
+    """Sum over time and batch of `a^T d`, as one product: `[T, *batch, I], [T, *batch, O] -> [I, O]`."""
+    a, d = (x.reshape(-1, x.shape[-1]) for x in (lefts, d_products))
+    return a.T @ d
+
+
+def _right_sides(recur, params: Params, carry: Carry, z: Any) -> list[Array]:
+    """The right sides of a step's products, in order of call."""
+
+    def collect(params, carry, z):
+        weights: list[Array] = []
+
+        def dot(a, w):
+            weights.append(w)
+            return a @ w
+
+        recur(params, carry, z, dot, unnoted)
+        return weights
+
+    if any(jax.tree.leaves(_dependencies(lambda others: collect(params, *others), (carry, z)))):
+        raise TypeError("recur: the right side w of dot(a, w) must be computed from params alone, not from carry or z")
+    return collect(params, carry, z)
+
+
+def _used_directly(recur, params: Params, weights: list[Array], carry: Carry, z: Any) -> Any:
+    """Like the parameters: true for those that a step uses otherwise than on the right side of a product."""
+
+    def step(params):
+        given = iter(weights)
+        return _floats(recur(params, carry, z, lambda a, w: a @ next(given), unnoted))
+
+    return _dependencies(step, params)
+
+
+def _dependencies(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Like the tree: true for the leaves that the function's result depends on (or may: calls are not looked into)."""
+    jaxpr = jax.make_jaxpr(function)(tree).jaxpr
+    live = {id(var) for var in jaxpr.outvars}
+    for equation in reversed(jaxpr.eqns):
+        if any(id(var) in live for var in equation.outvars):
+            live.update(id(var) for var in equation.invars)
+    return jax.tree.unflatten(jax.tree.structure(tree), [id(var) in live for var in jaxpr.invars])
+
+
+def _scan_stacking_once(body, carry: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:
+    """`jax.lax.scan`, but results of the body that are one and the same array are stacked once."""
+    structure, places = None, []
+
+    def unique_body(carry, x):
+        nonlocal structure, places
+        carry, ys = body(carry, x)
+        leaves, structure = jax.tree.flatten(ys)
+        unique = list({id(leaf): leaf for leaf in leaves}.values())
+        places = [next(i for i, u in enumerate(unique) if u is leaf) for leaf in leaves]
+        return carry, unique
+
+    carry, stacked = jax.lax.scan(unique_body, carry, xs, reverse=reverse)
+    return carry, jax.tree.unflatten(structure, [stacked[place] for place in places])
+
+
+def _at_one_step(zs: Any) -> Any:
+    """Zeros like the first step of a sequence, which may have no step at all."""
+    return jax.tree.map(lambda z: jnp.zeros(z.shape[1:], z.dtype), zs)
+
+
+def _floats(tree: Any, like: Any = None) -> Any:
+    """The float leaves of a tree (where those of `like` are floats: cotangents of others have no proper dtype)."""
+    return jax.tree.map(lambda a, b: b if is_float(a) else None, tree if like is None else like, tree)
+
+
+def _add_where_present(tree: Any, some: Any) -> Any:
+    """Add two trees, of which the second has None in many places."""
+    return jax.tree.map(lambda s, a: a if s is None else a + s, some, tree, is_leaf=lambda node: node is None)

@@ -1,0 +1,169 @@
+"""How weights start: functions `(key, shape, dtype) -> array`, the form that `jax.nn.initializers` has.
+
+A cell draws the weights of each gate apart, `[I, H]` and `[H, H]`, and its biases all at once, `[G, H]`.
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.types import Array
+
+Initializer = Callable[[Array, tuple[int, ...], jnp.dtype], Array]
+
+orthogonal: Initializer = jax.nn.initializers.orthogonal()
+zeros: Initializer = jax.nn.initializers.zeros
+
+
+def uniform(hidden_size: int) -> Initializer:
+    """Uniform on `(-1/sqrt(H), 1/sqrt(H))`, as PyTorch starts every parameter of its recurrent layers.
+
+    Args:
+        hidden_size: H.
+
+    Returns:
+        An initializer.
+
+    Example:
+        >>> bool(jnp.all(jnp.abs(uniform(16)(jax.random.key(0), (3, 5), float)) < 0.25))
+        True
+    """
+    bound = 1.0 / math.sqrt(hidden_size)
+    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
+
+
+def fan_in_normal(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """Normal with standard deviation `1/sqrt(fan in)`, where fan in is the length of the first axis.
+
+    Args:
+        key: a random key.
+        shape: `[I, H]`.
+        dtype: a float dtype.
+
+    Returns:
+        `[I, H]`.
+
+    Example:
+        >>> round(float(jnp.std(fan_in_normal(jax.random.key(0), (100, 1000), float))), 2)
+        0.1
+    """
+    return jax.random.normal(key, shape, dtype) / math.sqrt(shape[0])
+
+
+def normal(standard_deviation: float) -> Initializer:
+    """Normal with mean 0 and the given standard deviation.
+
+    Args:
+        standard_deviation: its standard deviation.
+
+    Returns:
+        An initializer.
+
+    Example:
+        >>> normal(0.01)(jax.random.key(0), (2, 3), float).shape
+        (2, 3)
+    """
+    return lambda key, shape, dtype: jax.random.normal(key, shape, dtype) * standard_deviation
+
+
+def identity(scale: float = 1.0) -> Initializer:
+    """A multiple of the identity: with ReLU units and scale 1, the IRNN.
+
+    Args:
+        scale: what stands on the diagonal.
+
+    Returns:
+        An initializer for square matrices.
+
+    References:
+        Q. V. Le, N. Jaitly, G. E. Hinton, "A Simple Way to Initialize Recurrent Networks of Rectified Linear Units",
+        arXiv:1504.00941, section 2.
+
+    Example:
+        >>> identity(0.5)(jax.random.key(0), (2, 2), float).tolist()
+        [[0.5, 0.0], [0.0, 0.5]]
+    """
+    return lambda key, shape, dtype: scale * jnp.eye(*shape, dtype=dtype)
+
+
+def chrono(longest: float) -> Initializer:
+    """LSTM biases spread over time scales up to `longest` steps: `b_f = log u`, `b_i = -b_f`, `u ~ U(1, longest - 1)`.
+
+    A forget gate of constant value f remembers for about `1 / (1 - f)` steps, which is `1 + u` here, uniform between 2
+    and `longest`.
+
+    Args:
+        longest: T_max, the longest dependency expected, in steps; more than 2.
+
+    Returns:
+        An initializer for LSTM biases `[4, H]`, gates in the order i, f, g, o. Use it with `forget_bias=0`.
+
+    Raises:
+        ValueError: if `longest` is 2 or less.
+
+    References:
+        C. Tallec, Y. Ollivier, "Can recurrent neural networks warp time?", ICLR 2018, arXiv:1804.11188, equation 16.
+
+    Example:
+        >>> biases = chrono(100.0)(jax.random.key(0), (4, 8), float)
+        >>> bool(jnp.all(biases[0] == -biases[1])), float(jnp.sum(jnp.abs(biases[2:])))
+        (True, 0.0)
+    """
+    if longest <= 2:
+        raise ValueError(f"chrono: longest is {longest}; expected more than 2 time steps")
+
+    def initializer(key, shape, dtype):
+        b_f = jnp.log(jax.random.uniform(key, shape[1:], dtype, 1.0, longest - 1.0))
+        return jnp.zeros(shape, dtype).at[0].set(-b_f).at[1].set(b_f)
+
+    return initializer
+
+
+def recurrent_params(
+    key: Array,
+    sizes: tuple[int, int, int],
+    *,
+    w_ih: Initializer,
+    w_hh: Initializer,
+    b_ih: Initializer,
+    b_hh: Initializer | None,
+    dtype: jnp.dtype | type,
+) -> dict[str, Array]:
+    """Draw the parameters of a recurrent layer: one matrix for each gate, side by side.
+
+    Args:
+        key: a random key; each parameter and each gate has one of its own, split from it.
+        sizes: `(I, H, G)`.
+        w_ih: draws `[I, H]` for each gate.
+        w_hh: draws `[H, H]` for each gate.
+        b_ih: draws `[G, H]`.
+        b_hh: draws `[G, H]`; None leaves the second bias out.
+        dtype: a float dtype; `float` is JAX's default one.
+
+    Returns:
+        `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b_ih [G*H]`, and `b_hh [G*H]` unless left out.
+
+    Example:
+        >>> params = recurrent_params(jax.random.key(0), (2, 3, 4), w_ih=uniform(3), w_hh=orthogonal, b_ih=zeros,
+        ...                           b_hh=None, dtype=float)
+        >>> {name: array.shape for name, array in params.items()}
+        {'w_ih': (2, 12), 'w_hh': (3, 12), 'b_ih': (12,)}
+    """
+    input_size, hidden_size, gates = sizes
+    dtype = jax.dtypes.canonicalize_dtype(dtype)
+    keys = jax.random.split(key, 4)
+
+    def matrix(initializer, key, rows):
+        parts = [initializer(k, (rows, hidden_size), dtype) for k in jax.random.split(key, gates)]
+        return jnp.concatenate(parts, axis=-1)
+
+    params = {
+        "w_ih": matrix(w_ih, keys[0], input_size),
+        "w_hh": matrix(w_hh, keys[1], hidden_size),
+        "b_ih": b_ih(keys[2], (gates, hidden_size), dtype).reshape(-1),
+    }
+    if b_hh is not None:
+        params["b_hh"] = b_hh(keys[3], (gates, hidden_size), dtype).reshape(-1)
+    return params

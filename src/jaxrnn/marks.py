@@ -1,0 +1,100 @@
+"""Marks on a recurrence: rows that start anew, and steps that are padding."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cell import Recurrence
+from jaxrnn.shapes import choose
+from jaxrnn.trees import is_float, join, split_carry
+from jaxrnn.types import Carry, Marked
+
+
+def heed_marks(recurrence: Recurrence, initial_carry: Callable[..., Carry]) -> Recurrence:
+    """Teach a recurrence to take `Marked` inputs beside plain ones.
+
+    For a marked step, row by row::
+
+        carry = initial_carry if reset else carry
+        new, y = recur(carry, x if keep else 0)
+        carry, y = (new, y) if keep else (carry, 0)
+
+    All choices are `where`s on the float leaves: the gradient across a reset is exactly 0 even where it had exploded,
+    and padding may hold anything, NaN included.
+
+    Args:
+        recurrence: the equations without marks.
+        initial_carry: `(batch_shape, key=None) -> carry`, where a reset row starts.
+
+    Returns:
+        A recurrence that gives the same results as the old one for plain inputs.
+    """
+
+    def project(params, x):
+        if not isinstance(x, Marked):
+            return recurrence.project(params, x)
+        return x._replace(x=recurrence.project(params, blank(x)))
+
+    def recur(params, carry, z, dot, note):
+        if not isinstance(z, Marked):
+            return recurrence.recur(params, carry, z, dot, note)
+        if z.reset is not None:
+            carry = restart_rows(z.reset, carry, initial_carry(z.reset.shape))
+        new, y = recurrence.recur(params, carry, z.x, dot, note)
+        if z.keep is None:
+            return new, y
+        (floats, _), (new_floats, others) = split_carry(carry), split_carry(new)
+        floats = jax.tree.map(lambda a, b: choose(z.keep, a, b), new_floats, floats)
+        return join(floats, others), silence(z, y)
+
+    return Recurrence(project, recur)
+
+
+def restart_rows(reset: Any, carry: Carry, fresh: Carry) -> Carry:
+    """Replace the float leaves of the marked rows by those of a fresh carry.
+
+    Args:
+        reset: bool `[*batch]`.
+        carry: float leaves `[*batch, ...]`; all others stay.
+        fresh: a carry with the same float leaves; its other leaves are not looked at.
+
+    Returns:
+        The carry, row by row fresh or as it was.
+
+    Example:
+        >>> restart_rows(jnp.array([True, False]), jnp.ones((2, 1)), jnp.zeros((2, 1))).ravel().tolist()
+        [0.0, 1.0]
+    """
+    (floats, others), (start, _) = split_carry(carry), split_carry(fresh)
+    return join(jax.tree.map(lambda a, b: choose(reset, b, a), floats, start), others)
+
+
+def blank(marked: Marked) -> Any:
+    """The input with zeros where it is padding, so that whatever stands there, NaN included, reaches no gradient.
+
+    Args:
+        marked: x `[*batch, ...]` with keep `[*batch]` or None.
+
+    Returns:
+        `[*batch, ...]`; integer inputs (ids) are returned as they are, for they carry no gradient.
+    """
+    if marked.keep is None:
+        return marked.x
+    return jax.tree.map(lambda x: choose(marked.keep, x, jnp.zeros_like(x)) if is_float(x) else x, marked.x)
+
+
+def silence(marked: Marked, y: Any) -> Any:
+    """The output with zeros where the input is padding.
+
+    Args:
+        marked: the input of the step, with keep `[*batch]` or None.
+        y: `[*batch, O]`.
+
+    Returns:
+        `[*batch, O]`.
+    """
+    if marked.keep is None:
+        return y
+    return jax.tree.map(lambda leaf: choose(marked.keep, leaf, jnp.zeros_like(leaf)), y)
