@@ -1,0 +1,246 @@
+"""From averaged gradients to new parameters: optimisers and clipping, by name, all of them optax's.
+
+An `Optimizer` keeps apart what a train step must see: the transformation works at rate 1, the rate and the clipping
+stand beside it. So the rate in force can be reported, and lowered from outside while the moments stay as they are.
+"""
+
+import inspect
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrnn.choices import look_up, require, unknown
+from jaxrnn.errors import InputError
+from jaxrnn.types import Array
+
+DEFAULT_ADAMW_DECAY = 0.01
+_NOT_OPTIONS = ("learning_rate", "weight_decay", "mask", "weight_decay_mask")
+
+
+def unit_rate(step: Any) -> float:
+    """The schedule of an optimiser that brings its own rate: always 1.
+
+    Args:
+        step: `[]`, updates so far.
+
+    Returns:
+        1.0.
+    """
+    del step
+    return 1.0
+
+
+def unclipped(grads: Any) -> Any:
+    """The clipping that changes nothing.
+
+    Args:
+        grads: like the parameters.
+
+    Returns:
+        The same.
+    """
+    return grads
+
+
+class Optimizer(NamedTuple):
+    """An optax transformation with its rate and its clipping standing beside it.
+
+    Any optax optimiser will do: `Optimizer(optax.adam(1e-3))` has its rate inside, and then `rate` is a factor on it.
+
+    Attributes:
+        transformation: `init(params) -> state` and `update(grads, state, params) -> (updates, state)`, at rate 1.
+        rate: `(step []) -> []`, the learning rate of the update that follows `step` earlier ones.
+        clip: `(grads) -> grads`, like the parameters; it sees the averaged gradient, after the check that it is finite.
+    """
+
+    transformation: optax.GradientTransformation
+    rate: Callable[[Any], Any] = unit_rate
+    clip: Callable[[Any], Any] = unclipped
+
+
+class Descent(NamedTuple):
+    """What one update made.
+
+    Attributes:
+        params: the new parameters.
+        state: the new state of the transformation.
+        rate: `[]`, the learning rate in force.
+        clipped: `[]`, whether the clipping changed the gradient.
+        update_norm: `[]`, the length of the step from the old parameters to the new ones.
+    """
+
+    params: Any
+    state: Any
+    rate: Array
+    clipped: Array
+    update_norm: Array
+
+
+def descend(optimizer: Optimizer, grads: Any, params: Any, state: Any, step: Array, rate_scale: Array) -> Descent:
+    """Make one update.
+
+    ::
+
+        updates, state = transformation.update(clip(grads), state, params)
+        params = params + rate(step) * rate_scale * updates
+
+    Args:
+        optimizer: the optimiser.
+        grads: like the parameters: the averaged gradient.
+        params: the parameters.
+        state: of the transformation.
+        step: `[]`, updates so far.
+        rate_scale: `[]`, a factor on the rate.
+
+    Returns:
+        The new parameters and state, and what there is to report.
+    """
+    # Optax mixes integers with floats, and is meant for JAX's standard promotion, whatever its caller has set.
+    with jax.numpy_dtype_promotion("standard"):
+        used = optimizer.clip(grads)
+        updates, state = optimizer.transformation.update(used, state, params)
+        rate = jnp.asarray(optimizer.rate(step), rate_scale.dtype) * rate_scale
+        updates = jax.tree.map(lambda update: rate.astype(update.dtype) * update, updates)
+        return Descent(
+            params=optax.apply_updates(params, updates),
+            state=state,
+            rate=rate,
+            clipped=jnp.any(jnp.stack(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.any(a != b), used, grads)))),
+            update_norm=optax.tree.norm(updates),
+        )
+
+
+OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
+    "sgd": optax.sgd,
+    "momentum": partial(optax.sgd, momentum=0.9),
+    "nesterov": partial(optax.sgd, momentum=0.9, nesterov=True),
+    "rmsprop": optax.rmsprop,
+    "adagrad": optax.adagrad,
+    "adadelta": optax.adadelta,
+    "adam": optax.adam,
+    "adamw": optax.adam,  # Adam with decoupled decay: the decay is added below, as for every other name
+    "nadam": optax.nadam,
+    "amsgrad": optax.amsgrad,
+    "adamax": optax.adamax,
+    "radam": optax.radam,
+    "adabelief": optax.adabelief,
+    "yogi": optax.yogi,
+    "lion": partial(optax.lion, weight_decay=0.0),
+}
+
+
+def optimizer(
+    name: str,
+    rate: float | Callable[[Any], Any],
+    *,
+    weight_decay: float | None = None,
+    clip_norm: float | None = None,
+    clip_value: float | None = None,
+    **options: Any,
+) -> Optimizer:
+    """Make an optimiser by its name.
+
+    Weight decay is decoupled from the gradient for every name: each update also takes `rate * weight_decay * w` off the
+    weights (and not off the biases: see `decays`). AdamW is Adam with such a decay.
+
+    Args:
+        name: one of `OPTIMIZERS`.
+        rate: the learning rate, or a schedule `(step []) -> []`.
+        weight_decay: 0 or more; by default 0.01 for adamw, 0 for all others.
+        clip_norm: see `clipping`.
+        clip_value: see `clipping`.
+        **options: hyper-parameters of the optax factory, such as `b1=0.9` or `momentum=0.95`.
+
+    Returns:
+        The optimiser.
+
+    Raises:
+        InputError: for a name or an option that does not exist, or a value out of range.
+
+    References:
+        I. Loshchilov, F. Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, Algorithm 2. Their decay is
+        multiplied by the schedule alone; here, as in optax and PyTorch, by the whole rate.
+
+    Example:
+        >>> adam = optimizer("adam", 2e-3, clip_norm=1.0, b2=0.99)
+        >>> adam.rate(0)
+        0.002
+        >>> optimizer("adan", 2e-3)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: optimizer: no 'adan'; did you mean 'adam'? (expected one of: sgd, momentum, ...)
+    """
+    factory = look_up("optimizer", name, OPTIMIZERS)
+    known = [option for option in inspect.signature(factory).parameters if option not in _NOT_OPTIONS]
+    for option in options:
+        if option not in known:
+            raise InputError(f"optimizer {name}: option: {unknown(option, known)}")
+    if weight_decay is None:
+        weight_decay = DEFAULT_ADAMW_DECAY if name == "adamw" else 0.0
+    require(0 <= weight_decay < math.inf, "optimizer: weight_decay", weight_decay, "0 or more")
+    transformation = factory(learning_rate=1.0, **options)
+    if weight_decay > 0:
+        # The updates already point downhill, so that the decay is added with the opposite sign.
+        transformation = optax.chain(transformation, optax.add_decayed_weights(-weight_decay, mask=decays))
+    if not callable(rate):
+        require(0 < rate < math.inf, "optimizer: rate", rate, "more than 0")
+        rate = optax.constant_schedule(rate)
+    return Optimizer(transformation, rate, clipping(norm=clip_norm, value=clip_value))
+
+
+def decays(params: Any) -> Any:
+    """Tell which parameters decay: those of two axes or more, that is weights and embeddings, but no bias and no gain.
+
+    Args:
+        params: any tree of arrays.
+
+    Returns:
+        A tree of the same structure, of booleans.
+
+    Example:
+        >>> decays({"w_hh": jnp.zeros((2, 2)), "b_hh": jnp.zeros(2)})
+        {'b_hh': False, 'w_hh': True}
+    """
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
+def clipping(*, norm: float | None = None, value: float | None = None) -> Callable[[Any], Any]:
+    """Make a clipping of gradients, by value first and then by global norm, where both are asked for.
+
+    By value, every entry is brought into `[-value, value]`. By norm, a gradient longer than `norm` is scaled down to
+    that length, which keeps its direction. The length is that of the whole tree: a tied weight stands in it once.
+
+    Args:
+        norm: the longest length allowed; None and inf set no limit.
+        value: the largest entry allowed; None and inf set no limit.
+
+    Returns:
+        `(grads) -> grads`.
+
+    Raises:
+        InputError: where a bound is not more than 0.
+
+    References:
+        R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013,
+        Algorithm 1 (by norm). T. Mikolov, PhD thesis, Brno University of Technology, 2012 (by value).
+
+    Example:
+        >>> [round(float(g), 3) for g in clipping(norm=1.0)(jnp.array([3.0, 4.0]))]
+        [0.6, 0.8]
+        >>> clipping(value=1.0)(jnp.array([3.0, -0.5])).tolist()
+        [1.0, -0.5]
+    """
+    value, norm = (math.inf if bound is None else bound for bound in (value, norm))
+    require(value > 0, "optimizer: clip_value", value, "more than 0 (inf = no clipping)")
+    require(norm > 0, "optimizer: clip_norm", norm, "more than 0 (inf = no clipping)")
+    steps = [optax.clip(value)] if value < math.inf else []
+    steps += [optax.clip_by_global_norm(norm)] if norm < math.inf else []
+    if not steps:
+        return unclipped
+    clip = optax.chain(*steps)
+    return lambda grads: clip.update(grads, clip.init(grads))[0]
