@@ -1,0 +1,31 @@
+"""Strict numerics for every test, and the folder of real data for those that want it.
+
+Float64 is on, a silent promotion of dtype or rank is an error, and so is any warning (pyproject.toml). The examples in
+the docstrings are run under JAX's default settings instead (test_examples.py).
+"""
+
+import os
+from pathlib import Path
+
+import jax
+import pytest
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--data", metavar="FOLDER", help="folder of real data sets (default: JAXRNN_DATA)")
+
+
+@pytest.fixture(scope="session")
+def data(request) -> Path:
+    """The folder of real data sets; a test that wants it is skipped where there is none."""
+    named = request.config.getoption("--data") or os.environ.get("JAXRNN_DATA")
+    if not named:
+        pytest.skip("no real data: give --data FOLDER or set JAXRNN_DATA")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.fail(f"the folder of real data, {folder}, does not exist: mend --data or JAXRNN_DATA")
+    return folder
