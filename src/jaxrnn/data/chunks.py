@@ -1,0 +1,178 @@
+"""Chunks: contiguous streams over a text, cut into chunks of one shape, with an exact account of every target.
+
+A text of `N` ids has `N - 1` targets: every id but the first is predicted from those before it. The targets are cut
+into `B` rows that stand one after another in the text. A chunk takes the next `K` steps of every row, so row `i` of a
+chunk goes on where row `i` of the previous chunk ended, and the carry may be handed on.
+
+::
+
+    ids   0 1 2 3 4 5 6 7 8      B = 2, K = 3
+    row 0 inputs  0 1 2 | 3      targets  1 2 3 | 4
+    row 1 inputs  4 5 6 | 7      targets  5 6 7 | 8       the second chunk is padded to K steps, with weight 0
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxrnn.errors import InputError
+from jaxrnn.gradients.base import Chunk
+
+
+class Streams(NamedTuple):
+    """A text as `B` contiguous rows. `make_streams` checks that there is something in them.
+
+    Attributes:
+        ids: `[N]` token ids; a memory map is read only where a chunk needs it.
+        batch_size: how many rows, `B`.
+        chunk_length: how many steps a chunk has, `K`.
+        drop_tail: True (training): all rows are `(N - 1) // B` long and the `(N - 1) % B` last targets are dropped.
+            False (evaluation): nothing is dropped, the first `(N - 1) % B` rows are one step longer.
+    """
+
+    ids: np.ndarray
+    batch_size: int
+    chunk_length: int
+    drop_tail: bool
+
+
+class Cursor(NamedTuple):
+    """Where in the data a run is: the chunk to be read next.
+
+    Attributes:
+        epoch: how many times the text has been read to its end.
+        chunk: the number of the next chunk of this epoch.
+    """
+
+    epoch: int
+    chunk: int
+
+
+class Account(NamedTuple):
+    """What one epoch holds. `targets + dropped == ids - 1` and `targets + padded == chunks * K * B`.
+
+    Attributes:
+        ids: symbols in the text, `N`.
+        targets: symbols that are predicted, each once.
+        dropped: symbols at the text's end that never are.
+        padded: places in the chunks that hold nothing, with weight 0.
+        chunks: how many chunks an epoch has.
+    """
+
+    ids: int
+    targets: int
+    dropped: int
+    padded: int
+    chunks: int
+
+
+def make_streams(
+    ids: np.ndarray, batch_size: int, chunk_length: int, *, drop_tail: bool, name: str = "the text"
+) -> Streams:
+    """The streams over a text, checked: for training, one chunk must be full.
+
+    Args:
+        ids: `[N]` token ids.
+        batch_size: how many rows, `B`.
+        chunk_length: how many steps a chunk has, `K`.
+        drop_tail: see `Streams`.
+        name: what the text is called in an error.
+
+    Returns:
+        The streams.
+
+    Raises:
+        InputError: a size is below 1; there is no target at all; or, with `drop_tail`, less than one full chunk.
+    """
+    if batch_size < 1 or chunk_length < 1:
+        raise InputError(f"batch_size {batch_size}, chunk_length {chunk_length}: expected 1 or more for both")
+    needed = batch_size * chunk_length + 1 if drop_tail else 2
+    if len(ids) < needed:
+        size = f"batch_size {batch_size} x chunk_length {chunk_length} + 1 = {needed}" if drop_tail else "2"
+        raise InputError(
+            f"{name}: {len(ids)} symbols, shorter than a chunk; expected at least {size}: give a longer text"
+            + (", or a smaller batch_size or chunk_length" if drop_tail else "")
+        )
+    return Streams(ids, batch_size, chunk_length, drop_tail)
+
+
+def rows(streams: Streams) -> tuple[np.ndarray, np.ndarray]:
+    """Where each row begins in the text, and how many targets it has.
+
+    Returns:
+        `[B]` the position of each row's first input, and `[B]` its length; together the rows are the text.
+    """
+    length, more = divmod(max(len(streams.ids) - 1, 0), streams.batch_size)
+    row = np.arange(streams.batch_size)
+    longer = np.zeros_like(row) if streams.drop_tail else (row < more).astype(row.dtype)
+    lengths = length + longer
+    return np.cumsum(lengths) - lengths, lengths
+
+
+def number_of_chunks(streams: Streams) -> int:
+    """How many chunks an epoch has: the longest row's length over `K`, rounded up."""
+    _, lengths = rows(streams)
+    return -(-int(lengths.max()) // streams.chunk_length)
+
+
+def account(streams: Streams) -> Account:
+    """The exact account of an epoch's targets.
+
+    Example:
+        >>> account(Streams(np.arange(12), batch_size=2, chunk_length=4, drop_tail=True))
+        Account(ids=12, targets=10, dropped=1, padded=6, chunks=2)
+        >>> account(Streams(np.arange(12), batch_size=2, chunk_length=4, drop_tail=False))
+        Account(ids=12, targets=11, dropped=0, padded=5, chunks=2)
+    """
+    _, lengths = rows(streams)
+    targets, chunks = int(lengths.sum()), number_of_chunks(streams)
+    places = chunks * streams.chunk_length * streams.batch_size
+    return Account(len(streams.ids), targets, len(streams.ids) - 1 - targets, places - targets, chunks)
+
+
+def read(streams: Streams, index: int) -> Chunk:
+    """Chunk number `index` of an epoch, copied from the text.
+
+    Args:
+        streams: the text as rows.
+        index: from 0 to `number_of_chunks(streams) - 1`.
+
+    Returns:
+        `Chunk` of `[K, B]` NumPy arrays: inputs and targets int32, weight float32. After a row's end the ids are 0
+        and the weight is 0.
+
+    Raises:
+        IndexError: there is no such chunk.
+
+    Cost:
+        `O(K B)`, whatever `N` is.
+
+    Example:
+        >>> streams = Streams(np.arange(9), batch_size=2, chunk_length=3, drop_tail=True)
+        >>> read(streams, 1).inputs
+        array([[3, 7],
+               [0, 0],
+               [0, 0]], dtype=int32)
+    """
+    chunks = number_of_chunks(streams)
+    if not 0 <= index < chunks:
+        raise IndexError(f"chunk {index}: expected 0 to {chunks - 1}")
+    starts, lengths = rows(streams)
+    steps = index * streams.chunk_length + np.arange(streams.chunk_length)[:, None]
+    inside = steps < lengths[None, :]
+    positions = np.where(inside, starts[None, :] + steps, 0)
+    inputs, targets = (np.where(inside, streams.ids[positions + ahead], 0).astype(np.int32) for ahead in (0, 1))
+    weight: Any = inside.astype(np.float32)  # NumPy, for the one jit to put on its device
+    return Chunk(inputs, targets, weight)
+
+
+def advance(streams: Streams, cursor: Cursor) -> Cursor:
+    """The cursor after one chunk has been read: the next chunk, or the first of the next epoch.
+
+    Example:
+        >>> streams = Streams(np.arange(9), batch_size=2, chunk_length=3, drop_tail=True)
+        >>> advance(streams, Cursor(epoch=0, chunk=0)), advance(streams, Cursor(epoch=0, chunk=1))
+        (Cursor(epoch=0, chunk=1), Cursor(epoch=1, chunk=0))
+    """
+    last = cursor.chunk + 1 == number_of_chunks(streams)
+    return Cursor(cursor.epoch + 1, 0) if last else Cursor(cursor.epoch, cursor.chunk + 1)

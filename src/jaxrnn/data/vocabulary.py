@@ -1,0 +1,170 @@
+"""Vocabularies: the symbols that a model knows, in the order of their ids."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxrnn.data.text import TOKENIZERS, Tokenizer
+from jaxrnn.errors import InputError
+
+
+class Vocabulary(NamedTuple):
+    """The symbols that a model knows: a symbol's id is its position.
+
+    Attributes:
+        tokenizer: the name of the tokeniser that makes the symbols.
+        symbols: the symbols, in the order of their ids. `V = len(symbols)`.
+    """
+
+    tokenizer: str
+    symbols: tuple[str, ...]
+
+
+def build_vocabulary(
+    tokenizer: Tokenizer, counts: Counter[str], *, elsewhere: Iterable[str] = (), minimum_count: int = 1
+) -> Vocabulary:
+    """The vocabulary of a training text: its symbols, the most frequent first, ties in code-point order.
+
+    The tokeniser's unknown symbol joins them at the end only where it is needed: where a symbol is too rare, or is
+    met in the other splits and not in training. So a text without such symbols gets exactly its own symbols.
+
+    Args:
+        tokenizer: what made the symbols. If its alphabet is fixed, that is the vocabulary.
+        counts: how often each symbol occurs in the training text.
+        elsewhere: the symbols of the other splits; they get no id of their own.
+        minimum_count: a symbol that occurs less often in training is left out.
+
+    Returns:
+        The vocabulary.
+
+    Example:
+        >>> from jaxrnn.data.text import CHARACTER
+        >>> build_vocabulary(CHARACTER, Counter("hello")).symbols
+        ('l', 'e', 'h', 'o')
+        >>> build_vocabulary(CHARACTER, Counter("hello"), elsewhere="jello").symbols
+        ('l', 'e', 'h', 'o', '�')
+    """
+    if tokenizer.alphabet:
+        return Vocabulary(tokenizer.name, tokenizer.alphabet)
+    kept = [symbol for symbol in counts if counts[symbol] >= minimum_count]
+    kept.sort(key=lambda symbol: (-counts[symbol], symbol))
+    missing = (set(counts) | set(elsewhere)) - set(kept)
+    if missing and tokenizer.unknown is not None and tokenizer.unknown not in kept:
+        kept.append(tokenizer.unknown)
+    return Vocabulary(tokenizer.name, tuple(kept))
+
+
+def unknown_id(vocabulary: Vocabulary) -> int | None:
+    """The id that stands for every symbol the vocabulary does not hold; None if it has none."""
+    unknown = TOKENIZERS[vocabulary.tokenizer].unknown
+    return vocabulary.symbols.index(unknown) if unknown in vocabulary.symbols else None
+
+
+def encode(vocabulary: Vocabulary, text: str, *, exact: bool = False, name: str = "text") -> np.ndarray:
+    """The ids of a text's symbols.
+
+    Args:
+        vocabulary: the symbols and their ids.
+        text: any text; for a byte vocabulary, its UTF-8 bytes are the symbols.
+        exact: True refuses every symbol that is not in the vocabulary (a prompt); False reads it as the unknown
+            symbol where the vocabulary has one (a corpus).
+        name: what the text is called in an error.
+
+    Returns:
+        `[N]` ids, int32.
+
+    Raises:
+        InputError: a symbol is not in the vocabulary (with `exact`, or when there is no unknown symbol): it is named.
+
+    Cost:
+        About 10 ns a character for characters and bytes, 200 ns a word for words.
+
+    Example:
+        >>> encode(Vocabulary("character", ("l", "e", "h", "o")), "hello").tolist()
+        [2, 1, 0, 0, 3]
+    """
+    tokenizer = TOKENIZERS[vocabulary.tokenizer]
+    if tokenizer.encoding != "utf-8":
+        text = text.encode("utf-8", "surrogateescape").decode(tokenizer.encoding)
+    ids = tokenizer.lookup(vocabulary.symbols)(text)
+    if (ids < 0).any():
+        if exact or unknown_id(vocabulary) is None:
+            raise unseen_error(vocabulary, text, ids, name)
+        ids = replace_unseen(vocabulary, ids)
+    return ids
+
+
+def replace_unseen(vocabulary: Vocabulary, ids: np.ndarray) -> np.ndarray:
+    """`[N]` ids with every -1 made the unknown symbol's id, which the vocabulary must have."""
+    return np.where(ids < 0, np.int32(unknown_id(vocabulary) or 0), ids)
+
+
+def unseen_error(vocabulary: Vocabulary, text: str, ids: np.ndarray, name: str) -> InputError:
+    """The error that names the symbols of `text` whose ids are -1, the first few of them."""
+    symbols = TOKENIZERS[vocabulary.tokenizer].split(text)
+    unseen = list(dict.fromkeys(symbols[position] for position in np.flatnonzero(ids < 0).tolist()))
+    shown = ", ".join(map(ascii, unseen[:8])) + (f" and {len(unseen) - 8} more" if len(unseen) > 8 else "")
+    return InputError(
+        f"{name}: {shown} not in the vocabulary; expected symbols of the training text "
+        f"({len(vocabulary.symbols)} kinds, tokenizer '{vocabulary.tokenizer}'): leave them out, or train on text "
+        "that has them"
+    )
+
+
+def decode(vocabulary: Vocabulary, ids: Sequence[int] | np.ndarray) -> str:
+    r"""The text of `[N]` ids.
+
+    For text as it comes, use `TOKENIZERS[vocabulary.tokenizer].pieces` on the symbols.
+
+    Example:
+        >>> decode(Vocabulary("whitespace", ("<eos>", "the", "cat")), [1, 2, 0, 1])
+        'the cat\nthe'
+    """
+    tokenizer = TOKENIZERS[vocabulary.tokenizer]
+    return "".join(tokenizer.pieces(vocabulary.symbols[i] for i in np.asarray(ids).tolist()))
+
+
+def fingerprint(vocabulary: Vocabulary) -> str:
+    """SHA-256 over the tokeniser's name and the symbols in order: equal exactly if ids mean the same."""
+    return hashlib.sha256(json.dumps([vocabulary.tokenizer, vocabulary.symbols]).encode()).hexdigest()
+
+
+def to_json(vocabulary: Vocabulary) -> str:
+    """The vocabulary as JSON, with its fingerprint."""
+    content = {**vocabulary._asdict(), "fingerprint": fingerprint(vocabulary)}
+    return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+
+
+def from_json(text: str, *, name: str = "vocabulary.json") -> Vocabulary:
+    """The vocabulary that `to_json` wrote.
+
+    Args:
+        text: the JSON.
+        name: the file's name, for the error.
+
+    Returns:
+        The vocabulary.
+
+    Raises:
+        InputError: it is no vocabulary, or its symbols are not those that the fingerprint was made of.
+
+    Example:
+        >>> vocabulary = Vocabulary("character", ("l", "e", "h", "o"))
+        >>> from_json(to_json(vocabulary)) == vocabulary
+        True
+    """
+    try:
+        content = json.loads(text)
+        vocabulary = Vocabulary(content["tokenizer"], tuple(content["symbols"]))
+        if vocabulary.tokenizer in TOKENIZERS and content["fingerprint"] == fingerprint(vocabulary):
+            return vocabulary
+    except (ValueError, KeyError, TypeError):
+        pass
+    raise InputError(
+        f"{name}: not a vocabulary, or changed since it was written (its fingerprint does not match); "
+        "restore the file from where it was trained"
+    )

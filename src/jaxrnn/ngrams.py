@@ -1,0 +1,174 @@
+"""N-gram baselines: how well counting predicts the same text.
+
+Interpolated n-grams with Witten-Bell smoothing (method C of Witten & Bell, IEEE Transactions on Information Theory
+37(4), 1991; the interpolated recursion as in Chen & Goodman, "An Empirical Study of Smoothing Techniques for Language
+Modeling", 1998, section 2.4)::
+
+    P_n(w | h) = (c(h w) + d(h) P_{n-1}(w | h')) / (c(h) + d(h))        P_0(w) = 1 / V
+
+`c(h w)` is how often `w` follows the context `h` of `n - 1` symbols in the training text, `c(h)` the sum of that over
+`w`, `d(h)` how many different symbols follow `h`, and `h'` is `h` without its oldest symbol. Where `h` never occurred
+(or the text has no `n - 1` symbols yet), `P_n = P_{n-1}`.
+
+Every n-gram has a number: its place among the sorted codes `number of its first n-1 symbols * V + last symbol`. So a
+code fits 64 bits at any order and any vocabulary. Counting an order is one table, or one sort where the table would
+be large.
+"""
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxrnn.data import cache
+from jaxrnn.data.dataset import Dataset
+from jaxrnn.data.vocabulary import fingerprint
+
+HIGHEST_ORDER = 6
+COUNTED_IDS = 20_000_000
+"""At most so many ids at the training text's beginning are counted, so that memory stays bounded."""
+
+_SCORED_IDS = 1 << 18
+_TABLE_CELLS = 4  # for each id: up to here a table of all codes is smaller than what a sort needs
+_FORMAT = 1
+
+
+class Counts(NamedTuple):
+    """The n-grams of one order `n` in a training text.
+
+    Attributes:
+        codes: `[n-grams]` their codes, sorted.
+        counts: `[n-grams]` how often each occurs, `c(h w)`.
+        total: `[contexts]` how often a symbol follows each context, `c(h)`; by the number of the context.
+        kinds: `[contexts]` how many different symbols follow it, `d(h)`.
+    """
+
+    codes: np.ndarray
+    counts: np.ndarray
+    total: np.ndarray
+    kinds: np.ndarray
+
+
+def count_ngrams(ids: np.ndarray, vocabulary_size: int, highest_order: int = HIGHEST_ORDER) -> tuple[Counts, ...]:
+    """The counts of orders 1 to `highest_order` in a text.
+
+    Args:
+        ids: `[N]` token ids of the training text.
+        vocabulary_size: how many symbols there are, `V`.
+        highest_order: the longest n-gram counted.
+
+    Returns:
+        One `Counts` an order; of a text shorter than `highest_order`, as many as it has symbols.
+
+    Cost:
+        Time: at most one sort of `N` integers an order. Memory: about `60 N` bytes, and 16 for every different n-gram.
+    """
+    contexts = np.zeros(len(ids), np.int64)  # the number of each position's context; of the empty context, 0
+    number_of_contexts = 1
+    counted = []
+    for order in range(1, min(highest_order, len(ids)) + 1):
+        codes = contexts * vocabulary_size + ids[order - 1 :]
+        kept, count, numbers = _numbered(codes, number_of_contexts * vocabulary_size)
+        of = kept // vocabulary_size
+        total = np.bincount(of, weights=count, minlength=number_of_contexts).astype(np.int64)
+        counted.append(Counts(kept, count, total, np.bincount(of, minlength=number_of_contexts)))
+        contexts, number_of_contexts = numbers[:-1], len(kept)
+    return tuple(counted)
+
+
+def _numbered(codes: np.ndarray, codes_below: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The different codes, sorted; how often each occurs; and each code's place among them."""
+    if codes_below > _TABLE_CELLS * len(codes):
+        kept, numbers, count = np.unique(codes, return_inverse=True, return_counts=True)
+        return kept, count, numbers
+    table = np.bincount(codes, minlength=codes_below)
+    kept = np.flatnonzero(table)
+    count = table[kept]
+    table[kept] = np.arange(len(kept))
+    return kept, count, table[codes]
+
+
+def ngram_probabilities(counted: tuple[Counts, ...], ids: np.ndarray, vocabulary_size: int) -> np.ndarray:
+    """The probability that each order gives to each symbol of a text, after the symbols before it.
+
+    Args:
+        counted: the counts of a training text.
+        ids: `[N]` token ids.
+        vocabulary_size: how many symbols there are, `V`.
+
+    Returns:
+        `[orders, N]` probabilities, float64. Position `t` has the `t` symbols before it as context, at most `n - 1`.
+
+    Example:
+        >>> counted = count_ngrams(np.array([0, 1, 0, 1, 0]), 2, highest_order=2)
+        >>> ngram_probabilities(counted, np.array([0, 1]), 2).round(3).tolist()
+        [[0.571, 0.429], [0.571, 0.81]]
+    """
+    symbols = ids.astype(np.int64)
+    contexts = np.zeros(len(ids), np.int64)  # -1: a context that never occurred, or is not there
+    lower = np.full(len(ids), 1 / vocabulary_size)
+    probabilities = np.empty((len(counted), len(ids)))
+    for order, level in enumerate(counted):
+        codes = contexts * vocabulary_size + symbols
+        numbers = np.minimum(np.searchsorted(level.codes, codes), len(level.codes) - 1)
+        occurred = (contexts >= 0) & (level.codes[numbers] == codes)
+        count = np.where(occurred, level.counts[numbers], 0)
+        total, kinds = (np.where(contexts >= 0, of[contexts], 0) for of in (level.total, level.kinds))
+        follows = total > 0
+        lower = np.where(follows, (count + kinds * lower) / np.where(follows, total + kinds, 1), lower)
+        probabilities[order] = lower
+        contexts = np.concatenate([[-1], np.where(occurred, numbers, -1)[:-1]])
+    return probabilities
+
+
+def bits_per_symbol(counted: tuple[Counts, ...], ids: np.ndarray, vocabulary_size: int) -> list[float]:
+    """The mean of `-log2 P_n` over the `N - 1` targets of a text, for each order `n`.
+
+    The first symbol is context only, as it is for a network: both are scored on the same targets.
+
+    Args:
+        counted: the counts of a training text.
+        ids: `[N]` token ids, `N >= 2`.
+        vocabulary_size: how many symbols there are, `V`.
+
+    Returns:
+        Bits per symbol, one number an order.
+
+    Cost:
+        Memory: a block of ids at a time.
+    """
+    sums = np.zeros(len(counted))
+    for start in range(1, len(ids), _SCORED_IDS):
+        before = min(start, len(counted) - 1)
+        block = np.asarray(ids[start - before : start + _SCORED_IDS])
+        sums -= np.log2(ngram_probabilities(counted, block, vocabulary_size)[:, before:]).sum(axis=1)
+    return (sums / (len(ids) - 1)).tolist()
+
+
+def baselines(
+    dataset: Dataset, *, highest_order: int = HIGHEST_ORDER, folder: Path | None = None
+) -> dict[str, list[float]]:
+    """Bits per symbol of the n-gram baselines on every split but the training one, from the cache if they are there.
+
+    Args:
+        dataset: a corpus as ids, with a split `train`; the first `COUNTED_IDS` of it are counted.
+        highest_order: the longest n-gram counted.
+        folder: the cache folder; None for the usual one (`cache.cache_folder`).
+
+    Returns:
+        For each split, bits per symbol of the orders 1 to `highest_order`.
+
+    Raises:
+        InputError: the cache cannot be written.
+    """
+    size = len(dataset.vocabulary.symbols)
+
+    def build(new: Path) -> None:
+        counted = count_ngrams(dataset.ids["train"][:COUNTED_IDS], size, highest_order)
+        splits = [split for split in dataset.ids if split != "train"]
+        scores = {split: bits_per_symbol(counted, dataset.ids[split], size) for split in splits}
+        (new / "bits.json").write_text(json.dumps(scores, indent=1))
+
+    name = cache.key(_FORMAT, dataset.digest, fingerprint(dataset.vocabulary), highest_order, COUNTED_IDS)
+    return json.loads((cache.entry(cache.cache_folder(folder) / "ngrams", name, build) / "bits.json").read_text())
