@@ -131,8 +131,8 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Car
     Equals `jax.lax.scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)`.
 
     Args:
-        recur: `(params, carry, z, dot, note) -> (carry, y)`. The right side of each `dot` must be computed from `params`
-            alone. Parameters used in any other way (biases, peepholes, gains) are summed in the backward loop.
+        recur: `(params, carry, z, dot, note) -> (carry, y)`. The right side of each `dot` must be computed from
+            `params` alone. Parameters used in any other way (biases, peepholes, gains) are summed in the backward loop.
 
     Returns:
         `loop(params, carry, zs [T, ...]) -> (carry, ys [T, ...])`.

@@ -15,6 +15,7 @@ Initializer = Callable[[Array, tuple[int, ...], jnp.dtype], Array]
 
 orthogonal: Initializer = jax.nn.initializers.orthogonal()
 zeros: Initializer = jax.nn.initializers.zeros
+standard_normal: Initializer = jax.random.normal
 
 
 def uniform(hidden_size: int) -> Initializer:

@@ -18,8 +18,8 @@ def softmax_cross_entropy(logits: Array, targets: Array) -> Array:
         `[*batch]`.
 
     Example:
-        >>> softmax_cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(4).tolist()   # log 4
-        [1.3863]
+        >>> softmax_cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(4)     # log 4
+        Array([1.3863], dtype=float32)
     """
     return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
 
@@ -35,8 +35,8 @@ def sigmoid_cross_entropy(logits: Array, targets: Array) -> Array:
         `[*batch]`.
 
     Example:
-        >>> sigmoid_cross_entropy(jnp.zeros((2, 1)), jnp.array([0, 1])).round(4).tolist()   # log 2, twice
-        [0.6931, 0.6931]
+        >>> sigmoid_cross_entropy(jnp.zeros((2, 1)), jnp.array([0, 1])).round(4)     # log 2, twice
+        Array([0.6931, 0.6931], dtype=float32)
     """
     logits = _without_unit_axis(logits, targets)
     return optax.sigmoid_binary_cross_entropy(logits, targets.astype(logits.dtype))

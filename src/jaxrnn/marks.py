@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.cell import Recurrence
 from jaxrnn.shapes import choose
 from jaxrnn.trees import is_float, join, split_carry
-from jaxrnn.types import Carry, Marked
+from jaxrnn.types import Array, Carry, Marked
 
 
 def heed_marks(recurrence: Recurrence, initial_carry: Callable[..., Carry]) -> Recurrence:
@@ -98,3 +98,20 @@ def silence(marked: Marked, y: Any) -> Any:
     if marked.keep is None:
         return y
     return jax.tree.map(lambda leaf: choose(marked.keep, leaf, jnp.zeros_like(leaf)), y)
+
+
+def within_lengths(lengths: Array, steps: int) -> Array:
+    """Turn lengths into the mark of padding.
+
+    Args:
+        lengths: integer `[B]`, each in `[0, T]`.
+        steps: T.
+
+    Returns:
+        bool `[T, B]`, true within each row's length.
+
+    Example:
+        >>> within_lengths(jnp.array([2, 0]), 3).astype(int).tolist()
+        [[1, 0], [1, 0], [0, 0]]
+    """
+    return jnp.arange(steps)[:, None] < lengths[None, :]

@@ -25,7 +25,9 @@ def gru(
     b_hh: Initializer | None = initializers.zeros,
     dtype: jnp.dtype | type = float,
 ) -> Cell:
-    """Make a GRU cell::
+    """Make a GRU cell.
+
+    Its equations::
 
         r = sigmoid(x w_ir + b_ir + h w_hr + b_hr)
         z = sigmoid(x w_iz + b_iz + h w_hz + b_hz)

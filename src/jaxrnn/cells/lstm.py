@@ -24,7 +24,9 @@ def lstm(
     forget_bias: float = 1.0,
     dtype: jnp.dtype | type = float,
 ) -> Cell:
-    """Make an LSTM cell::
+    """Make an LSTM cell.
+
+    Its equations::
 
         i, f, g, o = split(x w_ih + b_ih + h w_hh + b_hh)
         c' = sigmoid(f) * c + sigmoid(i) * tanh(g)

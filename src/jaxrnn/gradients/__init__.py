@@ -1,1 +1,18 @@
 """Gradient estimators: how credit flows back (or forward) through time, as values."""
+
+from jaxrnn.gradients.accumulate import accumulate
+from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator
+from jaxrnn.gradients.bptt import bptt
+from jaxrnn.gradients.checkpointed import checkpointed_bptt
+from jaxrnn.gradients.truncated import truncated_bptt
+
+__all__ = [
+    "CarryState",
+    "Chunk",
+    "Estimate",
+    "GradientEstimator",
+    "accumulate",
+    "bptt",
+    "checkpointed_bptt",
+    "truncated_bptt",
+]

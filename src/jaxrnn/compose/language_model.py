@@ -1,0 +1,90 @@
+"""Embedding, recurrent core and readout over a vocabulary: a language model is a cell too."""
+
+import jax.numpy as jnp
+
+from jaxrnn import initializers
+from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.compose.noise import dropout as dropout_layer
+from jaxrnn.compose.pointwise import dense, embedding
+from jaxrnn.compose.stack import stack
+from jaxrnn.errors import InputError
+from jaxrnn.initializers import Initializer
+
+
+def language_model(
+    core: Cell,
+    vocabulary_size: int,
+    *,
+    dropout: float = 0.0,
+    tie: bool = False,
+    embedding_init: Initializer | None = None,
+    readout_init: Initializer = initializers.fan_in_normal,
+    dtype: jnp.dtype | type = float,
+) -> Cell:
+    """Make a model that reads symbols and gives the logits of the next one.
+
+    From the bottom up: embedding, dropout, core, dropout, readout.
+
+    Args:
+        core: a recurrent cell or stack, with `input_size` E (the embedding's) and `output_size` H.
+        vocabulary_size: V.
+        dropout: rate of the dropout below and above the core; the core may have more inside.
+        tie: use the embedding table, transposed, as the readout's matrix; it is one array and counts once. Needs E = H.
+        embedding_init: initializer of the table `[V, E]`; by default normal(1), or normal(1/sqrt(E)) when tied.
+        readout_init: initializer of the readout's matrix `[H, V]`, unless tied.
+        dtype: of the embedding and the readout.
+
+    Returns:
+        A cell with integer inputs `[*batch]`, outputs `[*batch, V]` and params `{"embedding": {"w"}, "core": ...,
+        "readout": {"w", "b"}}`, where "w" of the readout is absent when tied.
+
+    Raises:
+        InputError: if the core's sizes are not fixed, or are unequal when tied.
+
+    References:
+        O. Press, L. Wolf, "Using the Output Embedding to Improve Language Models", EACL 2017, arXiv:1608.05859 (tying).
+
+    Example:
+        >>> from jaxrnn.cells.lstm import lstm
+        >>> import jax
+        >>> model = language_model(lstm(8, 16), vocabulary_size=50)
+        >>> params = model.init(jax.random.key(0))
+        >>> model.unroll(params, model.initial_carry(2), jnp.zeros((5, 2), int))[1].shape
+        (5, 2, 50)
+    """
+    if core.input_size is None or core.output_size is None:
+        raise InputError("language_model: the core needs fixed sizes; build it with input_size=... and output_size=...")
+    if tie and core.input_size != core.output_size:
+        raise InputError(
+            f"language_model: tied weights need equal sizes, but the core takes {core.input_size} and gives "
+            f"{core.output_size}; make them equal or do not tie"
+        )
+    spread = 1.0 / core.input_size**0.5 if tie else 1.0
+    table = embedding(vocabulary_size, core.input_size, w=embedding_init or initializers.normal(spread), dtype=dtype)
+    readout = dense(core.output_size, vocabulary_size, w=readout_init, dtype=dtype)
+    layers = {"embedding": table, "dropout_in": dropout_layer(dropout), "core": core}
+    layers |= {"dropout_out": dropout_layer(dropout), "readout": readout}
+    model = stack(*layers.values(), names=layers)
+    return _tied(model) if tie else model
+
+
+def _tied(model: Cell) -> Cell:
+    """The same model with the embedding table, transposed, as the readout's matrix."""
+
+    def view(params):
+        return params | {"readout": params["readout"] | {"w": params["embedding"]["w"].T}}
+
+    def init(key):
+        params = model.init(key)
+        return params | {"readout": {"b": params["readout"]["b"]}}
+
+    recurrence = Recurrence(
+        lambda params, x: model.recurrence.project(view(params), x),
+        lambda params, carry, z, dot, note: model.recurrence.recur(view(params), carry, z, dot, note),
+    )
+    return model._replace(
+        init=init,
+        step=lambda params, carry, x: model.step(view(params), carry, x),
+        unroll=lambda params, carry, xs: model.unroll(view(params), carry, xs),
+        recurrence=recurrence,
+    )

@@ -1,0 +1,139 @@
+"""Noise that travels in the carry: random masks that replay, resume and split over devices exactly."""
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cell import Cell, Recurrence, as_shape
+from jaxrnn.errors import InputError
+from jaxrnn.marks import blank, silence
+from jaxrnn.types import Array, Marked
+
+
+class Noise(NamedTuple):
+    """A row's source of noise. Both leaves are None in the deterministic cell.
+
+    The draw of step t is `fold_in(key, count)` with the count after that step's increment, so counts start at 1 and
+    `fold_in(key, 0)` is left for the next key of the chain (`jaxrnn.trees.renew_keys`).
+
+    Attributes:
+        key: typed keys `[*batch]`, one a row, so that a batch split over devices draws the same masks.
+        count: int32 `[*batch]`, steps taken.
+    """
+
+    key: Array | None
+    count: Array | None
+
+
+def initial_noise(batch_shape: int | tuple[int, ...], key: Array | None = None) -> Noise:
+    """Start the noise of a batch.
+
+    Args:
+        batch_shape: `*batch`.
+        key: one random key, split into one for each row; None for no noise.
+
+    Returns:
+        The noise, `[*batch]`.
+
+    Example:
+        >>> initial_noise(3, jax.random.key(0)).key.shape, initial_noise(3, None)
+        ((3,), Noise(key=None, count=None))
+    """
+    if key is None:
+        return Noise(None, None)
+    shape = as_shape(batch_shape)
+    return Noise(jax.random.split(key, shape), jnp.zeros(shape, jnp.int32))
+
+
+def row_masks(noise: Noise, rate: float, size: int) -> Array:
+    """Draw, for each row by itself, which units stay at its present count.
+
+    Args:
+        noise: keys and counts `[*batch]`.
+        rate: the probability that a unit is dropped.
+        size: H.
+
+    Returns:
+        bool `[*batch, H]`, true with probability 1 - rate.
+    """
+
+    def one_row(key, count):
+        return jax.random.bernoulli(jax.random.fold_in(key, count), 1.0 - rate, (size,))
+
+    draw = one_row
+    for _ in range(noise.count.ndim):
+        draw = jax.vmap(draw)
+    return draw(noise.key, noise.count)
+
+
+def dropout(rate: float) -> Cell:
+    """Make a layer that drops units at random, anew at every step: `y = mask * x / (1 - rate)`.
+
+    Without a key in `initial_carry` (evaluation) it is the identity. Each row draws from its own key and step count, so
+    that the masks depend neither on how time is cut into chunks nor on how the batch is split over devices.
+
+    Args:
+        rate: the probability of dropping a unit, in [0, 1).
+
+    Returns:
+        A cell without parameters, with carry `Noise`.
+
+    Raises:
+        InputError: for a rate outside [0, 1).
+
+    Cost:
+        One threefry hash for each two elements of the input.
+
+    References:
+        N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR 15, 2014.
+        W. Zaremba, I. Sutskever, O. Vinyals, "Recurrent Neural Network Regularization", arXiv:1409.2329 (on the
+        connections between layers only, which is what putting this cell into a `stack` does).
+
+    Example:
+        >>> cell = dropout(0.5)
+        >>> carry, y = cell.step({}, cell.initial_carry(1, jax.random.key(0)), jnp.ones((1, 1000)))
+        >>> bool(jnp.all((y == 0) | (y == 2))), bool(abs(jnp.mean(y) - 1) < 0.1)
+        (True, True)
+        >>> cell.step({}, cell.initial_carry(1), jnp.ones((1, 3)))[1].tolist()
+        [[1.0, 1.0, 1.0]]
+    """
+    if not 0 <= rate < 1:
+        raise InputError(f"dropout: rate is {rate}; expected a probability in [0, 1)")
+
+    def silent(noise):
+        return noise.key is None or rate == 0
+
+    def scale(noise, x):
+        mask = row_masks(noise, rate, x.shape[-1])
+        return jnp.where(mask, x / (1 - rate), jnp.zeros_like(x))
+
+    def step(params, noise, x):
+        del params
+        x, finish = _open_marks(x)
+        if silent(noise):
+            return noise, finish(x)
+        noise = noise._replace(count=noise.count + 1)
+        return noise, finish(scale(noise, x))
+
+    def unroll(params, noise, xs):
+        del params
+        xs, finish = _open_marks(xs)
+        if silent(noise):
+            return noise, finish(xs)
+        steps = jnp.arange(1, xs.shape[0] + 1, dtype=noise.count.dtype)
+        at_step = jax.vmap(lambda step, x: scale(noise._replace(count=noise.count + step), x))
+        return noise._replace(count=noise.count + xs.shape[0]), finish(at_step(steps, xs))
+
+    def recur(params, noise, z, dot, note):
+        del dot, note
+        return step(params, noise, z)
+
+    recurrence = Recurrence(lambda params, x: x, recur)
+    return Cell(lambda key: {}, initial_noise, step, unroll, recurrence)
+
+
+def _open_marks(x: Any):
+    """The plain input, and a function that zeroes the output where the input is padding."""
+    return (blank(x), partial(silence, x)) if isinstance(x, Marked) else (x, lambda y: y)

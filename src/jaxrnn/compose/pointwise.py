@@ -1,0 +1,129 @@
+"""Cells without memory: what is done to each time step by itself, such as an embedding or a readout."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import initializers
+from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.initializers import Initializer
+from jaxrnn.marks import blank, silence
+from jaxrnn.shapes import check_last_axis, spread
+from jaxrnn.types import Array, Marked, Params
+
+
+def pointwise(
+    init: Callable[[Array], Params],
+    apply: Callable[[Params, Any], Any],
+    *,
+    input_size: int | None = None,
+    output_size: int | None = None,
+) -> Cell:
+    """Make a cell of a function of one time step. Its carry is empty, and its `unroll` is one call for all steps.
+
+    Args:
+        init: `(key) -> params`.
+        apply: `(params, x) -> y`, for `[*batch, I]` and `[T, *batch, I]` alike.
+        input_size: I, where fixed.
+        output_size: O, where fixed.
+
+    Returns:
+        The cell, which takes `Marked` inputs too: the output is zero where the input is padding.
+
+    Example:
+        >>> twice = pointwise(lambda key: {}, lambda params, x: 2 * x)
+        >>> twice.unroll({}, (), jnp.ones((2, 1)))[1].ravel().tolist()
+        [2.0, 2.0]
+    """
+
+    def step(params, carry, x):
+        y = silence(x, apply(params, blank(x))) if isinstance(x, Marked) else apply(params, x)
+        return carry, y
+
+    def project(params, x):
+        return step(params, (), x)[1]
+
+    def recur(params, carry, z, dot, note):
+        del params, dot, note
+        return carry, z
+
+    recurrence = Recurrence(project, recur)
+    return Cell(init, lambda batch_shape, key=None: (), step, step, recurrence, input_size, output_size)
+
+
+def embedding(
+    vocabulary_size: int,
+    embedding_size: int,
+    *,
+    w: Initializer = initializers.standard_normal,
+    dtype: jnp.dtype | type = float,
+) -> Cell:
+    """Make a lookup of integer ids in a table: `y = w[id]`.
+
+    Args:
+        vocabulary_size: V.
+        embedding_size: E.
+        w: initializer of the table `[V, E]`.
+        dtype: of the table.
+
+    Returns:
+        A cell with params `w [V, E]`, inputs integer `[*batch]` and outputs `[*batch, E]`. Ids outside `[0, V)` are the
+        caller's to prevent: inside a compiled program they give NaN.
+
+    Cost:
+        The gradient is one scatter-add per chunk into a table of the size of `w`.
+
+    Example:
+        >>> cell = embedding(10, 4)
+        >>> cell.step(cell.init(jax.random.key(0)), (), jnp.array([1, 2, 3]))[1].shape
+        (3, 4)
+    """
+
+    def init(key):
+        return {"w": w(key, (vocabulary_size, embedding_size), jax.dtypes.canonicalize_dtype(dtype))}
+
+    def apply(params, ids):
+        return jnp.take(params["w"], ids, axis=0)
+
+    return pointwise(init, apply, output_size=embedding_size)
+
+
+def dense(
+    input_size: int,
+    output_size: int,
+    *,
+    w: Initializer = initializers.fan_in_normal,
+    b: Initializer = initializers.zeros,
+    dtype: jnp.dtype | type = float,
+) -> Cell:
+    """Make an affine map of each step: `y = x w + b`.
+
+    Args:
+        input_size: I.
+        output_size: O.
+        w: initializer of `[I, O]`.
+        b: initializer of `[O]`.
+        dtype: of the parameters.
+
+    Returns:
+        A cell with params `w [I, O]` and `b [O]`.
+
+    Example:
+        >>> cell = dense(3, 2)
+        >>> cell.step(cell.init(jax.random.key(0)), (), jnp.ones((5, 3)))[1].shape
+        (5, 2)
+    """
+
+    def init(key):
+        key_w, key_b = jax.random.split(key)
+        canonical = jax.dtypes.canonicalize_dtype(dtype)
+        return {"w": w(key_w, (input_size, output_size), canonical), "b": b(key_b, (output_size,), canonical)}
+
+    def apply(params, x):
+        check_last_axis("dense: the input x [*batch, I]", x, input_size)
+        y = x @ params["w"]
+        return y + spread(params["b"], y)
+
+    return pointwise(init, apply, input_size=input_size, output_size=output_size)

@@ -1,0 +1,103 @@
+"""Cells on top of one another."""
+
+from collections.abc import Sequence
+
+import jax
+
+from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.errors import InputError
+from jaxrnn.types import Marked
+
+
+def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
+    """Put cells on top of one another: the output of each is the input of the next.
+
+    `step` goes up through the cells, `unroll` layer by layer over the whole stretch of time, so that each layer's fast
+    path is used::
+
+        for cell in cells:
+            carry[cell], xs = cell.unroll(params[cell], carry[cell], xs)
+
+    Marks (`Marked`) are handed to every cell.
+
+    Args:
+        *cells: from the bottom up, at least one.
+        names: what their parameters are called; by default "0", "1", ...
+
+    Returns:
+        A cell with params `{name: params of that cell}` and as carry the tuple of the cells' carries. Its notes are
+        those of the cells, as `"name/note"`.
+
+    Raises:
+        InputError: if there is no cell, or one's output size is not the next one's input size.
+
+    Example:
+        >>> from jaxrnn.cells.lstm import lstm
+        >>> two = stack(lstm(3, 4), lstm(4, 5))
+        >>> two.step(two.init(jax.random.key(0)), two.initial_carry(2), jax.numpy.ones((2, 3)))[1].shape
+        (2, 5)
+    """
+    names = tuple(names) if names is not None else tuple(str(i) for i in range(len(cells)))
+    _check_fit(cells, names)
+    layers = tuple(zip(names, cells, strict=True))
+
+    def init(key):
+        keys = jax.random.split(key, len(cells))
+        return {name: cell.init(k) for (name, cell), k in zip(layers, keys, strict=True)}
+
+    def initial_carry(batch_shape, key=None):
+        keys = [None] * len(cells) if key is None else jax.random.split(key, len(cells))
+        return tuple(cell.initial_carry(batch_shape, k) for cell, k in zip(cells, keys, strict=True))
+
+    def through(method, params, carry, x):
+        new = []
+        y = x.x if isinstance(x, Marked) else x
+        for (name, cell), layer_carry in zip(layers, carry, strict=True):
+            layer_x = x._replace(x=y) if isinstance(x, Marked) else y
+            layer_carry, y = getattr(cell, method)(params[name], layer_carry, layer_x)
+            new.append(layer_carry)
+        return tuple(new), y
+
+    def step(params, carry, x):
+        return through("step", params, carry, x)
+
+    def unroll(params, carry, xs):
+        return through("unroll", params, carry, xs)
+
+    def recur(params, carry, x, dot, note):
+        new = []
+        y = x.x if isinstance(x, Marked) else x
+        for (name, cell), layer_carry in zip(layers, carry, strict=True):
+            layer_x = x._replace(x=y) if isinstance(x, Marked) else y
+            z = cell.recurrence.project(params[name], layer_x)
+            layer_carry, y = cell.recurrence.recur(params[name], layer_carry, z, dot, _prefixed(note, name))
+            new.append(layer_carry)
+        return tuple(new), y
+
+    recurrence = Recurrence(lambda params, x: x, recur)
+    return Cell(init, initial_carry, step, unroll, recurrence, cells[0].input_size, _output_size(cells))
+
+
+def _prefixed(note, name):
+    """A `note` that puts a layer's name before the quantity's."""
+    return lambda quantity, value: note(f"{name}/{quantity}", value)
+
+
+def _output_size(cells: Sequence[Cell]) -> int | None:
+    """The size of the topmost output that has a fixed size."""
+    return next((cell.output_size for cell in reversed(cells) if cell.output_size is not None), None)
+
+
+def _check_fit(cells: Sequence[Cell], names: Sequence[str]) -> None:
+    """Refuse an empty stack, names that do not match, and cells that do not fit on one another."""
+    if not cells or len(names) != len(cells) or len(set(names)) != len(names):
+        raise InputError(f"stack: {len(cells)} cells and names {list(names)}; give at least one cell and a name each")
+    size, below = None, None
+    for name, cell in zip(names, cells, strict=True):
+        if None not in (size, cell.input_size) and size != cell.input_size:
+            raise InputError(
+                f"stack: cell {name!r} expects inputs of size {cell.input_size}, but cell {below!r} below it "
+                f"gives outputs of size {size}; make the two sizes equal"
+            )
+        if cell.output_size is not None:
+            size, below = cell.output_size, name

@@ -1,0 +1,60 @@
+"""The sum of an estimator's estimates over parts of a chunk, in the memory of one part."""
+
+from jaxrnn.errors import InputError
+from jaxrnn.gradients.base import GradientEstimator
+from jaxrnn.gradients.segments import sum_over_pieces
+
+
+def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
+    """Feed a chunk to an estimator in parts, with the same parameters, and add up what it says.
+
+    Equals the loop::
+
+        for part in parts(chunk, length):                  # the last one may be shorter
+            estimate, state = estimator.estimate(params, state, part)
+            total = total + estimate
+
+    The gradient is taken *inside* the loop over parts, so no part's intermediates outlive it: differentiating the whole
+    loop with `stop_gradient` at the boundaries gives the same gradient but keeps every step's values.
+
+    Args:
+        estimator: any estimator.
+        length: time steps in a part.
+
+    Returns:
+        An estimator with the same state; exact or biased as its part is. Noise in the carry is renewed by every part
+        that the given estimator sees.
+
+    Raises:
+        InputError: if the length is not at least 1.
+
+    Cost:
+        Memory of one part and one gradient, whatever K is.
+
+    Example:
+        >>> import jax, jax.numpy as jnp
+        >>> from jaxrnn.cells.elman import elman
+        >>> from jaxrnn.gradients.base import Chunk
+        >>> from jaxrnn.gradients.bptt import bptt
+        >>> from jaxrnn.losses import squared_error
+        >>> cell = elman(3, 4)
+        >>> params, carry = cell.init(jax.random.key(0)), cell.initial_carry(2)
+        >>> chunk = Chunk(jnp.ones((5, 2, 3)), jnp.zeros((5, 2, 4)), jnp.ones((5, 2)))
+        >>> in_parts = accumulate(bptt(cell, squared_error), 2)
+        >>> total, _ = in_parts.estimate(params, in_parts.init(jax.random.key(1), params, carry, chunk), chunk)
+        >>> float(total.weight)
+        10.0
+    """
+    if length < 1:
+        raise InputError(f"accumulate: length is {length}; expected at least 1 time step")
+
+    def estimate(params, state, chunk):
+        def one(state, number, part):
+            del number
+            estimate, state = estimator.estimate(params, state, part)
+            return state, estimate
+
+        state, total = sum_over_pieces(one, state, chunk, length)
+        return total, state
+
+    return estimator._replace(estimate=estimate)

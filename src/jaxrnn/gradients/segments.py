@@ -1,0 +1,195 @@
+"""The reverse-mode family: a chunk's loss as a scan over segments, with a hole between them and one within."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cell import Cell
+from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator
+from jaxrnn.trees import join, renew_keys, split_carry
+from jaxrnn.types import Array, Carry, Params
+
+# (params, carry, chunk) -> (carry, (loss, weight))
+ChunkLoss = Callable[[Params, Carry, Chunk], tuple[Carry, tuple[Array, Array]]]
+
+
+def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
+    """Make the function that all reverse-mode rules differentiate: unroll, compare, weigh and sum.
+
+    Equals the loop::
+
+        for t in range(K):
+            carry, y = cell.step(params, carry, chunk.inputs[t])
+            total += sum(chunk.weight[t] * loss(y, chunk.targets[t]))      # where the weight is not 0
+
+    Args:
+        cell: any cell.
+        loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`; see `jaxrnn.losses`.
+
+    Returns:
+        `(params, carry, chunk) -> (carry, (loss [], weight []))`, both sums.
+
+    Example:
+        >>> from jaxrnn.cells.elman import elman
+        >>> from jaxrnn.losses import squared_error
+        >>> run = chunk_loss(elman(3, 4), squared_error)
+        >>> chunk = Chunk(jnp.zeros((5, 2, 3)), jnp.ones((5, 2, 4)), jnp.ones((5, 2)))
+        >>> params = elman(3, 4).init(jax.random.key(0))
+        >>> [float(total) for total in run(params, jnp.zeros((2, 4)), chunk)[1]]     # 40 squares of 1, 10 steps
+        [40.0, 10.0]
+    """
+
+    def run(params, carry, chunk):
+        carry, outputs = cell.unroll(params, carry, chunk.inputs)
+        each = loss(outputs, chunk.targets)
+        weight = chunk.weight.astype(each.dtype)
+        # A product alone would let an infinite loss of weight 0 through as NaN.
+        total = jnp.sum(jnp.where(weight == 0, jnp.zeros_like(each), weight * each))
+        return carry, (total, jnp.sum(weight))
+
+    return run
+
+
+def segmented(
+    run: ChunkLoss,
+    length: int,
+    *,
+    between: Callable[[Carry, Array], Carry] = lambda carry, segment: carry,
+    within: Callable[[ChunkLoss], ChunkLoss] = lambda run: run,
+) -> ChunkLoss:
+    """Cut a chunk into segments and run them one after another, summing their losses.
+
+    Equals the loop::
+
+        for s in range(ceil(K / length)):
+            carry, (l, w) = within(run)(params, between(carry, s), segment[s])
+            loss, weight = loss + l, weight + w
+
+    Outputs and logits never leave their segment.
+
+    Args:
+        run: the loss of one segment.
+        length: time steps in a segment; the last one may be shorter.
+        between: `(carry, s []) -> carry`, what becomes of the carry (and of its cotangent, in the backward pass) where
+            segment s starts. Nothing hangs on the first start, for credit ends there. By default the identity.
+        within: what a segment keeps for its backward pass: by default everything, with `jax.checkpoint` its inputs.
+
+    Returns:
+        A function with the same signature and, as long as `between` changes no value, the same result as `run`.
+
+    Cost:
+        With `jax.checkpoint`: memory for the carry at each boundary and the intermediates of one segment; the forward
+        pass twice.
+
+    Example:
+        >>> run = lambda params, carry, chunk: (carry + len(chunk.weight), (chunk.weight.sum(), chunk.weight.sum()))
+        >>> chunk = Chunk((), (), jnp.ones((5, 1)))
+        >>> carry, (loss, weight) = segmented(run, 2)({}, jnp.zeros((), int), chunk)
+        >>> int(carry), float(loss)
+        (5, 5.0)
+    """
+    inner = within(run)
+
+    def run_segments(params, carry, chunk):
+        return sum_over_pieces(lambda carry, s, piece: inner(params, between(carry, s), piece), carry, chunk, length)
+
+    return run_segments
+
+
+def sum_over_pieces(
+    function: Callable[[Any, Array, Chunk], tuple[Any, Any]], state: Any, chunk: Chunk, length: int
+) -> tuple[Any, Any]:
+    """Go through a chunk piece by piece, hand on a state and add up what comes out.
+
+    Equals the loop::
+
+        for s in range(ceil(K / length)):
+            state, part = function(state, s, chunk[s * length : (s + 1) * length])
+            total = total + part
+
+    Args:
+        function: `(state, s [], piece) -> (state, part)`, with a part of the same shapes for every piece.
+        state: the first state.
+        chunk: arrays `[K, ...]`.
+        length: time steps in a piece; the last one may be shorter.
+
+    Returns:
+        `(state, total)`.
+
+    Example:
+        >>> count = lambda state, s, piece: (state + 1, piece.weight.sum())
+        >>> pieces, total = sum_over_pieces(count, 0, Chunk((), (), jnp.ones((5, 1))), 2)
+        >>> int(pieces), float(total)
+        (3, 5.0)
+    """
+    steps = chunk.weight.shape[0]
+    number, left = divmod(steps, length)
+    pieces = jax.tree.map(lambda a: a[: number * length].reshape(number, length, *a.shape[1:]), chunk)
+    shapes = jax.eval_shape(function, state, jnp.asarray(0), jax.tree.map(lambda a: a[:length], chunk))[1]
+    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+
+    def add(running, numbered_piece):
+        state, total = running
+        state, part = function(state, *numbered_piece)
+        return (state, jax.tree.map(jnp.add, total, part)), None
+
+    running, _ = jax.lax.scan(add, (state, nothing), (jnp.arange(number), pieces))
+    if left:
+        running, _ = add(running, (jnp.asarray(number), jax.tree.map(lambda a: a[number * length :], chunk)))
+    return running
+
+
+def reverse_mode(run: ChunkLoss) -> GradientEstimator:
+    """Make the estimator that differentiates a chunk's loss backwards, and hands the carry on by value.
+
+    Args:
+        run: `(params, carry, chunk) -> (carry, (loss, weight))`.
+
+    Returns:
+        An estimator whose state is the carry. It draws no new noise; see `renewing`.
+    """
+
+    def init(key, params, carry, chunk):
+        del key, params, chunk
+        return CarryState(carry)
+
+    def estimate(params, state, chunk):
+        def objective(params):
+            carry, (loss, weight) = run(params, state.carry, chunk)
+            return loss, (weight, carry)
+
+        (loss, (weight, carry)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        return Estimate(loss, weight, grads), state._replace(carry=carry)
+
+    return GradientEstimator(init, estimate)
+
+
+def renewing(estimator: GradientEstimator) -> GradientEstimator:
+    """Renew the random keys in the carry at the start of every chunk, so that constant masks last one chunk each.
+
+    Args:
+        estimator: any estimator.
+
+    Returns:
+        The estimator, equal to the old one for carries without keys.
+    """
+
+    def estimate(params, state, chunk):
+        return estimator.estimate(params, state._replace(carry=renew_keys(state.carry)), chunk)
+
+    return estimator._replace(estimate=estimate)
+
+
+def stop(carry: Carry) -> Carry:
+    """`stop_gradient` on the float leaves of a carry: the definition of truncation.
+
+    Args:
+        carry: any carry.
+
+    Returns:
+        The same values.
+    """
+    floats, others = split_carry(carry)
+    return join(jax.lax.stop_gradient(floats), others)
