@@ -1,0 +1,171 @@
+"""Filters against a plain NumPy enumeration, draws against their probabilities, the generator against its loop."""
+
+import math
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from jaxrnn import sampling
+from jaxrnn.cells.lstm import lstm
+from jaxrnn.compose import language_model
+from jaxrnn.errors import InputError
+from jaxrnn.sampling import draw, filter_logits, make_generate
+
+V = 7
+LOGITS = np.random.default_rng(0).normal(size=(3, V)) * 2
+TIES = np.array([[0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0], [1.0, 2.0, 2.0, 0.0, 2.0, 1.0, -3.0]])
+
+
+jitted = jax.jit(filter_logits)  # temperature, top_k and top_p are traced
+
+
+def softmax(logits):
+    p = np.exp(logits - logits.max())
+    return p / p.sum()
+
+
+def expected_probabilities(logits, temperature, top_k, top_p):
+    """One row, by its definition: count the likeliest symbols one by one."""
+    order = sorted(range(V), key=lambda v: (-logits[v], v))
+    order = order[:top_k]
+    p = softmax(logits / temperature)
+    kept, among = [], sum(p[v] for v in order)
+    for v in order:
+        kept.append(v)
+        if top_p is not None and sum(p[u] for u in kept) / among >= top_p:
+            break
+    return np.array([p[v] if v in kept else 0.0 for v in range(V)]) / sum(p[v] for v in kept)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 3.0])
+@pytest.mark.parametrize("top_k", [None, 1, 3, V, V + 5])
+@pytest.mark.parametrize("top_p", [None, 0.05, 0.5, 0.9, 1.0])
+def test_filters_equal_their_definition(temperature, top_k, top_p):
+    logits = np.concatenate([LOGITS, TIES])
+    got = np.asarray(jitted(logits, temperature=temperature, top_k=top_k, top_p=top_p))
+    expected = [expected_probabilities(row, temperature, top_k, top_p) for row in logits]
+    np.testing.assert_array_equal(np.isfinite(got), np.array(expected) > 0)
+    np.testing.assert_allclose([softmax(row) for row in got], expected, rtol=1e-12, atol=1e-15)
+
+
+def test_filters_are_mapped_with_a_choice_for_each_row():
+    choices = [(0.0, 2, 0.5), (0.7, 3, 0.9), (1.5, 1, 1.0)]
+    batched = jax.jit(jax.vmap(lambda row, t, k, p: filter_logits(row, temperature=t, top_k=k, top_p=p)))
+    rows = batched(LOGITS, *(jnp.asarray(values) for values in zip(*choices, strict=True)))
+    for row, logits, (t, k, p) in zip(rows, LOGITS, choices, strict=True):
+        np.testing.assert_allclose(row, jitted(logits, temperature=t, top_k=k, top_p=p), rtol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"top_k": 3}, {"top_p": 0.5}])
+def test_temperature_zero_is_the_likeliest_and_the_limit_of_small_temperatures(options):
+    for temperature in (0.0, 1e-300, 1e-3):
+        ids = draw(jax.random.key(1), jnp.asarray(LOGITS), temperature=temperature, **options)
+        np.testing.assert_array_equal(ids, LOGITS.argmax(-1))
+    # Equal logits: the first of them.
+    np.testing.assert_array_equal(draw(jax.random.key(1), jnp.asarray(TIES), temperature=0.0, **options), [0, 1])
+
+
+def test_draws_follow_their_probabilities():
+    n, logits = 20_000, jnp.asarray(LOGITS[0])
+    for options in ({}, {"temperature": 2.0}, {"temperature": 1.3, "top_k": 4, "top_p": 0.95}):
+        ids = draw(jax.random.key(2), jnp.tile(logits, (n, 1)), **options)
+        p = expected_probabilities(
+            LOGITS[0], options.get("temperature", 1.0), options.get("top_k"), options.get("top_p")
+        )
+        counts = np.bincount(ids, minlength=V)
+        assert counts[p == 0].sum() == 0
+        # The key is fixed, so that this either always holds or never; by chance it would fail once in a thousand keys.
+        assert stats.chisquare(counts[p > 0], n * p[p > 0]).pvalue > 1e-3
+
+
+@pytest.fixture(scope="module")
+def model():
+    cell = language_model(lstm(3, 8), V)
+    params = jax.tree.map(lambda w: 3.0 * w, cell.init(jax.random.key(3)))  # sharp enough to have opinions
+    return cell, params, make_generate(cell)
+
+
+def loop(cell, params, prompt, length, key, sample=0, **options):
+    """The loop in the docstring of `make_generate`, for one sample."""
+    carry = cell.initial_carry((1,))
+    for t in range(len(prompt) - 1):
+        carry, _ = cell.step(params, carry, jnp.array([prompt[t]], jnp.int32))
+    ids, made = jnp.array([prompt[-1]], jnp.int32), []
+    for t in range(length):
+        carry, logits = cell.step(params, carry, ids)
+        ids = draw(jax.random.fold_in(jax.random.fold_in(key, sample), t), logits[0], **options)[None]
+        made.append(int(ids[0]))
+    return made
+
+
+@pytest.mark.parametrize("prompt", [[2], [1, 4, 0, 6, 5]])
+@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"temperature": 1.2, "top_k": 5, "top_p": 0.9}])
+def test_generator_equals_its_loop(model, prompt, options):
+    cell, params, generate = model
+    key = jax.random.key(4)
+    made = np.array(list(generate(params, prompt, 12, key, samples=2, **options)))
+    assert made.shape == (12, 2) and made.dtype == np.int32
+    for sample in range(2):
+        assert made[:, sample].tolist() == loop(cell, params, prompt, 12, key, sample, **options)
+
+
+def test_a_prompt_in_blocks_is_the_prompt(model, monkeypatch):
+    _, params, generate = model
+    prompt = np.random.default_rng(5).integers(V, size=24)
+    whole = np.array(list(generate(params, prompt, 8, jax.random.key(6))))
+    for block in (1, 5, 23):
+        monkeypatch.setattr(sampling, "PROMPT_BLOCK", block)
+        np.testing.assert_array_equal(list(generate(params, prompt, 8, jax.random.key(6))), whole)
+    assert np.any(whole != list(generate(params, prompt[1:], 8, jax.random.key(6))))  # the prompt is heeded
+
+
+def test_samples_depend_on_the_seed_and_not_on_their_company(model):
+    _, params, generate = model
+    run = partial(generate, params, [0, 1], 30)
+    four = np.array(list(run(jax.random.key(7), samples=4)))
+    np.testing.assert_array_equal(four, list(run(jax.random.key(7), samples=4)))
+    np.testing.assert_array_equal(four[:, :1], list(run(jax.random.key(7), samples=1)))
+    assert len({tuple(sample) for sample in four.T}) == 4
+    assert np.any(four != list(run(jax.random.key(8), samples=4)))
+
+
+def test_one_program_makes_every_symbol():
+    cell = language_model(lstm(3, 4), V)
+    traces = []
+
+    def step(params, carry, x):
+        traces.append(x)
+        return cell.step(params, carry, x)
+
+    generate = make_generate(cell._replace(step=step))
+    params = cell.init(jax.random.key(9))
+    for temperature, top_k in [(1.0, 3), (0.0, 2), (0.5, 1)]:
+        assert len(list(generate(params, [0, 1], 5, jax.random.key(10), temperature=temperature, top_k=top_k))) == 5
+    assert len(traces) == 1
+
+
+def test_no_symbols_asked_for_are_no_symbols(model):
+    _, params, generate = model
+    assert list(generate(params, [0], 0, jax.random.key(0))) == []
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [("length", -1), ("samples", 0), ("temperature", -0.1), ("temperature", math.nan), ("temperature", math.inf)]
+    + [("top_k", 0), ("top_p", 0.0), ("top_p", 1.1), ("top_p", math.nan)],
+)
+def test_a_value_that_makes_no_sense_is_named_before_anything_is_made(model, key, value):
+    _, params, generate = model
+    with pytest.raises(InputError, match=f"sampling: {key} is"):
+        generate(params, [0], **{"length": 5, "key": jax.random.key(0), key: value})
+
+
+@pytest.mark.parametrize("prompt", [[], [[1, 2]], [0.5]])
+def test_a_prompt_that_is_none_is_refused(model, prompt):
+    _, params, generate = model
+    with pytest.raises(InputError, match="sampling: prompt"):
+        generate(params, prompt, 5, jax.random.key(0))
