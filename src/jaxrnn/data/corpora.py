@@ -134,8 +134,8 @@ def _split_by_position(document: Document, shares: tuple[float, float]) -> dict[
     size = document.stop
     reach = min(_CUT_REACH, size // 200)
     share_valid, share_test = shares
-    first = line_start_after(document.path, round(size * (1 - share_valid - share_test)), reach=reach)
-    second = line_start_after(document.path, round(size * (1 - share_test)), reach=reach)
+    ends = (max(1, round(size * share)) for share in (1 - share_valid - share_test, 1 - share_test))
+    first, second = (line_start_after(document.path, end, reach=reach) for end in ends)
     if not 0 < first < second < size:
         raise InputError(
             f"{_NAME}: '{document.path}' has {size} bytes, too few to be split into training, validation and test "

@@ -84,14 +84,13 @@ def read(documents: Iterable[Document], encoding: str, cut: Callable[[str], int]
 def line_start_after(path: Path, position: int, *, reach: int) -> int:
     """A byte at or after `position` where a file may be cut: the start of a line, if one comes within `reach` bytes.
 
-    If none does: the start of a UTF-8 character.
+    If none does: the start of a UTF-8 character. `position` is at least 1.
     """
-    window = b"".join(_bytes(path, position, position + max(reach, 4), name=str(path)))
-    end_of_line = window[:reach].find(b"\n")
+    window = b"".join(_bytes(path, position - 1, position + max(reach, 4), name=str(path)))
+    end_of_line = window[: reach + 1].find(b"\n")
     if end_of_line >= 0:
-        return position + end_of_line + 1
-    inside = next((i for i, byte in enumerate(window[:4]) if byte & 0xC0 != 0x80), 0)
-    return position + inside
+        return position + end_of_line
+    return position + next((i for i, byte in enumerate(window[1:5]) if byte & 0xC0 != 0x80), 0)
 
 
 def _joined(documents: Iterable[Document], encoding: str) -> Iterator[str]:
@@ -107,7 +106,7 @@ def _joined(documents: Iterable[Document], encoding: str) -> Iterator[str]:
 
 def _decoded(document: Document) -> Iterator[str]:
     r"""The document's text: UTF-8 decoded strictly, the byte order mark dropped, line ends made `\n`."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder = codecs.getincrementaldecoder("utf-8" if document.start else "utf-8-sig")()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     position = document.start
     blocks = _bytes(document.path, document.start, document.stop, name=str(document.path))
@@ -120,8 +119,6 @@ def _decoded(document: Document) -> Iterator[str]:
                 f"{document.path}: byte {at} (0x{error.object[error.start]:02x}) is not UTF-8 text; convert the file "
                 "to UTF-8, or train on bytes: --data.tokenizer byte"
             ) from None
-        if position == 0:
-            text = text.removeprefix("\ufeff")
         position += len(block)
         yield newlines.decode(text, final=not block)
 
