@@ -1,8 +1,6 @@
 """N-gram baselines: how well counting predicts the same text.
 
-Interpolated n-grams with Witten-Bell smoothing (method C of Witten & Bell, IEEE Transactions on Information Theory
-37(4), 1991; the interpolated recursion as in Chen & Goodman, "An Empirical Study of Smoothing Techniques for Language
-Modeling", 1998, section 2.4)::
+Interpolated n-grams with Witten-Bell smoothing::
 
     P_n(w | h) = (c(h w) + d(h) P_{n-1}(w | h')) / (c(h) + d(h))        P_0(w) = 1 / V
 
@@ -13,6 +11,12 @@ Modeling", 1998, section 2.4)::
 Every n-gram has a number: its place among the sorted codes `number of its first n-1 symbols * V + last symbol`. So a
 code fits 64 bits at any order and any vocabulary. Counting an order is one table, or one sort where the table would
 be large.
+
+References:
+    Ian Witten, Timothy Bell, "The zero-frequency problem: estimating the probabilities of novel events in adaptive text
+    compression", IEEE Transactions on Information Theory 37(4), 1991 (method C).
+    Stanley Chen, Joshua Goodman, "An empirical study of smoothing techniques for language modeling", Harvard TR-10-98,
+    1998 (Witten-Bell smoothing as an interpolated recursion).
 """
 
 import json
@@ -63,6 +67,11 @@ def count_ngrams(ids: np.ndarray, vocabulary_size: int, highest_order: int = HIG
 
     Cost:
         Time: at most one sort of `N` integers an order. Memory: about `60 N` bytes, and 16 for every different n-gram.
+
+    Example:
+        >>> singles, pairs = count_ngrams(np.array([0, 1, 0, 1, 1]), 2, highest_order=2)
+        >>> singles.counts.tolist(), pairs.codes.tolist(), pairs.counts.tolist()  # pairs 01, 10, 11
+        ([2, 3], [1, 2, 3], [2, 1, 1])
     """
     contexts = np.zeros(len(ids), np.int64)  # the number of each position's context; of the empty context, 0
     number_of_contexts = 1
@@ -137,6 +146,11 @@ def bits_per_symbol(counted: tuple[Counts, ...], ids: np.ndarray, vocabulary_siz
 
     Cost:
         Memory: a block of ids at a time.
+
+    Example:
+        >>> counted = count_ngrams(np.tile([0, 1], 100), 2, highest_order=2)
+        >>> [round(bits, 2) for bits in bits_per_symbol(counted, np.tile([0, 1], 10), 2)]
+        [1.0, 0.01]
     """
     sums = np.zeros(len(counted))
     for start in range(1, len(ids), _SCORED_IDS):
@@ -165,6 +179,7 @@ def baselines(
     size = len(dataset.vocabulary.symbols)
 
     def build(new: Path) -> None:
+        """Count, score and write."""
         counted = count_ngrams(dataset.ids["train"][:COUNTED_IDS], size, highest_order)
         splits = [split for split in dataset.ids if split != "train"]
         scores = {split: bits_per_symbol(counted, dataset.ids[split], size) for split in splits}

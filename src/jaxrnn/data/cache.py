@@ -31,6 +31,12 @@ _ATTEMPTS = 3
 def cache_folder(folder: Path | None = None) -> Path:
     """Where the cache is: `folder` if given, else `$JAXRNN_CACHE`, else the user's cache folder.
 
+    Args:
+        folder: a folder, or None.
+
+    Returns:
+        The folder; it need not be there yet.
+
     Example:
         >>> cache_folder(Path("elsewhere")).as_posix()
         'elsewhere'
@@ -40,7 +46,14 @@ def cache_folder(folder: Path | None = None) -> Path:
 
 
 def key(*parts: Any) -> str:
-    """A digest of what an entry is made from: anything JSON can write."""
+    """A digest of what an entry is made from.
+
+    Args:
+        parts: anything JSON can write.
+
+    Returns:
+        32 hexadecimal digits, a name for `entry`.
+    """
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:32]
 
 
@@ -75,7 +88,14 @@ def entry(parent: Path, name: str, build: Callable[[Path], None]) -> Path:
 
 
 def is_whole(folder: Path) -> bool:
-    """Whether an entry's files are exactly those of its manifest, in length and SHA-256."""
+    """Whether an entry's files are exactly those of its manifest, in length and SHA-256.
+
+    Args:
+        folder: the entry's folder, which need not be there.
+
+    Returns:
+        True if nothing is missing, added or changed.
+    """
     try:
         return json.loads((folder / _MANIFEST).read_text()) == _manifest(folder)
     except (OSError, ValueError):
@@ -127,6 +147,7 @@ def _sweep(parent: Path) -> None:
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:
+    """Make the folder, have its files written, and seal them with a manifest."""
     folder.mkdir()
     build(folder)
     (folder / _MANIFEST).write_text(json.dumps(_manifest(folder), indent=1))
@@ -150,5 +171,6 @@ def _manifest(folder: Path) -> dict[str, list]:
 
 
 def _file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

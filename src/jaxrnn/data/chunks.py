@@ -83,6 +83,10 @@ def make_streams(
 
     Raises:
         InputError: a size is below 1; there is no target at all; or, with `drop_tail`, less than one full chunk.
+
+    Example:
+        >>> make_streams(np.arange(9), 2, 3, drop_tail=True).batch_size
+        2
     """
     if batch_size < 1 or chunk_length < 1:
         raise InputError(f"batch_size {batch_size}, chunk_length {chunk_length}: expected 1 or more for both")
@@ -99,8 +103,16 @@ def make_streams(
 def rows(streams: Streams) -> tuple[np.ndarray, np.ndarray]:
     """Where each row begins in the text, and how many targets it has.
 
+    Args:
+        streams: the text as rows.
+
     Returns:
         `[B]` the position of each row's first input, and `[B]` its length; together the rows are the text.
+
+    Example:
+        >>> starts, lengths = rows(Streams(np.arange(12), batch_size=2, chunk_length=4, drop_tail=False))
+        >>> starts.tolist(), lengths.tolist()
+        ([0, 6], [6, 5])
     """
     length, more = divmod(max(len(streams.ids) - 1, 0), streams.batch_size)
     row = np.arange(streams.batch_size)
@@ -110,13 +122,26 @@ def rows(streams: Streams) -> tuple[np.ndarray, np.ndarray]:
 
 
 def number_of_chunks(streams: Streams) -> int:
-    """How many chunks an epoch has: the longest row's length over `K`, rounded up."""
+    """How many chunks an epoch has: the longest row's length over `K`, rounded up.
+
+    Args:
+        streams: the text as rows.
+
+    Returns:
+        The number of chunks; 0 if there is no target.
+    """
     _, lengths = rows(streams)
     return -(-int(lengths.max()) // streams.chunk_length)
 
 
 def account(streams: Streams) -> Account:
     """The exact account of an epoch's targets.
+
+    Args:
+        streams: the text as rows.
+
+    Returns:
+        What an epoch holds, and what the text's tail drops.
 
     Example:
         >>> account(Streams(np.arange(12), batch_size=2, chunk_length=4, drop_tail=True))
@@ -168,6 +193,13 @@ def read(streams: Streams, index: int) -> Chunk:
 
 def advance(streams: Streams, cursor: Cursor) -> Cursor:
     """The cursor after one chunk has been read: the next chunk, or the first of the next epoch.
+
+    Args:
+        streams: the text as rows.
+        cursor: the chunk that has been read.
+
+    Returns:
+        The chunk to be read next.
 
     Example:
         >>> streams = Streams(np.arange(9), batch_size=2, chunk_length=3, drop_tail=True)

@@ -116,13 +116,26 @@ def corpus_digest(corpus: Corpus) -> str:
     """SHA-256 over every split's name and its documents' bytes: equal exactly if the splits hold the same text.
 
     Paths do not count: a corpus that has moved is the same corpus.
+
+    Args:
+        corpus: a corpus.
+
+    Returns:
+        64 hexadecimal digits.
     """
     content = {split: [document[1:] for document in documents] for split, documents in corpus.splits.items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def split_sizes(corpus: Corpus) -> dict[str, int]:
-    """The bytes of each split, unpacked."""
+    """How large each split is.
+
+    Args:
+        corpus: a corpus.
+
+    Returns:
+        For each split its bytes, unpacked.
+    """
     return {split: sum(d.stop - d.start for d in documents) for split, documents in corpus.splits.items()}
 
 
@@ -156,6 +169,7 @@ def _split_by_file(
         )
 
     def place(document: Document) -> bytes:
+        """What the files are ordered by."""
         return hashlib.sha256(document.path.relative_to(folder).as_posix().encode()).digest()
 
     total = sum(document.stop for document in documents)
@@ -209,6 +223,7 @@ def _documents(source: str, suffixes: tuple[str, ...], cache: Path | None, *, na
 
 
 def _nonempty(document: Document, source: str, name: str) -> Document:
+    """The document, if there is anything in it."""
     if not document.stop:
         raise InputError(f"{name}: '{source}' is empty; expected text")
     return document
@@ -233,6 +248,7 @@ def _walk(folder: Path, leave_out: Callable[[str], bool] = lambda name: False) -
     """Every file below a folder, sorted by path, without hidden ones and those whose name (or folder's) is left out."""
 
     def keep(names: Iterable[str]) -> list[str]:
+        """The names that are not hidden or left out, in order."""
         return sorted(name for name in names if not name.startswith((".", "__pycache__")) and not leave_out(name))
 
     for root, folders, files in os.walk(folder):

@@ -97,6 +97,7 @@ def _counted_vocabulary(corpus: Corpus, tokenizer: Tokenizer, least: int, digest
     """The vocabulary of the corpus's training split, from the cache if it is there."""
 
     def build(folder: Path) -> None:
+        """Count every split and write the vocabulary."""
         counts = {split: _count(documents, tokenizer) for split, documents in corpus.splits.items()}
         elsewhere = set().union(*counts.values())
         built = build_vocabulary(tokenizer, counts["train"], elsewhere=elsewhere, minimum_count=least)
@@ -110,6 +111,7 @@ def _counted_vocabulary(corpus: Corpus, tokenizer: Tokenizer, least: int, digest
 
 
 def _count(documents: tuple[Document, ...], tokenizer: Tokenizer) -> Counter[str]:
+    """How often each symbol occurs in the documents."""
     counts: Counter[str] = Counter()
     for text in read(documents, tokenizer.encoding, tokenizer.cut):
         counts.update(tokenizer.tally(text))
@@ -150,8 +152,10 @@ def _dtype(vocabulary: Vocabulary) -> np.dtype:
 
 
 def _file(split: str) -> str:
+    """The name of a split's file in an entry."""
     return f"{split}.ids"
 
 
 def _map(path: Path, *, dtype: str, length: int, replaced: Any) -> np.ndarray:
+    """A split's ids, read from disk where they are looked at."""
     return np.memmap(path, dtype=dtype, mode="r", shape=(length,))

@@ -84,7 +84,15 @@ def read(documents: Iterable[Document], encoding: str, cut: Callable[[str], int]
 def line_start_after(path: Path, position: int, *, reach: int) -> int:
     """A byte at or after `position` where a file may be cut: the start of a line, if one comes within `reach` bytes.
 
-    If none does: the start of a UTF-8 character. `position` is at least 1.
+    If none does: the start of a UTF-8 character.
+
+    Args:
+        path: the file.
+        position: a byte of the unpacked file, 1 or more.
+        reach: how many bytes are searched for a line's end.
+
+    Returns:
+        The position of the first byte after the cut.
     """
     window = b"".join(_bytes(path, position - 1, position + max(reach, 4), name=str(path)))
     end_of_line = window[: reach + 1].find(b"\n")
@@ -94,6 +102,7 @@ def line_start_after(path: Path, position: int, *, reach: int) -> int:
 
 
 def _joined(documents: Iterable[Document], encoding: str) -> Iterator[str]:
+    """The documents' text in blocks that end anywhere."""
     for number, document in enumerate(documents):
         if number:
             yield "\n"
@@ -148,4 +157,5 @@ def _bytes(path: Path, start: int, stop: int | None, *, name: str) -> Iterator[b
 
 
 def _open(path: Path) -> IO[bytes]:
+    """The file's bytes, unpacked."""
     return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]

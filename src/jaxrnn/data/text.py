@@ -62,11 +62,13 @@ def _code_points(text: str) -> np.ndarray:
 
 
 def _tally_characters(text: str) -> Counter[str]:
+    """`Counter(text)`, by one bin count."""
     counts = np.bincount(_code_points(text))
     return Counter({chr(point): int(counts[point]) for point in np.flatnonzero(counts)})
 
 
 def _character_lookup(symbols: Sequence[str]) -> Encoder:
+    """The encoder that looks every code point up in one table."""
     table = np.full(0x110000, -1, np.int32)
     table[[ord(symbol) for symbol in symbols]] = np.arange(len(symbols), dtype=np.int32)
     return lambda text: table[_code_points(text)]
@@ -112,6 +114,7 @@ _LETTERS = re.compile(r"\w*")
 
 
 def _word_lookup(split: Callable[[str], Sequence[str]], symbols: Sequence[str]) -> Encoder:
+    """The encoder that looks every symbol of a split text up in a dictionary."""
     index = {symbol: position for position, symbol in enumerate(symbols)}
     return lambda text: np.fromiter((index.get(symbol, -1) for symbol in split(text)), np.int32)
 
@@ -123,14 +126,17 @@ def _before_last_word(text: str) -> int:
 
 
 def _after_last_space(text: str) -> int:
+    """Where what stands behind the last space or line end begins."""
     return max(text.rfind(" "), text.rfind("\n")) + 1
 
 
 def _split_lines(text: str) -> list[str]:
+    """What stands between white space, with a symbol for every line end."""
     return text.replace("\n", f" {END_OF_LINE} ").split()
 
 
 def _line_pieces(symbols: Iterable[str]) -> Iterator[str]:
+    """Words with single spaces between them, in lines."""
     at_start = True
     for symbol in symbols:
         if symbol == END_OF_LINE:
@@ -141,6 +147,7 @@ def _line_pieces(symbols: Iterable[str]) -> Iterator[str]:
 
 
 def _word_tokenizer(name: str, split: Callable[[str], list[str]], cut: Callable, pieces: Callable) -> Tokenizer:
+    """A tokeniser whose symbols are found by a function that splits."""
     return Tokenizer(
         name=name,
         encoding="utf-8",

@@ -59,7 +59,18 @@ def build_vocabulary(
 
 
 def unknown_id(vocabulary: Vocabulary) -> int | None:
-    """The id that stands for every symbol the vocabulary does not hold; None if it has none."""
+    """The id that stands for every symbol the vocabulary does not hold.
+
+    Args:
+        vocabulary: a vocabulary.
+
+    Returns:
+        The unknown symbol's id, or None if the vocabulary has no such symbol.
+
+    Example:
+        >>> unknown_id(Vocabulary("word", ("the", "<unk>"))), unknown_id(Vocabulary("word", ("the",)))
+        (1, None)
+    """
     unknown = TOKENIZERS[vocabulary.tokenizer].unknown
     return vocabulary.symbols.index(unknown) if unknown in vocabulary.symbols else None
 
@@ -81,7 +92,7 @@ def encode(vocabulary: Vocabulary, text: str, *, exact: bool = False, name: str 
         InputError: a symbol is not in the vocabulary (with `exact`, or when there is no unknown symbol): it is named.
 
     Cost:
-        About 10 ns a character for characters and bytes, 200 ns a word for words.
+        About 20 ns a character for characters and bytes, 400 ns a symbol for words.
 
     Example:
         >>> encode(Vocabulary("character", ("l", "e", "h", "o")), "hello").tolist()
@@ -99,12 +110,30 @@ def encode(vocabulary: Vocabulary, text: str, *, exact: bool = False, name: str 
 
 
 def replace_unseen(vocabulary: Vocabulary, ids: np.ndarray) -> np.ndarray:
-    """`[N]` ids with every -1 made the unknown symbol's id, which the vocabulary must have."""
+    """Ids with every -1 made the unknown symbol's id.
+
+    Args:
+        vocabulary: a vocabulary, which must have an unknown symbol if there is a -1.
+        ids: `[N]` ids, -1 for what the vocabulary does not hold.
+
+    Returns:
+        `[N]` ids.
+    """
     return np.where(ids < 0, np.int32(unknown_id(vocabulary) or 0), ids)
 
 
 def unseen_error(vocabulary: Vocabulary, text: str, ids: np.ndarray, name: str) -> InputError:
-    """The error that names the symbols of `text` whose ids are -1, the first few of them."""
+    """The error that names the symbols which a vocabulary does not hold, the first few of them.
+
+    Args:
+        vocabulary: the vocabulary.
+        text: the text, as its tokeniser splits it.
+        ids: `[N]` the text's ids, -1 for what the vocabulary does not hold.
+        name: what the text is called.
+
+    Returns:
+        The error, to be raised.
+    """
     symbols = TOKENIZERS[vocabulary.tokenizer].split(text)
     unseen = list(dict.fromkeys(symbols[position] for position in np.flatnonzero(ids < 0).tolist()))
     shown = ", ".join(map(ascii, unseen[:8])) + (f" and {len(unseen) - 8} more" if len(unseen) > 8 else "")
@@ -120,6 +149,13 @@ def decode(vocabulary: Vocabulary, ids: Sequence[int] | np.ndarray) -> str:
 
     For text as it comes, use `TOKENIZERS[vocabulary.tokenizer].pieces` on the symbols.
 
+    Args:
+        vocabulary: what the ids mean.
+        ids: `[N]` ids of any integer type.
+
+    Returns:
+        The text.
+
     Example:
         >>> decode(Vocabulary("whitespace", ("<eos>", "the", "cat")), [1, 2, 0, 1])
         'the cat\nthe'
@@ -129,12 +165,30 @@ def decode(vocabulary: Vocabulary, ids: Sequence[int] | np.ndarray) -> str:
 
 
 def fingerprint(vocabulary: Vocabulary) -> str:
-    """SHA-256 over the tokeniser's name and the symbols in order: equal exactly if ids mean the same."""
+    """SHA-256 over the tokeniser's name and the symbols in order: equal exactly if ids mean the same.
+
+    Args:
+        vocabulary: a vocabulary.
+
+    Returns:
+        64 hexadecimal digits.
+
+    Example:
+        >>> fingerprint(Vocabulary("character", ("a", "b")))[:8]
+        'bd07d3d2'
+    """
     return hashlib.sha256(json.dumps([vocabulary.tokenizer, vocabulary.symbols]).encode()).hexdigest()
 
 
 def to_json(vocabulary: Vocabulary) -> str:
-    """The vocabulary as JSON, with its fingerprint."""
+    """The vocabulary as JSON, with its fingerprint.
+
+    Args:
+        vocabulary: a vocabulary.
+
+    Returns:
+        What `from_json` reads.
+    """
     content = {**vocabulary._asdict(), "fingerprint": fingerprint(vocabulary)}
     return json.dumps(content, ensure_ascii=False, indent=1) + "\n"
 
