@@ -29,3 +29,9 @@ def data(request) -> Path:
     if not folder.is_dir():
         pytest.fail(f"the folder of real data, {folder}, does not exist: mend --data or JAXRNN_DATA")
     return folder
+
+
+@pytest.fixture
+def unflushed(monkeypatch):
+    """Spares a test the waiting for the disk; that everything is flushed in time is for test_folders.py to show."""
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)

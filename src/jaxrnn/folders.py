@@ -233,4 +233,5 @@ def _naming(folder: Path, what: str, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{folder}: {what}: {error.strerror or error}; {remedy}") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise InputError(f"{folder}: {what}: {error.strerror or error}{where}; {remedy}") from error
