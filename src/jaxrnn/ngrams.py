@@ -121,7 +121,7 @@ def ngram_probabilities(counted: tuple[Counts, ...], ids: np.ndarray, vocabulary
     for order, level in enumerate(counted):
         codes = contexts * vocabulary_size + symbols
         numbers = np.minimum(np.searchsorted(level.codes, codes), len(level.codes) - 1)
-        occurred = (contexts >= 0) & (level.codes[numbers] == codes)
+        occurred = level.codes[numbers] == codes  # never after context -1: codes below 0 are not there
         count = np.where(occurred, level.counts[numbers], 0)
         total, kinds = (np.where(contexts >= 0, of[contexts], 0) for of in (level.total, level.kinds))
         follows = total > 0

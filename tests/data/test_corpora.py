@@ -4,6 +4,7 @@ import gzip
 import io
 import platform
 import sys
+from hashlib import sha256
 
 import pytest
 
@@ -92,6 +93,8 @@ def test_every_file_of_a_folder_is_in_one_split_and_sorted(folder):
     assert sorted(sum(paths, [])) == sorted(folder.rglob("*.txt"))
     assert [len(part) for part in paths] == [36, 2, 2]
     assert all(part == sorted(part) for part in paths)
+    by_digest = sorted(sum(paths, []), key=lambda p: sha256(p.relative_to(folder).as_posix().encode()).hexdigest())
+    assert set(paths[2]) == set(by_digest[:2]) and set(paths[1]) == set(by_digest[2:4])
 
 
 def test_a_folder_s_split_does_not_depend_on_where_it_lies(folder, tmp_path):
