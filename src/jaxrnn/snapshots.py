@@ -245,8 +245,9 @@ def _is_native(dtype: np.dtype) -> bool:
 
 
 def _stored(leaf: Any) -> np.ndarray:
-    """The leaf as safetensors can hold it: in C order (it writes memory as it lies), a strange dtype as its bytes."""
-    array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf, order="C")
+    """The leaf as safetensors can hold it: laid out plainly (it writes memory as it lies), a strange dtype as bytes."""
+    array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    array = np.asarray(array, np.dtype(array.dtype.name), order="C")
     return array if _is_native(array.dtype) else array.reshape(*array.shape, 1).view(np.uint8)
 
 
