@@ -1,0 +1,305 @@
+"""Training: everything that survives an update as one value, and the one compiled function that changes it.
+
+    state = init(estimator, optimizer, key, params, carry, chunk)
+    train_step = make_train_step(estimator, optimizer)
+    for chunks in ...:                                      # [U, A, K, B, ...]: see `stack_chunks`
+        state, metrics = train_step(state, chunks)          # the old state's memory is used for the new one
+
+Nothing here waits for the device: metrics are arrays, to be read some steps later.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxrnn.choices import require
+from jaxrnn.gradients.accumulate import accumulate
+from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
+from jaxrnn.optimizers import Optimizer, descend
+from jaxrnn.trees import is_float, join, split_carry
+from jaxrnn.types import Array, Carry, Params
+
+
+class TrainState(NamedTuple):
+    """Everything that survives an update; saving it, and where the data stand, is saving the run.
+
+    Attributes:
+        step: int32 `[]`, updates made.
+        params: the parameters.
+        optimizer: the state of the optimiser's transformation.
+        estimator: the state of the gradient estimator, with the carry and its random keys.
+        rate_scale: `[]`, a factor on the learning rate: see `scale_rate`.
+        skipped: int32 `[]`, updates not made because something was not finite.
+        skipped_in_a_row: int32 `[]`, those of them since the last update made.
+    """
+
+    step: Array
+    params: Params
+    optimizer: Any
+    estimator: Any
+    rate_scale: Array
+    skipped: Array
+    skipped_in_a_row: Array
+
+
+class Metrics(NamedTuple):
+    """What there is to report of U updates, each an array `[U]`.
+
+    Attributes:
+        step: updates made so far, this one included.
+        loss: the sum of the losses.
+        weight: the sum of their weights; `loss / weight` is the mean, where it is not 0.
+        gradient_norm: length of the averaged gradient, before clipping.
+        clipped: whether it was clipped.
+        parameter_norm: length of the parameters after the update.
+        update_norm: length of the step that they took; 0 where no update was made.
+        rate: the learning rate, with its scale.
+        skipped: whether the update was not made because something was not finite.
+        skipped_in_a_row: how many were not, up to here; one to watch, and to stop at.
+    """
+
+    step: Array
+    loss: Array
+    weight: Array
+    gradient_norm: Array
+    clipped: Array
+    parameter_norm: Array
+    update_norm: Array
+    rate: Array
+    skipped: Array
+    skipped_in_a_row: Array
+
+
+def init(
+    estimator: GradientEstimator, optimizer: Optimizer, key: Array, params: Params, carry: Carry, chunk: Chunk
+) -> TrainState:
+    """Make the state before the first update, in memory of its own: what is passed in stays valid.
+
+    Args:
+        estimator: how to differentiate through time.
+        optimizer: how to descend.
+        key: a random key for the estimator, used up.
+        params: the parameters to start from.
+        carry: the carry to start from.
+        chunk: one chunk `[K, B, ...]`; gives shapes only.
+
+    Returns:
+        The state.
+    """
+    state = TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        optimizer=optimizer.transformation.init(params),
+        estimator=estimator.init(key, params, carry, chunk),
+        rate_scale=jnp.ones((), float),
+        skipped=jnp.zeros((), jnp.int32),
+        skipped_in_a_row=jnp.zeros((), jnp.int32),
+    )
+    return _own(state)
+
+
+def make_train_step(
+    estimator: GradientEstimator, optimizer: Optimizer
+) -> Callable[[TrainState, Chunk], tuple[TrainState, Metrics]]:
+    """Make the compiled function that trains: U updates in one call, each from A chunks.
+
+    Equals the loop::
+
+        for u in range(U):
+            state, metrics[u] = update(estimator, optimizer, state, chunks[u])
+
+    It is compiled once for each shape of `chunks`. The state is donated: its memory becomes that of the new one, and
+    the old one must not be used again.
+
+    Args:
+        estimator: how to differentiate through time.
+        optimizer: how to descend.
+
+    Returns:
+        `train_step(state, chunks) -> (state, metrics)`, where every array of `chunks` leads with `[U, A]`.
+
+    Raises:
+        AssertionError: (from chex, when called) if the weight of `chunks` is not `[U, A, K, B]`, or another of its
+            arrays does not lead with the same.
+
+    Example:
+        >>> from jaxrnn.cells.elman import elman
+        >>> from jaxrnn.gradients.bptt import bptt
+        >>> from jaxrnn.losses import squared_error
+        >>> from jaxrnn.optimizers import optimizer
+        >>> cell, sgd = elman(3, 4), optimizer("sgd", 0.1)
+        >>> rule, chunk = bptt(cell, squared_error), Chunk(np.ones((5, 2, 3)), np.ones((5, 2, 4)), np.ones((5, 2)))
+        >>> state = init(rule, sgd, jax.random.key(0), cell.init(jax.random.key(1)), cell.initial_carry(2), chunk)
+        >>> state, metrics = make_train_step(rule, sgd)(state, stack_chunks([chunk] * 6, updates=3, accumulation=2))
+        >>> int(state.step), metrics.weight.tolist(), bool(metrics.loss[2] < metrics.loss[0])
+        (3, [20.0, 20.0, 20.0], True)
+    """
+
+    def train_step(state: TrainState, chunks: Chunk) -> tuple[TrainState, Metrics]:
+        chex.assert_rank(chunks.weight, 4, custom_message="train_step: chunks.weight must be [U, A, K, B]")
+        message = "train_step: every array of chunks must lead with the [U, A, K, B] of chunks.weight"
+        chex.assert_equal_shape_prefix(jax.tree.leaves(chunks), 4, custom_message=message)
+        return jax.lax.scan(partial(update, estimator, optimizer), state, chunks)
+
+    return jax.jit(train_step, donate_argnums=0)
+
+
+def update(
+    estimator: GradientEstimator, optimizer: Optimizer, state: TrainState, chunks: Chunk
+) -> tuple[TrainState, Metrics]:
+    """Make one update from A chunks that follow one another, all seen with the same parameters.
+
+    Equals::
+
+        for a in range(A):
+            estimate, estimator_state = estimator.estimate(params, estimator_state, chunks[a])
+            total = total + estimate
+        params = descend(total.grads / total.weight, params)
+
+    but for two cases, in which parameters, optimiser and step stay as they are, bit for bit. Where the total weight is
+    0 there is nothing to learn. Where the loss, the gradient, the estimator's state or the new parameters are not
+    finite, the update is skipped and counted; values are checked raw, for clipping turns an infinite gradient into NaN
+    and zeros. The estimator's state, with the carry, is always the last finite one. No number of bad updates in a row
+    makes one acceptable: whoever reads the metrics decides when to stop.
+
+    Args:
+        estimator: how to differentiate through time.
+        optimizer: how to descend.
+        state: the state.
+        chunks: one chunk after the other, `[A, K, B, ...]`.
+
+    Returns:
+        The new state, and the metrics of this update, each `[]`.
+
+    Cost:
+        For A chunks the memory of one, and a second gradient to add up in.
+    """
+    total, after = _estimate(estimator, state, chunks)
+    counted = total.weight > 0
+    divisor = jnp.where(counted, total.weight, jnp.ones_like(total.weight))
+    grads = jax.tree.map(lambda g: g / divisor.astype(g.dtype), total.grads)
+    gradient_norm = optax.tree.norm(grads)  # finite only if every entry is, and its square
+    sound = _all_finite(after)
+    finite = sound & jnp.isfinite(total.loss) & jnp.isfinite(gradient_norm)
+
+    usable = jax.tree.map(lambda g: jnp.where(finite, g, jnp.zeros_like(g)), grads)
+    descent = descend(optimizer, usable, state.params, state.optimizer, state.step, state.rate_scale)
+    finite &= _all_finite(descent.params)
+    made = finite & counted
+    params = _select(made, descent.params, state.params)
+
+    in_a_row = jnp.where(finite, jnp.where(counted, 0, state.skipped_in_a_row), state.skipped_in_a_row + 1)
+    state = TrainState(
+        step=state.step + made.astype(jnp.int32),
+        params=params,
+        optimizer=_select(made, descent.state, state.optimizer),
+        estimator=_select(sound, after, state.estimator),
+        rate_scale=state.rate_scale,
+        skipped=state.skipped + (~finite).astype(jnp.int32),
+        skipped_in_a_row=in_a_row,
+    )
+    metrics = Metrics(
+        step=state.step,
+        loss=total.loss,
+        weight=total.weight,
+        gradient_norm=gradient_norm,
+        clipped=descent.clipped & finite,
+        parameter_norm=optax.tree.norm(params),
+        update_norm=jnp.where(made, descent.update_norm, jnp.zeros_like(descent.update_norm)),
+        rate=descent.rate,
+        skipped=~finite,
+        skipped_in_a_row=in_a_row,
+    )
+    return state, metrics
+
+
+def restart(estimator: GradientEstimator, state: TrainState, key: Array, carry: Carry, chunk: Chunk) -> TrainState:
+    """Start on the data anew, as at the beginning of an epoch, with the parameters and the optimiser as they are.
+
+    The float leaves of the carry, and all else that the estimator remembers, start afresh; the random keys in the carry
+    go on from where they were, so that no epoch repeats the noise of another.
+
+    Args:
+        estimator: how to differentiate through time.
+        state: the state, not to be used again.
+        key: a random key for the estimator, used up.
+        carry: a fresh carry; only its float leaves are used.
+        chunk: one chunk `[K, B, ...]`; gives shapes only.
+
+    Returns:
+        The state to go on with.
+    """
+    carry = join(split_carry(carry)[0], split_carry(state.estimator.carry)[1])
+    return state._replace(estimator=_own(estimator.init(key, state.params, carry, chunk)))
+
+
+def scale_rate(state: TrainState, factor: float) -> TrainState:
+    """Multiply the learning rate of all updates to come; the moments of the optimiser stay as they are.
+
+    Args:
+        state: the state, not to be used again.
+        factor: such as 1/4, where validation stalls (see `jaxrnn.schedules.stalled`).
+
+    Returns:
+        The state to go on with.
+    """
+    return state._replace(rate_scale=state.rate_scale * factor)
+
+
+def stack_chunks(chunks: Sequence[Chunk], *, updates: int = 1, accumulation: int = 1) -> Chunk:
+    """Stack chunks that follow one another into what a train step takes: A chunks for each of U updates.
+
+    Where there are fewer than U * A, as at the end of an epoch, the last one is repeated with weight 0: it changes
+    nothing but the carry, and the shape stays one and the same.
+
+    Args:
+        chunks: at least one and at most U * A chunks, `[K, B, ...]` each, as NumPy arrays.
+        updates: U.
+        accumulation: A.
+
+    Returns:
+        A chunk of NumPy arrays `[U, A, K, B, ...]`.
+
+    Raises:
+        InputError: where there is no chunk, or one too many.
+
+    Example:
+        >>> chunk = Chunk(np.zeros((5, 2), int), np.zeros((5, 2), int), np.ones((5, 2)))
+        >>> stack_chunks([chunk] * 3, updates=2, accumulation=2).weight.sum(axis=(2, 3)).tolist()
+        [[10.0, 10.0], [10.0, 0.0]]
+    """
+    room = updates * accumulation
+    require(1 <= len(chunks) <= room, "stack_chunks: len(chunks)", len(chunks), f"from 1 to U * A = {room}")
+    padding = chunks[-1]._replace(weight=np.zeros_like(chunks[-1].weight))
+    padded = [*chunks, *[padding] * (room - len(chunks))]
+    return jax.tree.map(lambda *leaves: np.stack(leaves).reshape(updates, accumulation, *leaves[0].shape), *padded)
+
+
+def _estimate(estimator: GradientEstimator, state: TrainState, chunks: Chunk) -> tuple[Estimate, Any]:
+    """The sum of the estimates of the chunks `[A, K, B, ...]`: an estimate of one long chunk, in parts of length K."""
+    number, length, *_ = chunks.weight.shape
+    joined = jax.tree.map(lambda leaf: leaf.reshape(number * length, *leaf.shape[2:]), chunks)
+    whole = estimator if number == 1 else accumulate(estimator, length)
+    return whole.estimate(state.params, state.estimator, joined)
+
+
+def _all_finite(tree: Any) -> Array:
+    """Whether every float leaf is finite everywhere, bool `[]`."""
+    checks = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree) if is_float(leaf)]
+    return jnp.all(jnp.stack([jnp.array(True), *checks]))
+
+
+def _select(take: Array, new: Any, old: Any) -> Any:
+    """The new tree or the old one, bit for bit; keys and integers too."""
+    return jax.tree.map(partial(jax.lax.select, take), new, old)
+
+
+def _own(tree: Any) -> Any:
+    """A copy whose leaves share memory with nothing, and with each other least of all: they are to be donated."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, dtype=jnp.result_type(leaf), copy=True), tree)
