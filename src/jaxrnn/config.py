@@ -1,0 +1,179 @@
+"""What a run is made of: a typed configuration. A TOML file and the command line say what differs from the defaults.
+
+Each key is declared here once, with its type, its bounds and its meaning. The help texts, the checks and the messages
+(`jaxrnn.settings`) are read from the declaration; which names there are for a cell or an optimizer, `jaxrnn.build` knows.
+"""
+
+from typing import Annotated, Any, NamedTuple
+
+import msgspec
+from msgspec import Meta
+
+from jaxrnn.errors import InputError
+
+
+def _about(text: str, **bounds: Any) -> Meta:
+    """Attach the meaning of a key, and its bounds, to its type."""
+    return Meta(description=text, **bounds)
+
+
+_Positive = Annotated[int, Meta(ge=1)]
+_NotNegative = Annotated[float, Meta(ge=0)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A section of the configuration: values that do not change."""
+
+
+class Data(Section):
+    """What is read, and how it is cut."""
+
+    corpus: Annotated[str, _about("what to read: stdlib, a text file, a folder, or - for standard input")] = "stdlib"
+    valid: Annotated[str | None, _about("file or folder of the validation text, where it is a separate one")] = None
+    test: Annotated[str | None, _about("file or folder of the test text, where it is a separate one")] = None
+    valid_share: Annotated[float, _about("share of the corpus that is split off for validation", gt=0, lt=0.5)] = 0.05
+    test_share: Annotated[float, _about("share of the corpus that is split off for the test", gt=0, lt=0.5)] = 0.05
+    tokenizer: Annotated[str, _about("what the symbols are")] = "character"
+    minimum_count: Annotated[
+        _Positive | None, _about("rarer symbols of the training text are read as unknown; left out: the corpus says")
+    ] = None
+    batch_size: Annotated[int, _about("streams of text read side by side (B)", ge=1)] = 32
+    chunk_length: Annotated[int, _about("new time steps for each estimate of the gradient (K, or k1)", ge=1)] = 64
+
+
+class Model(Section):
+    """The recurrent network."""
+
+    cell: Annotated[str, _about("the recurrent cell")] = "lstm"
+    hidden_size: Annotated[int, _about("units in each layer (H)", ge=1)] = 512
+    num_layers: Annotated[int, _about("layers, one above the other (L)", ge=1)] = 1
+    embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 128
+    tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
+    dropout: Annotated[float, _about("share of the activations dropped around each layer in training", ge=0, lt=1)] = 0.0
+    initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
+
+
+class Gradient(Section):
+    """How credit flows back through time."""
+
+    estimator: Annotated[str, _about("the gradient estimator")] = "bptt"
+    horizon: Annotated[int, _about("truncated_bptt: steps that credit flows back (k2)", ge=1)] = 32
+    segment_length: Annotated[int, _about("checkpointed_bptt: steps computed anew at a time", ge=1)] = 16
+
+
+class Optimizer(Section):
+    """What is done with a gradient."""
+
+    name: Annotated[str, _about("the optimizer")] = "adam"
+    rate: Annotated[float, _about("the learning rate at its highest", gt=0)] = 2e-3
+    schedule: Annotated[str, _about("the course of the rate")] = "cosine"
+    warmup: Annotated[int, _about("updates during which the rate rises to its highest", ge=0)] = 100
+    final: Annotated[float, _about("linear, cosine: the fraction of the rate left at the end", ge=0, le=1)] = 0.01
+    every: Annotated[int, _about("step, exponential: updates between two decays", ge=1)] = 1000
+    decay: Annotated[float, _about("step, exponential, plateau: factor of each decay", gt=0, le=1)] = 0.5
+    plateau: Annotated[int, _about("plateau: validations without a new best before a decay", ge=1)] = 2
+    clip_norm: Annotated[float, _about("greatest norm of the gradient as a whole; inf = no limit", gt=0)] = 1.0
+    clip_value: Annotated[float, _about("greatest entry of the gradient; inf = no limit", gt=0)] = float("inf")
+    weight_decay: Annotated[_NotNegative | None, _about("share of the weights taken off; left out: 0.01 for adamw, else 0")] = None
+    options: Annotated[dict[str, float | bool], _about("more of optax's own, such as {b2 = 0.99}")] = {}
+
+
+class Training(Section):
+    """How long, and what happens on the way."""
+
+    length: Annotated[str, _about("when training ends: '4000 updates' or '10 epochs'")] = "4000 updates"
+    accumulate: Annotated[int, _about("successive chunks that share the weights of one update", ge=1)] = 1
+    updates_per_dispatch: Annotated[int, _about("updates made by one call of the device", ge=1)] = 1
+    validate_every: Annotated[int, _about("updates between two validations, each followed by a snapshot", ge=1)] = 400
+    validate_targets: Annotated[int, _about("most symbols of the validation text to score each time", ge=1)] = 200_000
+    patience: Annotated[int, _about("validations without a new best before training stops; 0 = never", ge=0)] = 0
+    max_skipped: Annotated[int, _about("non-finite updates in a row before training stops", ge=1)] = 20
+    keep: Annotated[int, _about("snapshots kept beside the best one", ge=1)] = 2
+
+
+class Sampling(Section):
+    """The sample at the end of training; what `jaxrnn sample` does unless told otherwise."""
+
+    prompt: Annotated[str, _about("the text to go on from")] = "def "
+    length: Annotated[int, _about("symbols to write", ge=1)] = 500
+    temperature: Annotated[float, _about("1 = as learned, lower = safer, 0 = always the likeliest symbol", ge=0)] = 0.8
+    top_k: Annotated[_Positive | None, _about("choose among the k likeliest symbols only")] = None
+    top_p: Annotated[float, _about("choose among the likeliest symbols of this probability in all", gt=0, le=1)] = 1.0
+
+
+class Config(Section):
+    """A whole configuration."""
+
+    seed: Annotated[int, _about("seed of every random draw", ge=0, lt=2**32)] = 1
+    data: Data = Data()
+    model: Model = Model()
+    gradient: Gradient = Gradient()
+    optimizer: Optimizer = Optimizer()
+    training: Training = Training()
+    sampling: Sampling = Sampling()
+
+
+class Length(NamedTuple):
+    """How long to train.
+
+    Attributes:
+        amount: how many.
+        unit: of what, "updates" or "epochs".
+    """
+
+    amount: int
+    unit: str
+
+
+def length(training: Training) -> Length:
+    """Read `training.length`.
+
+    Args:
+        training: the section.
+
+    Returns:
+        The amount and its unit.
+
+    Raises:
+        InputError: if it is not a number and a unit.
+
+    Example:
+        >>> length(Training(length="10 epochs"))
+        Length(amount=10, unit='epochs')
+    """
+    amount, _, unit = training.length.partition(" ")
+    if not (amount.isascii() and amount.isdigit() and int(amount) > 0 and unit in ("updates", "epochs")):
+        expected = "expected a number and its unit, such as '4000 updates' or '10 epochs'"
+        raise InputError(f"training.length = {training.length!r}: {expected}")
+    return Length(int(amount), unit)
+
+
+def check(config: Config) -> None:
+    """Refuse values that are good each by itself and do not go together.
+
+    Args:
+        config: a configuration.
+
+    Raises:
+        InputError: naming the keys.
+
+    Example:
+        >>> check(Config(gradient=Gradient(estimator="truncated_bptt", horizon=65)))
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: gradient.horizon = 65: expected at most data.chunk_length = 64
+    """
+    data, model, gradient = config.data, config.model, config.gradient
+    length(config.training)
+    if (data.valid is None) != (data.test is None):
+        raise InputError("data.valid, data.test: expected both or neither; one of them is missing")
+    if model.tie and model.embedding_size != model.hidden_size:
+        sizes = f"{model.embedding_size} is not model.hidden_size = {model.hidden_size}"
+        raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
+    for name in _CUTS.get(gradient.estimator, ()):
+        if getattr(gradient, name) > data.chunk_length:
+            limit = f"expected at most data.chunk_length = {data.chunk_length}"
+            raise InputError(f"gradient.{name} = {getattr(gradient, name)}: {limit}")
+
+
+_CUTS = {"truncated_bptt": ("horizon",), "checkpointed_bptt": ("segment_length",)}

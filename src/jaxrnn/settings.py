@@ -1,0 +1,232 @@
+"""From text to a configuration and back: TOML files, values on the command line, and messages that name the key."""
+
+import argparse
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import msgspec
+import tomli_w
+
+from jaxrnn.config import Config, Section, check
+from jaxrnn.errors import InputError
+
+
+class Key(NamedTuple):
+    """One key of the configuration.
+
+    Attributes:
+        name: as it is written on the command line, such as `model.hidden_size`.
+        type: its type, with bounds.
+        default: the value when nobody says otherwise.
+        about: what it means, in one line.
+    """
+
+    name: str
+    type: Any
+    default: Any
+    about: str
+
+
+SECTIONS: dict[str, type[Section]] = {
+    name: type(value) for name, value in msgspec.structs.asdict(Config()).items() if isinstance(value, Section)
+}
+
+
+def _keys() -> dict[str, Key]:
+    """List every key by its name, in the order of declaration."""
+    found = {}
+    for owner, section in [("", Config), *((f"{name}.", section) for name, section in SECTIONS.items())]:
+        defaults = section()
+        for field in msgspec.structs.fields(section):
+            if owner or field.name not in SECTIONS:
+                name, about = owner + field.name, get_args(field.type)[1].description
+                found[name] = Key(name, field.type, getattr(defaults, field.name), about)
+    return found
+
+
+KEYS = _keys()
+
+
+def resolve(path: Path | None = None, overrides: Mapping[str, str] | None = None) -> Config:
+    """Make a configuration from the defaults, a file and overrides; what comes later wins.
+
+    Args:
+        path: a TOML file that holds what differs from the defaults, or None.
+        overrides: values as text by key, as they stand on the command line.
+
+    Returns:
+        The configuration, checked.
+
+    Raises:
+        InputError: naming the key, its value and where it stood, with what was expected.
+
+    Example:
+        >>> resolve(overrides={"model.hidden_size": "64"}).model.hidden_size
+        64
+    """
+    values: dict[str, Any] = {}
+    if path is not None:
+        values |= {name: _value(name, raw, str(path), strict=True) for name, raw in _read(path).items()}
+    for name, raw in (overrides or {}).items():
+        values[name] = _value(name, _inline(name, raw), "command line", strict=False)
+    config = _assemble(values)
+    check(config)
+    return config
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Read a TOML file into values by key."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; name a TOML file, or none for the built-in configuration") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise InputError(f"{path}: expected a configuration in TOML: {error}") from None
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        if name in SECTIONS and not isinstance(value, dict):
+            raise InputError(f"{name} = {value!r} ({path}): expected a section [{name}] with keys of its own")
+        flat |= {f"{name}.{key}": inner for key, inner in value.items()} if name in SECTIONS else {name: value}
+    return flat
+
+
+def _inline(name: str, raw: str) -> Any:
+    """Read a table on the command line, such as `{b2 = 0.99}`; any other text stays text."""
+    try:
+        return tomllib.loads(f"value = {raw}")["value"] if raw.startswith("{") else raw
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"{name} = {raw!r} (command line): expected a table such as {{b2 = 0.99}}: {error}") from None
+
+
+def _value(name: str, raw: Any, source: str, *, strict: bool) -> Any:
+    """Convert one value to the type of its key."""
+    if name not in KEYS:
+        known = SECTIONS if isinstance(raw, dict) else KEYS
+        raise InputError(f"{name} ({source}): no such key{nearest(name, known)}")
+    try:
+        return msgspec.convert(raw, KEYS[name].type, strict=strict)
+    except msgspec.ValidationError as error:
+        expected = str(error).replace("`", "").split(", got")[0].replace("Expected", "expected")
+        raise InputError(f"{name} = {raw!r} ({source}): {expected}; it is: {KEYS[name].about}") from None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known name was probably meant.
+
+    Args:
+        name: a name that is not known.
+        known: those that are, such as keys or options.
+
+    Returns:
+        The end of an error message; empty where nothing is near.
+
+    Example:
+        >>> nearest("model.hiden_size", ["model.hidden_size", "model.cell"])
+        "; did you mean 'model.hidden_size'?"
+        >>> nearest("hidden_size", ["model.hidden_size", "model.cell"])
+        "; did you mean 'model.hidden_size'?"
+    """
+    by_last_part = {other.rpartition(".")[2]: other for other in known}
+    close = difflib.get_close_matches(name, list(known), n=1)
+    close = close or difflib.get_close_matches(name.rpartition(".")[2].lstrip("-"), by_last_part, n=1)
+    return f"; did you mean {by_last_part.get(close[0], close[0])!r}?" if close else ""
+
+
+def _assemble(values: Mapping[str, Any]) -> Config:
+    """Put values by key into their sections."""
+    parts: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+    for name, section in SECTIONS.items():
+        own = {key.removeprefix(f"{name}."): value for key, value in values.items() if key.startswith(f"{name}.")}
+        parts[name] = section(**own)
+    return Config(**parts)
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """List the values of a configuration by key.
+
+    Args:
+        config: a configuration.
+
+    Returns:
+        One value for each of `KEYS`, in their order.
+
+    Example:
+        >>> flatten(Config())["model.cell"]
+        'lstm'
+    """
+
+    def value(name: str) -> Any:
+        section, _, key = name.rpartition(".")
+        return getattr(getattr(config, section) if section else config, key)
+
+    return {name: value(name) for name in KEYS}
+
+
+def dumps(config: Config) -> str:
+    """Write a whole configuration as TOML, from which `resolve` reads an equal one.
+
+    TOML has no null: a key whose value is None is left out, and None is the default of every key that can be None.
+
+    Args:
+        config: a configuration.
+
+    Returns:
+        The text of the file.
+
+    Example:
+        >>> print(dumps(Config())[:27])
+        seed = 1
+        <BLANKLINE>
+        [data]
+        corpus = 
+    """
+    tables = msgspec.to_builtins(config)
+    for section in SECTIONS:
+        tables[section] = {key: value for key, value in tables[section].items() if value is not None}
+    return tomli_w.dumps(tables)
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """Name the keys in which two configurations differ, with both values.
+
+    Args:
+        old: a configuration.
+        new: another.
+
+    Returns:
+        One entry a key; none where they are equal.
+
+    Example:
+        >>> differences(Config(), Config(seed=3))
+        ['seed was 1, is 3']
+    """
+    after = flatten(new)
+    return [f"{name} was {value!r}, is {after[name]!r}" for name, value in flatten(old).items() if value != after[name]]
+
+
+def add_keys(parser: argparse.ArgumentParser, names: Mapping[str, Iterable[str]]) -> None:
+    """Make an option of every key, with its meaning and its default in the help.
+
+    Args:
+        parser: where to.
+        names: for some keys, the names there are to choose from.
+    """
+    groups = {name: parser.add_argument_group(f"[{name}]", section.__doc__) for name, section in SECTIONS.items()}
+    groups[""] = parser.add_argument_group("without a section")
+    for key in KEYS.values():
+        choices = f": {', '.join(names[key.name])}" if key.name in names else ""
+        default = "" if key.default in (None, {}) else f" [{_shown(key.default)}]"
+        groups[key.name.rpartition(".")[0]].add_argument(
+            f"--{key.name}",
+            metavar="VALUE",
+            default=argparse.SUPPRESS,
+            help=f"{key.about}{choices}{default}".replace("%", "%%"),
+        )
+
+
+def _shown(value: Any) -> str:
+    """A value as it is typed on the command line."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

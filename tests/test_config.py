@@ -1,0 +1,178 @@
+"""Configurations: files, overrides, round trips, and refusals that name the key."""
+
+from argparse import ArgumentParser
+
+import msgspec
+import pytest
+
+from jaxrnn.config import Config, Data, Gradient, Model, Training, check, length
+from jaxrnn.errors import InputError
+from jaxrnn.settings import KEYS, SECTIONS, add_keys, differences, dumps, flatten, nearest, resolve
+
+
+def _file(tmp_path, text):
+    path = tmp_path / "some.toml"
+    path.write_text(text)
+    return path
+
+
+def _refusal(tmp_path, text=None, **overrides):
+    path = None if text is None else _file(tmp_path, text)
+    with pytest.raises(InputError) as caught:
+        resolve(path, overrides)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_every_key_says_what_it_means():
+    assert len(KEYS) > 30
+    for key in KEYS.values():
+        assert key.about and key.about[0].islower() or key.about[0].isdigit(), key.name
+
+
+def test_the_defaults_pass_their_own_checks():
+    check(Config())
+    for key in KEYS.values():
+        assert msgspec.convert(msgspec.to_builtins(key.default), key.type) == key.default, key.name
+
+
+def test_none_is_the_default_of_every_key_that_can_be_none():
+    # TOML has no null: `dumps` leaves such a key out, which must mean None again.
+    for key in KEYS.values():
+        try:
+            msgspec.convert(None, key.type)
+        except msgspec.ValidationError:
+            continue
+        assert key.default is None, key.name
+
+
+def test_a_later_source_wins(tmp_path):
+    path = _file(tmp_path, 'seed = 7\n[model]\nhidden_size = 32\ncell = "gru"\n')
+    config = resolve(path, {"model.hidden_size": "64", "optimizer.rate": "1e-3"})
+    assert (config.seed, config.model.cell, config.model.hidden_size, config.optimizer.rate) == (7, "gru", 64, 1e-3)
+    assert config.data == Data()
+
+
+def test_a_whole_configuration_reads_back_equal(tmp_path):
+    changed = {
+        "seed": "4294967295",
+        "data.valid": "a \"quoted\" \\ name\n",
+        "data.test": "ü",
+        "data.minimum_count": "3",
+        "model.tie": "true",
+        "model.embedding_size": "512",
+        "optimizer.clip_norm": "inf",
+        "optimizer.weight_decay": "0",
+        "optimizer.rate": "1.2345678901234567e-05",
+        "optimizer.options": "{b2 = 0.99, nesterov = true}",
+        "sampling.top_k": "5",
+        "sampling.prompt": "",
+    }
+    config = resolve(None, changed)
+    assert len(differences(Config(), config)) == len(changed)
+    for one in (Config(), config):
+        assert resolve(_file(tmp_path, dumps(one))) == one
+
+
+def test_a_whole_configuration_is_written_in_full():
+    written = msgspec.toml.decode(dumps(Config()))
+    names = {f"{section}.{key}" for section in SECTIONS for key in written[section]} | {"seed"}
+    assert names == {name for name, value in flatten(Config()).items() if value is not None}
+
+
+def test_differences_name_key_and_both_values():
+    assert differences(Config(), Config()) == []
+    changed = differences(Config(), Config(model=Model(cell="gru"), seed=2))
+    assert changed == ["seed was 1, is 2", "model.cell was 'lstm', is 'gru'"]
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[model]\nhiden_size = 3", ["model.hiden_size", "did you mean 'model.hidden_size'?", "some.toml"]),
+        ("hidden_size = 3", ["hidden_size", "did you mean 'model.hidden_size'?"]),
+        ("[modle]\ncell = 'gru'", ["modle", "did you mean 'model'?"]),
+        ("model = 3", ["model = 3", "[model]"]),
+        ("[model]\nhidden_size = 'big'", ["model.hidden_size = 'big'", "expected int", "some.toml"]),
+        ("[model]\nhidden_size = '3'", ["model.hidden_size = '3'", "expected int"]),
+        ("[model]\nhidden_size = 2.5", ["model.hidden_size = 2.5", "expected int"]),
+        ("[model]\nhidden_size = 0", ["model.hidden_size = 0", "expected int >= 1"]),
+        ("[model]\nhidden_size = true", ["model.hidden_size = True", "expected int"]),
+        ("[model]\ntie = 1", ["model.tie = 1", "expected bool"]),
+        ("[model]\ndropout = 1.0", ["model.dropout = 1.0", "expected float < 1.0"]),
+        ("[model]\ndropout = nan", ["model.dropout = nan", "expected float"]),
+        ("[data]\ncorpus = 5", ["data.corpus = 5", "expected str"]),
+        ("[optimizer]\noptions = {b2 = 'x'}", ["optimizer.options", "expected"]),
+        ("seed = -1", ["seed = -1", "expected int >= 0"]),
+        ("model.", ["some.toml", "TOML"]),
+        ("[training]\nlength = '5 minutes'", ["training.length = '5 minutes'", "'10 epochs'"]),
+        ("[training]\nlength = '0 epochs'", ["training.length = '0 epochs'"]),
+        ("[data]\nvalid = 'x'", ["data.valid", "data.test"]),
+        ("[model]\ntie = true", ["model.embedding_size", "model.hidden_size"]),
+        ("[gradient]\nestimator='truncated_bptt'\nhorizon=65", ["gradient.horizon = 65", "data.chunk_length = 64"]),
+        ("[gradient]\nestimator='checkpointed_bptt'\nsegment_length=65", ["gradient.segment_length = 65"]),
+    ],
+)
+def test_a_bad_file_is_refused_by_name(tmp_path, text, named):
+    message = _refusal(tmp_path, text)
+    for part in named:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("model.hidden_size", "big", ["model.hidden_size = 'big' (command line)", "expected int"]),
+        ("model.tie", "yes", ["model.tie = 'yes'", "expected bool"]),
+        ("optimizer.rate", "0", ["optimizer.rate = '0'", "expected float > 0"]),
+        ("optimizer.options", "{b2 = }", ["optimizer.options", "{b2 = 0.99}"]),
+        ("modle.cell", "gru", ["modle.cell", "did you mean 'model.cell'?"]),
+    ],
+)
+def test_a_bad_override_is_refused_by_name(tmp_path, key, value, named):
+    message = _refusal(tmp_path, **{key: value})
+    for part in named:
+        assert part in message
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="nowhere.toml: no such file"):
+        resolve(tmp_path / "nowhere.toml")
+    with pytest.raises(InputError, match="expected a configuration in TOML"):
+        resolve(tmp_path)  # a folder
+
+
+def test_values_on_the_command_line_are_read_as_their_keys_type():
+    given = {"model.tie": "false", "optimizer.clip_norm": "inf", "sampling.top_k": "null", "data.corpus": "7"}
+    config = resolve(None, given)
+    assert config.model.tie is False
+    assert config.optimizer.clip_norm == float("inf")
+    assert config.sampling.top_k is None
+    assert config.data.corpus == "7"
+
+
+def test_horizon_matters_only_to_the_estimator_that_has_one():
+    check(Config(gradient=Gradient(horizon=65, segment_length=65)))
+
+
+@pytest.mark.parametrize("text", ["", "5", "five epochs", "-1 epochs", "1.5 epochs", "4 updates ", "4  updates", "٣ epochs"])
+def test_a_length_is_a_number_and_a_unit(text):
+    with pytest.raises(InputError, match="training.length"):
+        length(Training(length=text))
+
+
+def test_the_nearest_name_is_suggested_only_where_one_is_near():
+    assert nearest("model.cel", KEYS) == "; did you mean 'model.cell'?"
+    assert nearest("--model.cel", [f"--{name}" for name in KEYS]) == "; did you mean '--model.cell'?"
+    assert nearest("--hidden-size", [f"--{name}" for name in KEYS]) == "; did you mean '--model.hidden_size'?"
+    assert nearest("xyzzy", KEYS) == ""
+
+
+def test_the_help_shows_every_key_with_its_default():
+    parser = ArgumentParser()
+    add_keys(parser, {"model.cell": ["lstm", "gru"]})
+    text = parser.format_help()
+    assert "the recurrent cell: lstm, gru [lstm]" in " ".join(text.split())
+    for name in KEYS:
+        assert f"--{name}" in text
