@@ -1,0 +1,135 @@
+"""Scoring a model on a stretch of text: what a symbol costs on average, and by what protocol that was measured.
+
+An evaluation has a carry of its own and only reads the parameters, so that training does not notice it.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrnn.cell import Cell
+from jaxrnn.choices import require
+from jaxrnn.gradients.base import Chunk
+from jaxrnn.gradients.segments import chunk_loss
+from jaxrnn.types import Array, Carry, Params
+
+CARRY = "initial at the start of each stream, then passed on from chunk to chunk"
+
+
+class Score(NamedTuple):
+    """The weighted sum of the losses, and what to divide it by.
+
+    Attributes:
+        loss_sum: in nats.
+        weight: the sum of the weights; where these are 0 and 1, the number of targets.
+    """
+
+    loss_sum: float
+    weight: float
+
+    @property
+    def nats(self) -> float:
+        """The mean loss of a target, `loss_sum / weight`."""
+        return self.loss_sum / self.weight
+
+    @property
+    def perplexity(self) -> float:
+        """`exp(nats)`: so many equally likely symbols would be as hard to guess; inf where that overflows."""
+        with np.errstate(over="ignore"):
+            return float(np.exp(self.nats))
+
+    @property
+    def bits(self) -> float:
+        """`nats / log 2`: bits per symbol, that is per character for a character model."""
+        return self.nats / math.log(2.0)
+
+
+class Protocol(NamedTuple):
+    """How a score was measured; two scores compare only where this is the same.
+
+    Attributes:
+        streams: B, the contiguous streams that the text was cut into: all but the first start in mid-text, from the
+            initial carry.
+        carry: what became of the carry between chunks.
+        tail: how many places were padding, which counts for nothing.
+        targets: how many targets were counted.
+    """
+
+    streams: int
+    carry: str
+    tail: str
+    targets: int
+
+
+class Evaluation(NamedTuple):
+    """A score and how it came about.
+
+    Attributes:
+        score: the score.
+        protocol: how it was measured.
+        carry: the carry after the last chunk, to go on with.
+    """
+
+    score: Score
+    protocol: Protocol
+    carry: Carry
+
+
+def make_evaluate(cell: Cell, loss: Callable[[Any, Any], Array]) -> Callable[..., Evaluation]:
+    """Make the function that scores parameters on chunks that follow one another, compiled once for each chunk shape.
+
+    Args:
+        cell: the model, such as a `language_model`.
+        loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`, in nats; see `jaxrnn.losses`.
+
+    Returns:
+        `evaluate(params, carry, chunks, progress=None) -> Evaluation`, which equals::
+
+            for chunk in chunks:
+                carry, outputs = cell.unroll(params, carry, chunk.inputs)
+                loss_sum += sum(chunk.weight * loss(outputs, chunk.targets))
+                weight += sum(chunk.weight)
+
+        The carry is the cell's `initial_carry((B,))`, without a key: noise belongs to training. `progress(n)` is called
+        for every chunk with the number of targets handed to the device so far; it waits for nothing. No chunk, or none
+        with a target that counts, raises `InputError`.
+
+    Cost:
+        Memory of one chunk's forward pass: the score does not depend on the chunk length but for rounding.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxrnn.cell import from_step
+        >>> from jaxrnn.losses import softmax_cross_entropy
+        >>> clueless = from_step(lambda key: {}, lambda shape, key=None: jnp.zeros(shape),
+        ...                      lambda params, carry, x: (carry, jnp.zeros((*x.shape, 4))))
+        >>> ids = np.zeros((5, 2), np.int32)
+        >>> evaluate = make_evaluate(clueless, softmax_cross_entropy)
+        >>> score = evaluate({}, clueless.initial_carry((2,)), [Chunk(ids, ids, np.ones((5, 2)))] * 3).score
+        >>> score.weight, round(score.bits, 4), round(score.perplexity, 4)
+        (30.0, 2.0, 4.0)
+    """
+    advance = jax.jit(chunk_loss(cell, loss))
+
+    def evaluate(
+        params: Params, carry: Carry, chunks: Iterable[Chunk], progress: Callable[[int], None] | None = None
+    ) -> Evaluation:
+        sums, weight, targets, places, streams = [], 0.0, 0, 0, 0
+        for chunk in chunks:
+            carry, (loss_sum, _) = advance(params, carry, chunk)
+            sums.append(loss_sum)
+            weight += float(np.sum(chunk.weight, dtype=np.float64))
+            targets += int(np.count_nonzero(chunk.weight))
+            places += chunk.weight.size
+            streams = chunk.weight.shape[1]
+            if progress is not None:
+                progress(targets)
+        require(weight > 0, "evaluation: the number of targets", targets, "more than 0: give a longer text")
+        # Read here, all at once, so that the device never waits; added exactly, whatever the number of chunks.
+        score = Score(math.fsum(float(part) for part in jax.device_get(sums)), weight)
+        return Evaluation(score, Protocol(streams, CARRY, f"{places - targets} places of padding", targets), carry)
+
+    return evaluate
