@@ -1,0 +1,59 @@
+"""Where results go: JSON with the versions and the machine that made it, and a picture beside it."""
+
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+import jax
+import jaxlib
+import numpy as np
+from matplotlib.figure import Figure
+
+import jaxrnn
+
+FOLDER = Path(__file__).parent / "results"
+
+
+def machine() -> dict[str, Any]:
+    """What a result depends on besides the code: versions, processor and cores."""
+    return {
+        "jaxrnn": jaxrnn.__version__,
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "backend": jax.default_backend(),
+    }
+
+
+def save(name: str, result: dict[str, Any], figure: Figure, folder: Path = FOLDER) -> Path:
+    """Write `NAME.json` and `NAME.svg`.
+
+    Args:
+        name: the benchmark's name.
+        result: anything JSON can hold; the machine is added.
+        figure: the picture.
+        folder: where to.
+
+    Returns:
+        The path of the JSON file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n")
+    figure.savefig(folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
+    return path
+
+
+def _processor() -> str:
+    """The processor's name as the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
