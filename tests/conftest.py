@@ -32,6 +32,13 @@ def data(request) -> Path:
 
 
 @pytest.fixture
+def default_settings():
+    """What JAX does where nobody has asked for anything else: the settings of a reader who types an example."""
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture
 def unflushed(monkeypatch):
     """Spares a test the waiting for the disk; that everything is flushed in time is for test_folders.py to show."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)

@@ -6,25 +6,14 @@ import pkgutil
 import re
 from pathlib import Path
 
-import jax
 import pytest
 
 import jaxrnn
 
+pytestmark = pytest.mark.usefixtures("default_settings")
+
 README = Path(__file__).parents[1] / "README.md"
 MODULES = ["jaxrnn", *(module.name for module in pkgutil.walk_packages(jaxrnn.__path__, "jaxrnn."))]
-DEFAULTS = {"jax_enable_x64": False, "jax_numpy_dtype_promotion": "standard", "jax_numpy_rank_promotion": "allow"}
-
-
-@pytest.fixture(autouse=True)
-def default_settings():
-    """What JAX does where nobody has asked for anything else."""
-    strict = {name: getattr(jax.config, name) for name in DEFAULTS}
-    for name, value in DEFAULTS.items():
-        jax.config.update(name, value)
-    yield
-    for name, value in strict.items():
-        jax.config.update(name, value)
 
 
 def run(example):

@@ -34,6 +34,7 @@ import safetensors.numpy
 
 from jaxrnn import folders
 from jaxrnn.errors import InputError
+from jaxrnn.trees import is_key
 
 ARRAYS, META = "arrays.safetensors", "meta.json"
 
@@ -226,7 +227,7 @@ def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
 
 def _describe(name: str, leaf: Any) -> _Leaf:
     """Name, dtype and shape of an array, a `ShapeDtypeStruct` or a Python number."""
-    if _is_key(leaf):
+    if _has_keys(leaf):
         implementation = str(jax.random.key_impl(leaf)) if isinstance(leaf, jax.Array) else ""
         return _Leaf(name, str(leaf.dtype), list(leaf.shape), implementation)
     dtype = leaf.dtype if hasattr(leaf, "dtype") else np.asarray(leaf).dtype
@@ -235,8 +236,8 @@ def _describe(name: str, leaf: Any) -> _Leaf:
     return _Leaf(name, dtype.name, list(np.shape(leaf)))
 
 
-def _is_key(leaf: Any) -> bool:
-    return hasattr(leaf, "dtype") and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+def _has_keys(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array | jax.ShapeDtypeStruct) and is_key(leaf)
 
 
 def _is_native(dtype: np.dtype) -> bool:
@@ -246,7 +247,7 @@ def _is_native(dtype: np.dtype) -> bool:
 
 def _stored(leaf: Any) -> np.ndarray:
     """The leaf as safetensors can hold it: laid out plainly (it writes memory as it lies), a strange dtype as bytes."""
-    array = np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+    array = np.asarray(jax.random.key_data(leaf) if _has_keys(leaf) else leaf)
     array = np.asarray(array, np.dtype(array.dtype.name), order="C")
     return array if _is_native(array.dtype) else array.reshape(*array.shape, 1).view(np.uint8)
 

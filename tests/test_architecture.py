@@ -1,0 +1,124 @@
+"""The plan of the house: imports go down its floors, files and functions stay short, what is public is documented."""
+
+import ast
+import graphlib
+import re
+from pathlib import Path
+
+import pytest
+
+import jaxrnn
+
+ROOT = Path(jaxrnn.__file__).parent
+
+# The lowest floor first; a file imports from lower ones only. A folder stands for all its files but those that have a
+# place of their own; files of one folder may import each other, without circles.
+FLOORS = [
+    "errors types",
+    "shapes trees choices initializers losses",
+    "cell gradients.base",
+    "marks",
+    "fused",
+    "cells compose gradients",
+    "optimizers schedules data folders progress config",
+    "training evaluation sampling snapshots ngrams settings",
+    "build runs scorer writer",
+    "experiment meter",
+    "position summary",
+    "trainer trained command",
+    "train evaluate sample",
+    "__main__",
+]
+FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names.split()}
+
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(ROOT.rglob("*.py"))
+    if path != ROOT / "__init__.py"
+}
+TREES = {name: ast.parse(path.read_text("utf-8")) for name, path in MODULES.items()}
+
+
+def folder_of(name):
+    return name.partition(".")[0] if (ROOT / name.partition(".")[0]).is_dir() else None
+
+
+def floor_of(name):
+    return FLOOR.get(name, FLOOR.get(folder_of(name)))
+
+
+def own_imports(node):
+    """The modules of jaxrnn that an import names, as keys of MODULES."""
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, f"line {node.lineno}: a relative import; name the module in full"
+        names = [f"{node.module}.{alias.name}" for alias in node.names]
+        names = [name if name.removeprefix("jaxrnn.") in MODULES else node.module for name in names]
+    elif isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    else:
+        return []
+    return [name.removeprefix("jaxrnn.") for name in names if name.startswith("jaxrnn.")]
+
+
+GRAPH = {name: {own for node in ast.walk(tree) for own in own_imports(node)} for name, tree in TREES.items()}
+
+
+def test_every_file_has_a_floor_and_every_name_of_a_floor_is_a_file_or_folder():
+    assert [name for name in MODULES if floor_of(name) is None] == []
+    assert [name for name in FLOOR if name not in MODULES] == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_go_down(name):
+    for imported in GRAPH[name]:
+        within = folder_of(name) is not None and folder_of(imported) == folder_of(name)
+        below = floor_of(imported) < floor_of(name)
+        assert below or within, f"{name} (floor {floor_of(name)}) imports {imported} (floor {floor_of(imported)})"
+
+
+def test_imports_make_no_circle():
+    graphlib.TopologicalSorter(GRAPH).prepare()
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_own_modules_are_imported_at_the_top(name):
+    late = [node.lineno for node in ast.walk(TREES[name]) if own_imports(node) and node not in TREES[name].body]
+    assert late == []
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_file_can_be_read_at_one_sitting(name):
+    text = MODULES[name].read_text("utf-8")
+    assert text.count("\n") < 350
+    assert ast.get_docstring(TREES[name])
+
+
+def functions(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_function_can_be_read_in_one_look(name):
+    for node in functions(TREES[name]):
+        length = node.end_lineno - node.lineno - (ast.get_docstring(node) or "").count("\n")
+        assert length < 70, f"{node.name} has {length} lines"
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_is_public_is_documented(name):
+    """A class in one line at least; a function with each of its arguments."""
+    public = [node for node in TREES[name].body if not getattr(node, "name", "_").startswith("_")]
+    assert [node.name for node in public if not ast.get_docstring(node)] == []
+    undocumented = {}
+    for node in set(public) & set(functions(TREES[name])):
+        a = node.args
+        arguments = {arg.arg for arg in [*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg] if arg}
+        undocumented[node.name] = arguments - documented_arguments(ast.get_docstring(node))
+    assert {name: missing for name, missing in undocumented.items() if missing} == {}
+
+
+def documented_arguments(docstring):
+    """The names in the section Args: of a docstring, several to a line allowed."""
+    section = re.search(r"^Args:\n((?: .*\n|\n)*)", docstring + "\n", re.MULTILINE)
+    entries = re.findall(r"^    \*{0,2}(\w+(?:, \w+)*)[^:\n]*:", section[1], re.MULTILINE) if section else []
+    return {name for entry in entries for name in entry.split(", ")}
