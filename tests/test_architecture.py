@@ -3,6 +3,8 @@
 import ast
 import graphlib
 import re
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,8 +26,8 @@ FLOORS = [
     "training evaluation sampling snapshots ngrams settings",
     "build runs scorer writer",
     "experiment meter",
-    "position summary",
-    "trainer trained command",
+    "position",
+    "summary trainer trained command",
     "train evaluate sample",
     "__main__",
 ]
@@ -122,3 +124,16 @@ def documented_arguments(docstring):
     section = re.search(r"^Args:\n((?: .*\n|\n)*)", docstring + "\n", re.MULTILINE)
     entries = re.findall(r"^    \*{0,2}(\w+(?:, \w+)*)[^:\n]*:", section[1], re.MULTILINE) if section else []
     return {name for entry in entries for name in entry.split(", ")}
+
+
+def test_every_library_that_is_imported_is_declared():
+    """Those of the bridges in interop/ are the user's own choice."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = {re.match(r"[\w-]+", requirement)[0].replace("-", "_") for requirement in project["dependencies"]}
+    imported = set()
+    for name, tree in TREES.items():
+        if not name.startswith("interop."):
+            for node in ast.walk(tree):
+                imported |= {node.module} if isinstance(node, ast.ImportFrom) else set()
+                imported |= {alias.name for alias in node.names} if isinstance(node, ast.Import) else set()
+    assert {name.partition(".")[0] for name in imported} - set(sys.stdlib_module_names) - {"jaxrnn"} <= declared
