@@ -4,6 +4,7 @@ from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator
 from jaxrnn.gradients.bptt import bptt
 from jaxrnn.gradients.checkpointed import checkpointed_bptt
+from jaxrnn.gradients.gate import gate, stop
 from jaxrnn.gradients.truncated import truncated_bptt
 
 __all__ = [
@@ -14,5 +15,7 @@ __all__ = [
     "accumulate",
     "bptt",
     "checkpointed_bptt",
+    "gate",
+    "stop",
     "truncated_bptt",
 ]

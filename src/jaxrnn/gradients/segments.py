@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator
-from jaxrnn.trees import join, renew_keys, split_carry
+from jaxrnn.trees import renew_keys
 from jaxrnn.types import Array, Carry, Params
 
 # (params, carry, chunk) -> (carry, (loss, weight))
@@ -180,16 +180,3 @@ def renewing(estimator: GradientEstimator) -> GradientEstimator:
         return estimator.estimate(params, state._replace(carry=renew_keys(state.carry)), chunk)
 
     return estimator._replace(estimate=estimate)
-
-
-def stop(carry: Carry) -> Carry:
-    """`stop_gradient` on the float leaves of a carry: the definition of truncation.
-
-    Args:
-        carry: any carry.
-
-    Returns:
-        The same values.
-    """
-    floats, others = split_carry(carry)
-    return join(jax.lax.stop_gradient(floats), others)

@@ -1,0 +1,196 @@
+"""What the online rules share: a chunk step by step, and beside it the influence of the parameters on the carry."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+
+from jaxrnn.cell import Cell
+from jaxrnn.fused import _dependencies
+from jaxrnn.gradients.base import Estimate, GradientEstimator
+from jaxrnn.gradients.segments import chunk_loss, renewing, sum_over_pieces
+from jaxrnn.trees import join, partition, split_carry
+from jaxrnn.types import Array, Carry, Params
+
+
+class OnlineState(NamedTuple):
+    """The state of an online rule.
+
+    Attributes:
+        carry: the cell's carry after the last step.
+        influence: what the rule keeps of `dcarry/dparams`, the derivative through all steps so far; row by row.
+    """
+
+    carry: Any
+    influence: Any
+
+
+class OnlineRule(NamedTuple):
+    """How the influence is kept: three functions that `forward_mode` puts together.
+
+    A tree of parameters here has None in the place of those that the rule does not follow.
+
+    Attributes:
+        start: `(key, params, carry, x) -> influence`, that of a carry which depends on no parameter yet.
+        credit: `(d_carry, influence) -> grads`: the cotangent of the carry times the influence, summed over the rows.
+        advance: `(params, carry, x, influence) -> influence`, that on the carry after the step.
+    """
+
+    start: Callable[..., Any]
+    credit: Callable[..., Params]
+    advance: Callable[..., Any]
+
+
+def forward_mode(cell: Cell, loss: Callable[[Any, Any], Array], rule: OnlineRule) -> GradientEstimator:
+    """Make the estimator that goes forward through time and never back.
+
+    With `l_t` the loss of step t as a function of the parameters and of the carry before the step, it equals::
+
+        for t in range(K):
+            direct, d_carry = grad(l_t, (params, carry))
+            grads += direct + d_carry @ influence                 # rule.credit
+            influence = rule.advance(params, carry, x[t], influence)
+            carry, _ = cell.step(params, carry, x[t])
+
+    The influence goes from chunk to chunk with the carry, so nothing is cut at a chunk's end. Its parameters are those
+    of the moment: after an update the influence is that of old parameters, and the gradient is no longer exact.
+
+    Args:
+        cell: any cell.
+        loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`; see `jaxrnn.losses`.
+        rule: how the influence is kept.
+
+    Returns:
+        The estimator, with state `OnlineState`.
+    """
+    run = chunk_loss(cell._replace(unroll=_unroll_one(cell.step)), loss)
+
+    def init(key, params, carry, chunk):
+        x = jax.tree.map(lambda xs: jnp.zeros(xs.shape[1:], xs.dtype), chunk.inputs)
+        return OnlineState(carry, rule.start(key, params, carry, x))
+
+    def estimate(params, state, chunk):
+        def one(state, number, moment):
+            del number
+            floats, noise = split_carry(state.carry)
+
+            def objective(params, floats):
+                carry, (loss, weight) = run(params, join(floats, noise), moment)
+                return loss, (weight, carry)
+
+            derivative = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+            (loss, (weight, carry)), (direct, d_carry) = derivative(params, floats)
+            through_carry = rule.credit(d_carry, state.influence)
+            influence = state.influence
+            if jax.tree.leaves(through_carry):  # else no parameter reaches the carry, as in a cell without memory
+                influence = rule.advance(params, state.carry, _first(moment.inputs), influence)
+            return OnlineState(carry, influence), Estimate(loss, weight, _add_where_present(direct, through_carry))
+
+        state, total = sum_over_pieces(one, state, chunk, 1)
+        return total, state
+
+    return renewing(GradientEstimator(init, estimate))
+
+
+def influencing(cell: Cell, params: Params, carry: Carry, x: Any) -> Params:
+    """Those parameters that the carry after a step depends on; those of a readout, for one, are not among them.
+
+    Args:
+        cell: any cell.
+        params: its parameters.
+        carry: its carry.
+        x: `[B, ...]`, the input of one step.
+
+    Returns:
+        The parameters, with None in the place of the others.
+
+    Example:
+        >>> from jaxrnn.cells.elman import elman
+        >>> from jaxrnn.compose import with_readout
+        >>> cell = with_readout(elman(3, 4), 2)
+        >>> found = influencing(cell, cell.init(jax.random.key(0)), cell.initial_carry(5), jnp.ones((5, 3)))
+        >>> sorted(found["cell"]), found["readout"]
+        (['b_hh', 'b_ih', 'w_hh', 'w_ih'], {'b': None, 'w': None})
+    """
+    mask = _dependencies(lambda params: split_carry(cell.step(params, carry, x)[0])[0], params)
+    return partition(params, mask)[0]
+
+
+def followed(params: Params, influence: Any) -> tuple[Params, Params]:
+    """Split the parameters in those that have an influence and the others, as `jaxrnn.trees.partition` does.
+
+    Args:
+        params: a tree of arrays.
+        influence: the same tree, with any arrays, or None for the others.
+
+    Returns:
+        Two trees.
+    """
+    return partition(params, jax.tree.map(lambda p, s: s is not None, params, influence))
+
+
+def row_step(step: Callable, params: Params, others: Params, carry: Carry, x: Any) -> tuple[Array, Callable]:
+    """The step of one row as a function of vectors, for its derivatives.
+
+    Args:
+        step: `(params, carry, x) -> (carry, y)`.
+        params: the parameters that are followed, None for the others.
+        others: the others.
+        carry: one row's carry, float leaves `[H]`.
+        x: one row's input.
+
+    Returns:
+        The state h `[n]`, all float leaves of the carry end to end, and the function `(params, h) -> h'`.
+    """
+    floats, noise = split_carry(carry)
+    h, unravel = ravel_pytree(floats)
+
+    def function(params, h):
+        new, _ = step(join(params, others), join(unravel(h), noise), x)
+        return ravel_pytree(split_carry(new)[0])[0]
+
+    return h, function
+
+
+def by_row(function: Callable, carry: Carry, x: Any, influence: Any) -> Any:
+    """Apply `(carry, x, influence) -> result` to each row; noise that all rows share (without a row axis) is shared."""
+    axes = [jax.tree.map(lambda leaf: 0 if leaf.ndim else None, tree) for tree in (carry, x)]
+    return jax.vmap(function, in_axes=(*axes, 0))(carry, x, influence)
+
+
+def end_to_end(floats: Carry, rows: int) -> Array:
+    """The float leaves of a carry `[B, H]` end to end: `[B, n]`, in the order of `row_step`."""
+    leaves = jax.tree.leaves(floats)
+    return jnp.concatenate([leaf.reshape(rows, -1) for leaf in leaves], axis=1) if leaves else jnp.zeros((rows, 0))
+
+
+def rows_of(x: Any) -> int:
+    """B, the number of rows of an input `[B, ...]`."""
+    return jax.tree.leaves(x)[0].shape[0]
+
+
+def times(factor: Array, a: Array) -> Array:
+    """`factor * a`, but 0 wherever the factor is 0: what a reset has cut off may be infinite."""
+    return jnp.where(factor == 0, jnp.zeros_like(a), factor * a)
+
+
+def _unroll_one(step: Callable) -> Callable:
+    """The `unroll` of a single time step: `(params, carry, xs [1, ...]) -> (carry, ys [1, ...])`."""
+
+    def unroll(params, carry, xs):
+        carry, y = step(params, carry, _first(xs))
+        return carry, jax.tree.map(lambda leaf: leaf[None], y)
+
+    return unroll
+
+
+def _first(xs: Any) -> Any:
+    """The first time step."""
+    return jax.tree.map(lambda leaf: leaf[0], xs)
+
+
+def _add_where_present(tree: Any, some: Any) -> Any:
+    """Add two trees, of which the second has None in places."""
+    return jax.tree.map(lambda s, a: a if s is None else a + s, some, tree, is_leaf=lambda node: node is None)
