@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import as_shape
+from jaxrnn.cell import as_shape, product
 from jaxrnn.shapes import check_last_axis, spread
 from jaxrnn.types import Array, Params
 
@@ -20,7 +20,7 @@ def project_input(params: Params, x: Array) -> Array:
     Returns:
         `[*batch, G*H]` or `[T, *batch, G*H]`.
     """
-    z = x @ params["w_ih"]
+    z = product(x, params["w_ih"])
     return z + spread(params["b_ih"], z)
 
 
@@ -43,17 +43,17 @@ def checked(name: str, input_size: int, project: Callable[[Params, Array], Array
     return project_checked
 
 
-def add_bias(product: Array, params: Params) -> Array:
+def add_bias(z: Array, params: Params) -> Array:
     """Add the recurrent bias where the parameters have one.
 
     Args:
-        product: `[*batch, G*H]`.
+        z: `[*batch, G*H]`.
         params: with `b_hh [G*H]`, or without.
 
     Returns:
         `[*batch, G*H]`.
     """
-    return product + spread(params["b_hh"], product) if "b_hh" in params else product
+    return z + spread(params["b_hh"], z) if "b_hh" in params else z
 
 
 def zero_state(hidden_size: int, dtype: jnp.dtype | type) -> Callable[..., Array]:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.initializers import Initializer
 from jaxrnn.marks import blank, silence
 from jaxrnn.shapes import check_last_axis, spread
@@ -123,7 +123,7 @@ def dense(
 
     def apply(params, x):
         check_last_axis("dense: the input x [*batch, I]", x, input_size)
-        y = x @ params["w"]
+        y = product(x, params["w"])
         return y + spread(params["b"], y)
 
     return pointwise(init, apply, input_size=input_size, output_size=output_size)
