@@ -5,6 +5,7 @@ from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator
 from jaxrnn.gradients.bptt import bptt
 from jaxrnn.gradients.checkpointed import checkpointed_bptt
 from jaxrnn.gradients.gate import gate, stop
+from jaxrnn.gradients.randomized import geometric, heavy_tailed, randomized_bptt
 from jaxrnn.gradients.truncated import truncated_bptt
 
 __all__ = [
@@ -16,6 +17,9 @@ __all__ = [
     "bptt",
     "checkpointed_bptt",
     "gate",
+    "geometric",
+    "heavy_tailed",
+    "randomized_bptt",
     "stop",
     "truncated_bptt",
 ]
