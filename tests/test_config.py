@@ -57,7 +57,7 @@ def test_a_later_source_wins(tmp_path):
 def test_a_whole_configuration_reads_back_equal(tmp_path):
     changed = {
         "seed": "4294967295",
-        "data.valid": "a \"quoted\" \\ name\n",
+        "data.valid": 'a "quoted" \\ name\n',
         "data.test": "ü",
         "data.minimum_count": "3",
         "model.tie": "true",
@@ -156,7 +156,9 @@ def test_horizon_matters_only_to_the_estimator_that_has_one():
     check(Config(gradient=Gradient(horizon=65, segment_length=65)))
 
 
-@pytest.mark.parametrize("text", ["", "5", "five epochs", "-1 epochs", "1.5 epochs", "4 updates ", "4  updates", "٣ epochs"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "five epochs", "-1 epochs", "1.5 epochs", "4 updates ", "4  updates", "٣ epochs"]
+)
 def test_a_length_is_a_number_and_a_unit(text):
     with pytest.raises(InputError, match="training.length"):
         length(Training(length=text))

@@ -1,7 +1,7 @@
 """What a run is made of: a typed configuration. A TOML file and the command line say what differs from the defaults.
 
 Each key is declared here once, with its type, its bounds and its meaning. The help texts, the checks and the messages
-(`jaxrnn.settings`) are read from the declaration; which names there are for a cell or an optimizer, `jaxrnn.build` knows.
+(`jaxrnn.settings`) are read from that. Which names there are, for a cell or an optimizer, `jaxrnn.build` knows.
 """
 
 from typing import Annotated, Any, NamedTuple
@@ -21,11 +21,11 @@ _Positive = Annotated[int, Meta(ge=1)]
 _NotNegative = Annotated[float, Meta(ge=0)]
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A section of the configuration: values that do not change."""
 
 
-class Data(Section):
+class Data(Section, frozen=True):
     """What is read, and how it is cut."""
 
     corpus: Annotated[str, _about("what to read: stdlib, a text file, a folder, or - for standard input")] = "stdlib"
@@ -41,7 +41,7 @@ class Data(Section):
     chunk_length: Annotated[int, _about("new time steps for each estimate of the gradient (K, or k1)", ge=1)] = 64
 
 
-class Model(Section):
+class Model(Section, frozen=True):
     """The recurrent network."""
 
     cell: Annotated[str, _about("the recurrent cell")] = "lstm"
@@ -49,11 +49,11 @@ class Model(Section):
     num_layers: Annotated[int, _about("layers, one above the other (L)", ge=1)] = 1
     embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 128
     tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
-    dropout: Annotated[float, _about("share of the activations dropped around each layer in training", ge=0, lt=1)] = 0.0
+    dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
 
 
-class Gradient(Section):
+class Gradient(Section, frozen=True):
     """How credit flows back through time."""
 
     estimator: Annotated[str, _about("the gradient estimator")] = "bptt"
@@ -61,7 +61,7 @@ class Gradient(Section):
     segment_length: Annotated[int, _about("checkpointed_bptt: steps computed anew at a time", ge=1)] = 16
 
 
-class Optimizer(Section):
+class Optimizer(Section, frozen=True):
     """What is done with a gradient."""
 
     name: Annotated[str, _about("the optimizer")] = "adam"
@@ -74,11 +74,11 @@ class Optimizer(Section):
     plateau: Annotated[int, _about("plateau: validations without a new best before a decay", ge=1)] = 2
     clip_norm: Annotated[float, _about("greatest norm of the gradient as a whole; inf = no limit", gt=0)] = 1.0
     clip_value: Annotated[float, _about("greatest entry of the gradient; inf = no limit", gt=0)] = float("inf")
-    weight_decay: Annotated[_NotNegative | None, _about("share of the weights taken off; left out: 0.01 for adamw, else 0")] = None
+    weight_decay: Annotated[_NotNegative | None, _about("share of the weights taken off; adamw has 0.01 anyway")] = None
     options: Annotated[dict[str, float | bool], _about("more of optax's own, such as {b2 = 0.99}")] = {}
 
 
-class Training(Section):
+class Training(Section, frozen=True):
     """How long, and what happens on the way."""
 
     length: Annotated[str, _about("when training ends: '4000 updates' or '10 epochs'")] = "4000 updates"
@@ -91,17 +91,17 @@ class Training(Section):
     keep: Annotated[int, _about("snapshots kept beside the best one", ge=1)] = 2
 
 
-class Sampling(Section):
+class Sampling(Section, frozen=True):
     """The sample at the end of training; what `jaxrnn sample` does unless told otherwise."""
 
-    prompt: Annotated[str, _about("the text to go on from")] = "def "
+    prompt: Annotated[str | None, _about("the text to go on from; left out: the model begins a line")] = None
     length: Annotated[int, _about("symbols to write", ge=1)] = 500
     temperature: Annotated[float, _about("1 = as learned, lower = safer, 0 = always the likeliest symbol", ge=0)] = 0.8
     top_k: Annotated[_Positive | None, _about("choose among the k likeliest symbols only")] = None
-    top_p: Annotated[float, _about("choose among the likeliest symbols of this probability in all", gt=0, le=1)] = 1.0
+    top_p: Annotated[float, _about("choose among the likeliest symbols of this total probability", gt=0, le=1)] = 1.0
 
 
-class Config(Section):
+class Config(Section, frozen=True):
     """A whole configuration."""
 
     seed: Annotated[int, _about("seed of every random draw", ge=0, lt=2**32)] = 1

@@ -181,7 +181,7 @@ def dumps(config: Config) -> str:
         seed = 1
         <BLANKLINE>
         [data]
-        corpus = 
+        corpus =
     """
     tables = msgspec.to_builtins(config)
     for section in SECTIONS:

@@ -1,0 +1,49 @@
+"""The one console command: `jaxrnn train`, `jaxrnn evaluate`, `jaxrnn sample`."""
+
+import sys
+from collections.abc import Sequence
+
+from jaxrnn import evaluate, sample, train
+from jaxrnn.command import run
+from jaxrnn.errors import InputError
+from jaxrnn.settings import nearest
+
+COMMANDS = {"train": train.main, "evaluate": evaluate.main, "sample": sample.main}
+
+HELP = """\
+usage: jaxrnn train|evaluate|sample ...
+
+Recurrent language models in JAX.
+
+  jaxrnn train                         train a character LSTM on the source of Python's standard library
+  jaxrnn evaluate RUN                  score it on text that it has not seen
+  jaxrnn sample RUN --prompt "def "    let it write
+
+jaxrnn COMMAND --help says more about each.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that the first word names.
+
+    Args:
+        argv: the words after `jaxrnn`; None takes them from the process.
+
+    Returns:
+        The exit code.
+    """
+    name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help"):
+        print(HELP, end="")
+        return 0
+    return COMMANDS[name](rest) if name in COMMANDS else run(_refuse, [name])
+
+
+def _refuse(argv: Sequence[str]) -> int:
+    """There is no such command."""
+    guess = nearest(argv[0], COMMANDS)
+    raise InputError(f"{argv[0]}: no such command{guess} (expected one of: {', '.join(COMMANDS)})")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,160 @@
+"""From names to things: the only tables that turn a name in a configuration into a factory.
+
+A cell or an estimator comes to the command line by one row here. Tokenizers, optimizers and schedules have their tables
+beside their factories.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+
+from jaxrnn import initializers
+from jaxrnn.cell import Cell
+from jaxrnn.cells.elman import elman
+from jaxrnn.cells.gru import gru
+from jaxrnn.cells.lstm import lstm
+from jaxrnn.choices import look_up
+from jaxrnn.compose import dropout, language_model, stack
+from jaxrnn.config import Config, Data, Gradient, Model
+from jaxrnn.config import Optimizer as OptimizerSection
+from jaxrnn.data.corpora import Corpus, open_corpus
+from jaxrnn.data.text import TOKENIZERS
+from jaxrnn.gradients import GradientEstimator, bptt, checkpointed_bptt, truncated_bptt
+from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.optimizers import OPTIMIZERS, Optimizer, optimizer
+from jaxrnn.schedules import SCHEDULES, schedule
+from jaxrnn.settings import flatten
+
+CELLS: dict[str, Callable[..., Cell]] = {
+    "lstm": lstm,
+    "gru": gru,
+    "gru_reset_before": partial(gru, reset_after=False),
+    "elman": elman,
+    "elman_relu": partial(elman, activation=jax.nn.relu),
+}
+
+_ALL = ("w_ih", "w_hh", "b_ih", "b_hh")
+INITIALIZERS: dict[str, Callable[[Model], dict[str, Any]]] = {
+    "orthogonal": lambda model: {},  # what the cells do by themselves
+    "uniform": lambda model: dict.fromkeys(_ALL, initializers.uniform(model.hidden_size)),
+    "fan_in_normal": lambda model: dict.fromkeys(("w_ih", "w_hh"), initializers.fan_in_normal),
+    "identity": lambda model: {"w_hh": initializers.identity()},
+}
+
+ESTIMATORS: dict[str, Callable[[Gradient], Callable[..., GradientEstimator]]] = {
+    "bptt": lambda gradient: bptt,
+    "truncated_bptt": lambda gradient: partial(truncated_bptt, horizon=gradient.horizon),
+    "checkpointed_bptt": lambda gradient: partial(checkpointed_bptt, segment_length=gradient.segment_length),
+}
+
+NAMES: Mapping[str, Mapping[str, Any]] = {
+    "data.tokenizer": TOKENIZERS,
+    "model.cell": CELLS,
+    "model.initializer": INITIALIZERS,
+    "gradient.estimator": ESTIMATORS,
+    "optimizer.name": OPTIMIZERS,
+    "optimizer.schedule": SCHEDULES,
+}
+"""The keys whose value is a name, with the names there are."""
+
+
+def check_names(config: Config) -> None:
+    """Refuse a name that is in no table.
+
+    Args:
+        config: a configuration.
+
+    Raises:
+        InputError: naming the key, the nearest name and all of them.
+
+    Example:
+        >>> check_names(Config(model=Model(cell="lsmt")))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: model.cell: no 'lsmt'; did you mean 'lstm'? (expected one of: lstm, gru, ...)
+    """
+    values = flatten(config)
+    for key, table in NAMES.items():
+        look_up(key, values[key], table)
+
+
+def build_corpus(data: Data) -> Corpus:
+    """Find the text and its splits.
+
+    Args:
+        data: the section.
+
+    Returns:
+        The corpus.
+
+    Raises:
+        InputError: if there is no such text.
+    """
+    return open_corpus(data.corpus, valid=data.valid, test=data.test, shares=(data.valid_share, data.test_share))
+
+
+def build_model(model: Model, vocabulary_size: int) -> Cell:
+    """Make a language model: embedding, layers with dropout between them, readout.
+
+    Args:
+        model: the section.
+        vocabulary_size: V.
+
+    Returns:
+        A cell, symbols in and logits out.
+
+    Example:
+        >>> build_model(Model(cell="gru", hidden_size=8, num_layers=2), vocabulary_size=5).output_size
+        5
+    """
+    layer = partial(CELLS[model.cell], **INITIALIZERS[model.initializer](model))
+    layers = [layer(model.embedding_size, model.hidden_size)]
+    for _ in range(model.num_layers - 1):
+        layers += [dropout(model.dropout)] if model.dropout > 0 else []
+        layers += [layer(model.hidden_size, model.hidden_size)]
+    core = stack(*layers) if len(layers) > 1 else layers[0]
+    return language_model(core, vocabulary_size, dropout=model.dropout, tie=model.tie)
+
+
+def build_estimator(gradient: Gradient, cell: Cell) -> GradientEstimator:
+    """Make the gradient estimator of a language model.
+
+    Args:
+        gradient: the section.
+        cell: symbols in and logits out.
+
+    Returns:
+        The estimator of the gradient of the cross-entropy.
+    """
+    return ESTIMATORS[gradient.estimator](gradient)(cell, softmax_cross_entropy)
+
+
+def build_optimizer(section: OptimizerSection, steps: int) -> Optimizer:
+    """Make the optimizer with its schedule and its clipping.
+
+    Args:
+        section: the section.
+        steps: updates in all, which is what schedules run over.
+
+    Returns:
+        The optimizer.
+    """
+    course = schedule(
+        section.schedule,
+        section.rate,
+        steps=steps,
+        warmup=section.warmup,
+        final=section.final,
+        every=section.every,
+        decay=section.decay,
+    )
+    return optimizer(
+        section.name,
+        course,
+        weight_decay=section.weight_decay,
+        clip_norm=section.clip_norm,
+        clip_value=section.clip_value,
+        **section.options,
+    )

@@ -1,0 +1,138 @@
+"""What the commands share: arguments that are refused in one line, and what the exit codes mean.
+
+| code | meaning                                                                        |
+|------|--------------------------------------------------------------------------------|
+| 0    | done                                                                           |
+| 2    | something given was wrong: one line says what, and nothing half-written is left |
+| 130  | stopped by Ctrl-C, after saving                                                |
+| 143  | stopped by SIGTERM, after saving                                               |
+"""
+
+import argparse
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from jaxrnn.errors import InputError
+from jaxrnn.settings import nearest
+
+
+def _wide(prog: str) -> argparse.HelpFormatter:
+    """A formatter that leaves descriptions as they are, with room for the longest keys."""
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=36, width=110)
+
+
+class Parser(argparse.ArgumentParser):
+    """The standard parser, except that it raises `InputError`, and names the option that was probably meant."""
+
+    def __init__(self, prog: str, usage: str, description: str, examples: str):
+        """Make a parser whose help ends with examples.
+
+        Args:
+            prog: the command, as it is typed.
+            usage: what may come after it.
+            description: what it does.
+            examples: lines to copy, with a word on each.
+        """
+        super().__init__(
+            prog=prog,
+            usage=f"{prog} {usage}",
+            description=description,
+            epilog=f"examples:\n{examples}",
+            formatter_class=_wide,
+            allow_abbrev=False,
+        )
+
+    def parse_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Parse, after a look at the names of all options.
+
+        An unknown option is found before anything else: the word after it would otherwise pass for an argument.
+        """
+        args = list(sys.argv[1:] if args is None else args)
+        known = [name for action in self._actions for name in action.option_strings]
+        for word in args:
+            name = word.partition("=")[0]
+            if word.startswith("--") and name != "--" and name not in known:
+                raise InputError(f"{name}: no such option{nearest(name, known)} (see {self.prog} --help)")
+        return super().parse_args(args, namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the arguments."""
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
+    """Run a command: whatever a user can mend ends as one line on standard error and code 2.
+
+    Any other exception is a fault of the program and keeps its traceback.
+
+    Args:
+        main: takes the words after the command's name, returns the exit code.
+        argv: these words; None takes them from the process.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = main(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except InputError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of a pipe went away, as `| head` does: nothing is left to say to it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:
+    """Print a warning as a user reads it: one line, without the place in the source."""
+    del category, filename, lineno, file, line
+    print(f"warning: {message}", file=sys.stderr)
+
+
+class Stop:
+    """Whether somebody wants the program to stop. Call it to know.
+
+    Attributes:
+        received: the signal that said so, or None.
+    """
+
+    received: signal.Signals | None = None
+
+    def __call__(self) -> bool:
+        """Tell whether a signal has come."""
+        return self.received is not None
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """Let Ctrl-C and SIGTERM ask for an orderly stop; a second one ends the process at once.
+
+    Yields:
+        What says whether a signal has come.
+    """
+    stop = Stop()
+
+    def handle(number, frame):
+        del frame
+        if stop():
+            os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # give a terminal its cursor back
+            os._exit(128 + number)
+        stop.received = signal.Signals(number)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,92 @@
+"""Score a trained model, and say by what protocol: `python -m jaxrnn.evaluate RUN`."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from jaxrnn import summary
+from jaxrnn.command import Parser, run
+from jaxrnn.data.corpora import whole_text
+from jaxrnn.data.dataset import prepare
+from jaxrnn.data.text import TOKENIZERS
+from jaxrnn.errors import InputError
+from jaxrnn.experiment import open_text
+from jaxrnn.progress import console
+from jaxrnn.scorer import make_score
+from jaxrnn.trained import Trained, load_trained
+
+EXAMPLES = """\
+  jaxrnn evaluate runs/stdlib-lstm-1                       the test split of the text that it was trained on
+  jaxrnn evaluate runs/stdlib-lstm-1 --split valid         the validation split
+  jaxrnn evaluate runs/stdlib-lstm-1 --text script.py      any text of yours (a file, a folder, a .gz, - for stdin)
+  jaxrnn evaluate runs/stdlib-lstm-1 --streams 1           as one long stream: slower, and a little better
+  jaxrnn evaluate runs/stdlib-lstm-1 --json | jq .bits_per_character
+
+The best parameters of the run are scored, those with the lowest validation loss. Every symbol of the text but the first
+is predicted, from all that came before it in its stream.
+"""
+SPLITS = ("train", "valid", "test")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the words after the command's name; None takes them from the process.
+
+    Returns:
+        The exit code.
+    """
+    return run(_main, argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    """Read the model and the text, score, and say what came out."""
+    asked = _parser().parse_args(argv)
+    if asked.streams is not None and asked.streams < 1:
+        raise InputError(f"--streams {asked.streams}: expected 1 or more")
+    screen = console(stderr=asked.json)
+    best = load_trained(asked.run)
+    what, ids = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
+    streams, chunk_length = asked.streams or best.config.data.batch_size, best.config.data.chunk_length
+    with screen.status("scoring ..."):
+        evaluation = make_score(best.cell, streams, chunk_length)(best.params, ids, what)
+    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary)
+    screen.print(f"{what}, parameters of {best.snapshot}:")
+    screen.print(summary.result_text(result))
+    if asked.json:
+        about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}
+        print(json.dumps(summary.result_json(result) | about), flush=True)
+    return 0
+
+
+def _parser() -> Parser:
+    """What a user may ask for."""
+    usage = "RUN [--split train|valid|test | --text FILE] [--streams N] [--json]"
+    parser = Parser("jaxrnn evaluate", usage, "Score a trained model, and say by what protocol.", EXAMPLES)
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    text = parser.add_mutually_exclusive_group()
+    text.add_argument("--split", choices=SPLITS, help="a split of the run's own text [test]")
+    text.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
+    parser.add_argument("--streams", type=int, metavar="N", help="streams side by side [the run's batch_size]")
+    parser.add_argument("--json", action="store_true", help="end with a line of JSON; all words go to standard error")
+    return parser
+
+
+def _split(best: Trained, split: str) -> tuple[str, np.ndarray]:
+    """A split of the text that the run was trained on; the text must not have changed."""
+    corpus, dataset = open_text(best.config, best.run)
+    return f"{split} text of {corpus.name}", dataset.ids[split]
+
+
+def _whole(best: Trained, source: str) -> tuple[str, np.ndarray]:
+    """All of another text, with the vocabulary of the run."""
+    tokenizer = TOKENIZERS[best.vocabulary.tokenizer]
+    return f"text of {source}", prepare(whole_text(source), tokenizer, vocabulary=best.vocabulary).ids["text"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""Everything that a configuration stands for, made ready: text, model, estimator, optimizer and the first state."""
+
+import json
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn import build, training
+from jaxrnn.cell import Cell
+from jaxrnn.config import Config, length
+from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks
+from jaxrnn.data.corpora import Corpus, corpus_digest
+from jaxrnn.data.dataset import Dataset, prepare
+from jaxrnn.data.text import TOKENIZERS
+from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import Chunk, GradientEstimator
+from jaxrnn.optimizers import Optimizer
+from jaxrnn.runs import Run
+from jaxrnn.training import TrainState
+from jaxrnn.types import Array
+
+
+class Learner(NamedTuple):
+    """A model and the way it learns.
+
+    Attributes:
+        cell: the model, symbols in and logits out.
+        estimator: how to differentiate through time.
+        optimizer: how to descend.
+    """
+
+    cell: Cell
+    estimator: GradientEstimator
+    optimizer: Optimizer
+
+
+class Experiment(NamedTuple):
+    """What a configuration stands for.
+
+    Attributes:
+        config: the configuration.
+        corpus: the text in its splits.
+        dataset: the text as ids, with the vocabulary.
+        streams: the training text as rows of chunks.
+        learner: the model and the way it learns.
+        updates: how many updates training takes in all.
+    """
+
+    config: Config
+    corpus: Corpus
+    dataset: Dataset
+    streams: Streams
+    learner: Learner
+    updates: int
+
+
+def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
+    """Open the text that a configuration names.
+
+    Args:
+        config: the configuration.
+        run: a run that was trained on it: then the text must still be the same, and its vocabulary is used.
+
+    Returns:
+        The text in its splits, and as ids.
+
+    Raises:
+        InputError: if the text is missing, not readable, or no longer the one that the run was trained on.
+    """
+    build.check_names(config)
+    corpus = build.build_corpus(config.data)
+    vocabulary = None
+    if run is not None:
+        vocabulary, about = kept_vocabulary(run), kept_corpus(run)
+        if corpus_digest(corpus) != about["digest"]:
+            raise InputError(
+                f"data.corpus = {config.data.corpus!r} ({corpus.origin}): not the text that {run.folder} was trained "
+                f"on ({about['origin']}); its SHA-256 is another: restore that text, or start a new run"
+            )
+    tokenizer = TOKENIZERS[config.data.tokenizer]
+    return corpus, prepare(corpus, tokenizer, vocabulary=vocabulary, minimum_count=config.data.minimum_count)
+
+
+def kept_corpus(run: Run) -> dict:
+    """Read what a run keeps about its text: see `about_text`.
+
+    Args:
+        run: the run.
+
+    Returns:
+        The content of `corpus.json`.
+
+    Raises:
+        InputError: if it cannot be read.
+    """
+    try:
+        return json.loads(run.corpus.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run.corpus}: cannot be read ({error}); restore the file, or start a new run") from None
+
+
+def kept_vocabulary(run: Run) -> Vocabulary:
+    """Read the symbols of a run.
+
+    Args:
+        run: the run.
+
+    Returns:
+        The vocabulary.
+
+    Raises:
+        InputError: if it is missing, or not the one that the run was started with.
+    """
+    try:
+        vocabulary = from_json(run.vocabulary.read_text(encoding="utf-8"), name=str(run.vocabulary))
+    except OSError as error:
+        raise InputError(f"{run.vocabulary}: cannot be read ({error.strerror}); restore the file") from None
+    if fingerprint(vocabulary) != kept_corpus(run)["vocabulary"]:
+        raise InputError(f"{run.vocabulary}: not the vocabulary that {run.folder} was started with; restore the file")
+    return vocabulary
+
+
+def about_text(corpus: Corpus, dataset: Dataset) -> dict:
+    """What a run keeps about its text.
+
+    Args:
+        corpus: the text in its splits.
+        dataset: the text as ids.
+
+    Returns:
+        What JSON can hold.
+    """
+    splits = {
+        name: {"documents": len(documents), "symbols": len(dataset.ids[name]), "replaced": dataset.replaced[name]}
+        for name, documents in corpus.splits.items()
+    }
+    return {
+        "name": corpus.name,
+        "origin": corpus.origin,
+        "digest": dataset.digest,
+        "splits": splits,
+        "vocabulary": fingerprint(dataset.vocabulary),
+        "vocabulary_size": len(dataset.vocabulary.symbols),
+    }
+
+
+def set_up(config: Config, run: Run | None = None) -> Experiment:
+    """Make everything ready that a configuration names.
+
+    Args:
+        config: the configuration.
+        run: the run to go on with, or None.
+
+    Returns:
+        The experiment.
+
+    Raises:
+        InputError: naming the key, if a name is not known or the text is not there, not readable or too short.
+    """
+    corpus, dataset = open_text(config, run)
+    data = config.data
+    name = f"data.corpus = {data.corpus!r}: training text"
+    streams = make_streams(dataset.ids["train"], data.batch_size, data.chunk_length, drop_tail=True, name=name)
+    amount, unit = length(config.training)
+    updates = amount * updates_per_epoch(config, streams) if unit == "epochs" else amount
+    learner = build_learner(config, len(dataset.vocabulary.symbols), updates)
+    return Experiment(config, corpus, dataset, streams, learner, updates)
+
+
+def updates_per_epoch(config: Config, streams: Streams) -> int:
+    """Count the updates of one epoch; the last of them may have fewer chunks than the others.
+
+    Args:
+        config: the configuration.
+        streams: the training text.
+
+    Returns:
+        The number.
+    """
+    return -(-number_of_chunks(streams) // config.training.accumulate)
+
+
+def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Learner:
+    """Make the model and the way it learns.
+
+    Args:
+        config: the configuration.
+        vocabulary_size: V.
+        updates: how many there will be in all, which is what the schedule of the rate runs over.
+
+    Returns:
+        The learner.
+    """
+    cell = build.build_model(config.model, vocabulary_size)
+    estimator = build.build_estimator(config.gradient, cell)
+    return Learner(cell, estimator, build.build_optimizer(config.optimizer, updates))
+
+
+def first_state(config: Config, learner: Learner) -> TrainState:
+    """Make the state before the first update. Everything random in it follows from the seed.
+
+    Args:
+        config: the configuration.
+        learner: the model and the way it learns.
+
+    Returns:
+        The state.
+    """
+    params_key, carry_key, estimator_key, _ = _keys(config)
+    params = learner.cell.init(params_key)
+    carry = learner.cell.initial_carry((config.data.batch_size,), carry_key)
+    return training.init(learner.estimator, learner.optimizer, estimator_key, params, carry, _blank_chunk(config))
+
+
+def next_epoch(config: Config, learner: Learner, state: TrainState, epoch: int) -> TrainState:
+    """Start on the text anew with a fresh carry; parameters, optimizer and noise go on.
+
+    Args:
+        config: the configuration.
+        learner: the model and the way it learns.
+        state: the state at the end of an epoch, not to be used again.
+        epoch: the number of the epoch that begins, from 1.
+
+    Returns:
+        The state to go on with.
+    """
+    key = jax.random.fold_in(_keys(config)[3], epoch)
+    carry = learner.cell.initial_carry((config.data.batch_size,), key)
+    return training.restart(learner.estimator, state, key, carry, _blank_chunk(config))
+
+
+def _keys(config: Config) -> Array:
+    """Derive from the seed one key each for the parameters, the carry, the estimator and the epochs to come: `[4]`."""
+    return jax.random.split(jax.random.key(config.seed), 4)
+
+
+def _blank_chunk(config: Config) -> Chunk:
+    """A chunk that shows nothing but its shapes."""
+    shape = (config.data.chunk_length, config.data.batch_size)
+    ids = jnp.zeros(shape, jnp.int32)
+    return Chunk(ids, ids, jnp.zeros(shape, jnp.float32))

@@ -1,0 +1,105 @@
+"""From the metrics of updates to lines in a file and words on a screen."""
+
+import math
+import time
+from typing import Any
+
+import jax
+
+from jaxrnn import runs
+from jaxrnn.errors import InputError
+from jaxrnn.progress import Progress
+from jaxrnn.runs import Run
+from jaxrnn.training import Metrics
+
+_SMOOTHING = 0.95  # the share of the past in the numbers shown: about the last 20 updates
+
+
+class Meter:
+    """Reads the metrics of each dispatch while the device works on the next one.
+
+    Attributes:
+        bits: the loss in bits per symbol, smoothed; NaN before the first.
+        symbols: symbols learned from, in the time measured.
+        seconds: the time measured: training alone, without compilation and validation.
+    """
+
+    def __init__(self, run: Run, progress: Progress, unit: str, max_skipped: int):
+        """Make a meter that has seen nothing.
+
+        Args:
+            run: where the lines go.
+            progress: how to tell the user.
+            unit: what a symbol is, such as "character".
+            max_skipped: so many non-finite updates in a row are too many.
+        """
+        self.bits, self.symbols, self.seconds = math.nan, 0, 0.0
+        self._run, self._progress, self._unit, self._max_skipped = run, progress, unit, max_skipped
+        self._waiting: tuple[Metrics, int, int] | None = None
+        self._clock: float | None = None
+
+    def put(self, metrics: Metrics, before: int, after: int) -> None:
+        """Take the metrics of a dispatch that is under way, and read those of the one before it.
+
+        Args:
+            metrics: arrays `[U]` on the device; only the first `after - before` are of real updates.
+            before: updates before the dispatch.
+            after: updates after it.
+        """
+        self.flush()
+        self._waiting = metrics, before, after
+
+    def flush(self) -> None:
+        """Read what waits to be read.
+
+        Raises:
+            InputError: if too many updates in a row were skipped.
+        """
+        if self._waiting is None:
+            return
+        metrics, before, after = self._waiting
+        self._waiting = None
+        values = jax.device_get(metrics)._asdict()
+        rows = [{name: value[u].item() for name, value in values.items()} for u in range(after - before)]
+        speed = self._pace(sum(row["weight"] for row in rows))
+        for step, row in enumerate(rows, before + 1):
+            self._record(step, row, speed)
+        skipped = rows[-1]["skipped_in_a_row"]
+        if skipped >= self._max_skipped:
+            raise InputError(
+                f"optimizer.rate: training came apart: {skipped} updates in a row, up to number {after}, were not "
+                f"finite; the last good snapshot stays in {self._run.snapshots}; start anew with a lower rate"
+            )
+        self._progress.update(after, self._words(rows[-1], speed))
+
+    def pause(self) -> None:
+        """Stop the clock until the next dispatch has been read: what comes between is not training."""
+        self.flush()
+        self._clock = None
+
+    def _pace(self, symbols: float) -> float:
+        """Count the symbols of a dispatch and tell how many a second there are; the first one only starts the clock."""
+        now = time.monotonic()
+        if self._clock is not None:
+            self.symbols += int(symbols)
+            self.seconds += now - self._clock
+        self._clock = now
+        return self.symbols / self.seconds if self.seconds else math.nan
+
+    def _record(self, step: int, row: dict[str, Any], speed: float) -> None:
+        """Write the line of one update."""
+        loss = row["loss"] / row["weight"] if row["weight"] else math.nan
+        bits = loss / math.log(2)
+        if math.isfinite(bits):
+            self.bits = bits if math.isnan(self.bits) else _SMOOTHING * self.bits + (1 - _SMOOTHING) * bits
+        line = {"kind": "update", "step": step, "loss": loss, "bits": bits, "targets": int(row["weight"])}
+        shown = ("rate", "gradient_norm", "clipped", "parameter_norm", "update_norm", "skipped")
+        runs.append(self._run, line | {name: row[name] for name in shown} | {"tokens_per_second": round(speed, 1)})
+
+    def _words(self, row: dict[str, Any], speed: float) -> str:
+        """Say how it goes."""
+        pace = f"{speed:,.0f} {self._unit}s/s" if speed > 0 else "compiled"
+        words = [f"{self.bits:.3f} bits/{self._unit}", pace, f"gradient {row['gradient_norm']:.2f}"]
+        if row["skipped_in_a_row"]:
+            words.append(f"{row['skipped_in_a_row']} updates in a row not finite, skipped")
+        return "  ".join(words)

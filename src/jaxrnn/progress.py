@@ -1,0 +1,87 @@
+"""What a user sees while a run goes on: a bar on a terminal, a plain line now and then in a log file."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+
+class Progress(NamedTuple):
+    """How to tell a user that something moved.
+
+    Attributes:
+        update: `(done, note)`: so many steps are done in all; the note says how it goes.
+        say: `(text)`: a line that stays.
+    """
+
+    update: Callable[[int, str], None]
+    say: Callable[[str], None]
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Make a console that neither wraps nor colours what it is given.
+
+    Args:
+        stderr: write to standard error, so that standard output holds nothing but results.
+
+    Returns:
+        The console.
+    """
+    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False)
+
+
+@contextmanager
+def progress(screen: Console, total: int, done: int = 0, every: float = 5.0) -> Iterator[Progress]:
+    """Show that something moves, for as long as the `with` block lasts.
+
+    Args:
+        screen: where to.
+        total: how many steps there are.
+        done: how many of them were done before.
+        every: seconds between two lines, where the screen is not a terminal. A file gets no control characters.
+
+    Yields:
+        The two functions to call.
+    """
+    show = _bar if screen.is_terminal and not screen.is_dumb_terminal else _lines
+    with show(screen, total, done, every) as shown:
+        yield shown
+
+
+@contextmanager
+def _bar(screen: Console, total: int, done: int, every: float) -> Iterator[Progress]:
+    """Draw a bar that moves, with the time left."""
+    del every
+    left = TimeRemainingColumn(elapsed_when_finished=True)
+    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), left)
+    with Bar(*columns, TextColumn("{task.fields[note]}"), console=screen, refresh_per_second=4) as bar:
+        task = bar.add_task("", total=total, completed=done, note="compiling ...")
+        yield Progress(
+            update=lambda now, note: bar.update(task, completed=now, note=note),
+            say=lambda text: bar.console.print(text),
+        )
+
+
+@contextmanager
+def _lines(screen: Console, total: int, done: int, every: float) -> Iterator[Progress]:
+    """Print a line at the first step, at the last one, and every few seconds in between."""
+    first: tuple[float, int] | None = None  # the clock starts after the first step, which includes the compilation
+    shown = -float("inf")
+
+    def update(now: int, note: str) -> None:
+        nonlocal first, shown
+        moment = time.monotonic()
+        first = first or (moment, now)
+        if moment - shown < every and now < total:
+            return
+        shown = moment
+        pace = (moment - first[0]) / max(now - first[1], 1)
+        left = f"{timedelta(seconds=round(pace * (total - now)))} left" if now > first[1] else "started"
+        screen.print(f"{now:>7}/{total}  {now / total:4.0%}  {left}  {note}")
+
+    yield Progress(update=update, say=screen.print)

@@ -1,0 +1,216 @@
+"""A run is a folder. This file knows what lies where in it, and writes it so that nothing is ever half there.
+
+::
+
+    runs/stdlib-lstm-1/
+        config.toml       the whole configuration
+        vocabulary.json   the symbols, with their fingerprint
+        corpus.json       what was read: origin, digest, splits
+        metrics.jsonl     one JSON object for each update, validation and test
+        snapshots/        step_N to go on from, best_N where the validation score was best
+        samples/          what the model wrote
+        lock              held by the process that trains
+"""
+
+import itertools
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import filelock
+import msgspec
+
+from jaxrnn.config import Config
+from jaxrnn.errors import InputError
+from jaxrnn.settings import resolve
+
+RUNS = Path("runs")
+
+
+class Run(NamedTuple):
+    """Where the parts of a run lie.
+
+    Attributes:
+        folder: the run.
+        config: `config.toml`.
+        vocabulary: `vocabulary.json`.
+        corpus: `corpus.json`.
+        metrics: `metrics.jsonl`.
+        snapshots: the folder of snapshots.
+        samples: the folder of samples.
+    """
+
+    folder: Path
+    config: Path
+    vocabulary: Path
+    corpus: Path
+    metrics: Path
+    snapshots: Path
+    samples: Path
+
+
+def at(folder: Path) -> Run:
+    """Name the parts of the run in a folder, whether it exists or not.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        The paths.
+
+    Example:
+        >>> at(Path("runs/hello")).metrics.as_posix()
+        'runs/hello/metrics.jsonl'
+    """
+    names = ("config.toml", "vocabulary.json", "corpus.json", "metrics.jsonl", "snapshots", "samples")
+    return Run(folder, *(folder / name for name in names))
+
+
+def free_folder(config: Config, parent: Path = RUNS) -> Path:
+    """Find a name for a new run: corpus, cell and the first number that is free.
+
+    Args:
+        config: the run's configuration.
+        parent: where runs lie.
+
+    Returns:
+        A path that does not exist.
+
+    Example:
+        >>> free_folder(Config(), Path("nowhere")).as_posix()
+        'nowhere/stdlib-lstm-1'
+    """
+    corpus = re.sub(r"\W+", "-", Path(config.data.corpus).name.split(".")[0]).strip("-") or "stdin"
+    folders = (parent / f"{corpus}-{config.model.cell}-{number}" for number in itertools.count(1))
+    return next(folder for folder in folders if not folder.exists())
+
+
+def check_free(folder: Path) -> None:
+    """Refuse a folder that holds something already.
+
+    Args:
+        folder: where a new run shall lie.
+
+    Raises:
+        InputError: if it exists and is not an empty folder.
+    """
+    if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
+        remedy = "go on with it by --resume, or choose another name" if at(folder).config.exists() else "choose another"
+        raise InputError(f"--run {folder}: exists already; {remedy}")
+
+
+def create(folder: Path, files: Mapping[str, str]) -> Run:
+    """Make a run's folder, all of it at once: it is built beside its place and renamed into it.
+
+    Args:
+        folder: where to; see `check_free`.
+        files: the text of each of its first files, by name.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: if the folder exists, or cannot be written.
+    """
+    check_free(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            building.chmod(0o755)  # mkdtemp makes it private
+            for name, text in files.items():
+                (building / name).write_text(text, encoding="utf-8")
+            building.rename(folder)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+    except OSError as error:
+        raise InputError(f"--run {folder}: cannot be written ({error.strerror}); choose another place") from None
+    return at(folder)
+
+
+def find(folder: Path) -> tuple[Run, Config]:
+    """Find a run that was made before.
+
+    Args:
+        folder: where it lies.
+
+    Returns:
+        The run and its configuration.
+
+    Raises:
+        InputError: if there is no run, with the names of those that there are.
+    """
+    run = at(folder)
+    if not run.config.is_file():
+        others = sorted(path.parent.as_posix() for path in folder.parent.glob("*/config.toml"))
+        known = f"; there are: {', '.join(others)}" if others else ""
+        raise InputError(f"{folder}: no such run (expected a folder with a config.toml){known}")
+    return run, resolve(run.config)
+
+
+@contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Keep other trainers out for as long as the `with` block lasts; a killed process holds no lock.
+
+    Args:
+        run: the run.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InputError: if another process is training this run.
+    """
+    try:
+        with filelock.FileLock(run.folder / "lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise InputError(f"{run.folder}: another process is training this run; wait for it or stop it") from None
+
+
+def append(run: Run, row: Mapping[str, Any]) -> None:
+    """Write one line of metrics.
+
+    Args:
+        run: the run.
+        row: numbers and text; must have `step`. A number that is not finite becomes null.
+    """
+    with run.metrics.open("ab") as file:
+        file.write(msgspec.json.encode(row) + b"\n")
+
+
+def metrics(run: Run) -> list[dict[str, Any]]:
+    """Read the lines of metrics, up to one that a killed process left unfinished.
+
+    Args:
+        run: the run.
+
+    Returns:
+        One dict a line; none where there is no file yet.
+    """
+    lines = run.metrics.read_bytes().splitlines(keepends=True) if run.metrics.exists() else []
+    return [msgspec.json.decode(line) for line in lines if line.endswith(b"\n")]
+
+
+def rewind(run: Run, step: int, validations: int) -> None:
+    """Drop the lines of metrics that a resumed run will write again.
+
+    Args:
+        run: the run.
+        step: the updates that the snapshot holds.
+        validations: the validations that the snapshot holds.
+    """
+    kept = [
+        row
+        for row in metrics(run)
+        if row["step"] <= step and row.get("validation", 0) <= validations and row["kind"] != "test"
+    ]
+    beside = run.metrics.with_suffix(".tmp")
+    beside.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in kept))
+    os.replace(beside, run.metrics)

@@ -1,0 +1,253 @@
+"""What the commands say about a run: how it begins, what it scores, and by what protocol."""
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrnn.data.chunks import account
+from jaxrnn.data.text import TOKENIZERS
+from jaxrnn.data.vocabulary import Vocabulary, fingerprint
+from jaxrnn.evaluation import Evaluation, Score
+from jaxrnn.experiment import Experiment, updates_per_epoch
+from jaxrnn.position import Position
+from jaxrnn.types import Params
+
+_UNITS = {"character": "character", "byte": "byte", "word": "word", "whitespace": "word"}
+_BLOCK = 1 << 16
+
+
+def unit(tokenizer: str) -> str:
+    """Name the symbols of a tokenizer, as in "bits per character".
+
+    Args:
+        tokenizer: its name.
+
+    Returns:
+        A noun.
+
+    Example:
+        >>> unit("whitespace")
+        'word'
+    """
+    return _UNITS.get(tokenizer, "symbol")
+
+
+def characters(vocabulary: Vocabulary, ids: np.ndarray) -> int:
+    """Count the characters that the targets of a text stand for: all symbols but the first.
+
+    Args:
+        vocabulary: what the ids mean.
+        ids: `[N]` token ids.
+
+    Returns:
+        The number of characters, as the symbols are written: an unknown symbol counts as what stands for it.
+
+    Example:
+        >>> characters(Vocabulary("whitespace", ("<eos>", "the", "cat")), np.array([0, 1, 2, 0]))
+        8
+    """
+    tokenizer = TOKENIZERS[vocabulary.tokenizer]
+    if tokenizer.name == "character":
+        return len(ids) - 1
+    blocks = (np.asarray(ids[start : start + _BLOCK]).tolist() for start in range(0, len(ids), _BLOCK))
+    whole = tokenizer.pieces(vocabulary.symbols[number] for number in chain.from_iterable(blocks))
+    first = tokenizer.pieces(vocabulary.symbols[number] for number in ids[:1].tolist())
+    return sum(map(len, whole)) - sum(map(len, first))
+
+
+def n_gram_names(bits: Sequence[float]) -> dict[str, float]:
+    """Name the scores of n-grams of orders 1, 2, 3, ...
+
+    Args:
+        bits: one score an order.
+
+    Returns:
+        The three that everybody knows, the best of all, and its order.
+
+    Example:
+        >>> n_gram_names([4.5, 3.5, 2.5, 2.0, 2.1])["best_ngram"]
+        2.0
+    """
+    named = dict(zip(("unigram", "bigram", "trigram"), bits, strict=False))
+    return named | {"best_ngram": min(bits), "best_order": bits.index(min(bits)) + 1}
+
+
+def introduction(experiment: Experiment) -> str:
+    """Say what is about to be trained, on what, and how.
+
+    Args:
+        experiment: the experiment.
+
+    Returns:
+        A few lines.
+    """
+    config, corpus, dataset = experiment.config, experiment.corpus, experiment.dataset
+    data, model, gradient, optimizer = config.data, config.model, config.gradient, config.optimizer
+    noun = unit(data.tokenizer)
+    params = jax.eval_shape(experiment.learner.cell.init, jax.random.key(0))
+    sizes = {split: len(ids) for split, ids in dataset.ids.items()}
+    files = len({document.path for documents in corpus.splits.values() for document in documents})
+    replaced = sum(dataset.replaced.values())
+    tail = account(experiment.streams).dropped
+    epochs = experiment.updates / updates_per_epoch(config, experiment.streams)
+    limits = {"norm": optimizer.clip_norm, "entries": optimizer.clip_value}
+    clips = "".join(f", gradient {what} at most {most:g}" for what, most in limits.items() if math.isfinite(most))
+    origin = "" if corpus.origin == corpus.name else f" ({corpus.origin})"
+    shares = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    extras = f", dropout {model.dropout:g}" * (model.dropout > 0) + ", tied" * model.tie
+    return _table(
+        ("corpus", f"{corpus.name}{origin}, {_many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
+        ("split", f"{shares} {noun}s; {_many(tail, noun)} dropped at the tail of a training epoch"),
+        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {_many(replaced, noun)} read as unknown"),
+        ("model", f"{model.cell}, {_many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
+        ("", f"{_many(parameters(params), 'parameter')}"),
+        ("gradient", f"{gradient.estimator} over {data.chunk_length} steps, {_many(data.batch_size, 'stream')}"),
+        ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
+        ("length", f"{_many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
+    )
+
+
+def n_gram_line(experiment: Experiment, bits: Sequence[float]) -> str:
+    """Say what n-grams score on the test text.
+
+    Args:
+        experiment: the experiment.
+        bits: one score an order, in bits per symbol.
+
+    Returns:
+        One line.
+    """
+    scores = "  ".join(f"{order}: {score:.3f}" for order, score in enumerate(bits, 1))
+    return _table(("n-grams", f"{scores}  bits per {unit(experiment.config.data.tokenizer)} of the test text"))
+
+
+def best_n_gram_line(named: Mapping[str, float]) -> str:
+    """Say what the best n-gram scores, to be read beneath a result.
+
+    Args:
+        named: see `n_gram_names`.
+
+    Returns:
+        One line.
+    """
+    return _table(
+        ("n-grams", f"{named['best_ngram']:.4f} per character: the best of them, of order {named['best_order']}")
+    )
+
+
+def validation_line(position: Position, score: Score, trained: float, n_gram: float, noun: str) -> str:
+    """Say how a validation went.
+
+    Args:
+        position: where the run stands.
+        score: on the validation text.
+        trained: bits per symbol in training, of late.
+        n_gram: what the best n-gram scores on the validation text.
+        noun: what a symbol is.
+
+    Returns:
+        One line.
+    """
+    news = "new best" if position.stale == 0 else f"{position.stale} since the best"
+    return (
+        f"{position.updates:>7}: validation {score.bits:.3f} bits per {noun} (training {trained:.3f}, "
+        f"best n-gram {n_gram:.3f}), {news}"
+    )
+
+
+def parameters(params: Params) -> int:
+    """Count the numbers in a tree of parameters.
+
+    Args:
+        params: the parameters.
+
+    Returns:
+        P.
+    """
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+class Result(NamedTuple):
+    """A score on a text, with all that is needed to compare it.
+
+    Attributes:
+        evaluation: the score and its protocol.
+        characters: how many characters the targets stand for.
+        vocabulary: what the ids mean.
+    """
+
+    evaluation: Evaluation
+    characters: int
+    vocabulary: Vocabulary
+
+    @property
+    def bits_per_character(self) -> float:
+        """The loss of the whole text in bits, over its characters."""
+        return self.evaluation.score.loss_sum / math.log(2) / self.characters
+
+
+def result_json(result: Result) -> dict[str, Any]:
+    """A result as JSON has it.
+
+    Args:
+        result: the result.
+
+    Returns:
+        Score and protocol.
+    """
+    score, protocol = result.evaluation.score, result.evaluation.protocol
+    return {
+        "loss": score.nats,
+        "perplexity": score.perplexity,
+        "bits_per_character": result.bits_per_character,
+        "targets": protocol.targets,
+        "characters": result.characters,
+        "streams": protocol.streams,
+        "carry": protocol.carry,
+        "tail": protocol.tail,
+        "tokenizer": result.vocabulary.tokenizer,
+        "vocabulary": fingerprint(result.vocabulary),
+        "vocabulary_size": len(result.vocabulary.symbols),
+    }
+
+
+def result_text(result: Result) -> str:
+    """A result as a person reads it, with its protocol.
+
+    Args:
+        result: the result.
+
+    Returns:
+        A few lines.
+    """
+    score, protocol = result.evaluation.score, result.evaluation.protocol
+    noun = unit(result.vocabulary.tokenizer)
+    written = "" if noun == "character" else f" = {_many(result.characters, 'character')}"
+    return _table(
+        ("loss", f"{score.nats:.4f} nats per {noun}"),
+        ("perplexity", f"{score.perplexity:.3f} per {noun}"),
+        ("bits", f"{result.bits_per_character:.4f} per character"),
+        ("targets", f"{_many(protocol.targets, noun)}{written}; the text's first symbol is context only"),
+        ("streams", f"{protocol.streams}, side by side; tail: nothing dropped, {protocol.tail}"),
+        ("carry", protocol.carry),
+        ("vocabulary", _vocabulary(result.vocabulary)),
+    )
+
+
+def _table(*lines: tuple[str, str]) -> str:
+    """Names in one column, texts in the next."""
+    return "\n".join(f"{name:<11} {text}" for name, text in lines)
+
+
+def _vocabulary(vocabulary: Vocabulary) -> str:
+    """A vocabulary in a few words."""
+    return f"{_many(len(vocabulary.symbols), unit(vocabulary.tokenizer))}, fingerprint {fingerprint(vocabulary)[:16]}"
+
+
+def _many(number: int, noun: str) -> str:
+    """A number with its noun, such as "1,234 files"."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,246 @@
+"""Train a recurrent language model: `python -m jaxrnn.train [config.toml] [--section.key value]...`.
+
+    python -m jaxrnn.train                                  the built-in configuration, about 5 minutes on 2 cores
+    python -m jaxrnn.train --run runs/mine --resume         go on with a run that was stopped
+
+Reads top to bottom: what a user may ask for, how a run begins or goes on, the training, and the last words.
+"""
+
+import json
+import shlex
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from rich.console import Console
+
+from jaxrnn import runs, snapshots, summary
+from jaxrnn.build import NAMES
+from jaxrnn.command import Parser, Stop, run, stop_on_signals
+from jaxrnn.config import Config
+from jaxrnn.data.vocabulary import to_json
+from jaxrnn.errors import InputError
+from jaxrnn.evaluation import Evaluation, Score
+from jaxrnn.experiment import Experiment, about_text, first_state, set_up
+from jaxrnn.meter import Meter
+from jaxrnn.ngrams import baselines
+from jaxrnn.position import Position, load
+from jaxrnn.progress import console, progress
+from jaxrnn.runs import Run
+from jaxrnn.scorer import make_score
+from jaxrnn.settings import KEYS, add_keys, differences, dumps, resolve
+from jaxrnn.trained import Trained, load_trained
+from jaxrnn.trainer import Job, finished, train
+from jaxrnn.training import TrainState
+from jaxrnn.types import Params
+from jaxrnn.writer import write_on
+
+EXAMPLES = """\
+  jaxrnn train                                    a character LSTM on the source of Python's standard library
+  jaxrnn train --data.corpus book.txt             the same model on a text of your own (a file, a folder, a .gz)
+  jaxrnn train configs/tinyshakespeare.toml       what differs from the built-in values, from a file
+  jaxrnn train --model.cell gru --model.hidden_size 256 --training.length "2 epochs"
+  jaxrnn train --gradient.estimator truncated_bptt --gradient.horizon 16
+  jaxrnn train --run runs/mine                    choose the run's folder; then, after Ctrl-C or a power cut:
+  jaxrnn train --run runs/mine --resume           go on as if nothing had happened, to the same bits
+  zcat news.gz | jaxrnn train --data.corpus -     read the text from standard input
+
+Ctrl-C finishes the update, saves and ends with code 130 (SIGTERM: 143); a second one leaves at once.
+Wrong input ends with one line and code 2.
+"""
+
+
+class Session(NamedTuple):
+    """What one call of the command works with.
+
+    Attributes:
+        experiment: what is trained.
+        run: where everything is kept.
+        n_grams: for each split, bits per symbol of n-grams of orders 1, 2, 3, ...
+        score: `(params, ids, name) -> Evaluation` of a text.
+        screen: where words go.
+    """
+
+    experiment: Experiment
+    run: Run
+    n_grams: dict[str, list[float]]
+    score: Callable[..., Evaluation]
+    screen: Console
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: the words after the command's name; None takes them from the process.
+
+    Returns:
+        The exit code.
+    """
+    return run(_main, argv)
+
+
+def _main(argv: Sequence[str]) -> int:
+    """Begin or go on, train, and say how it went."""
+    asked = _parser().parse_args(argv)
+    with ExitStack() as held:
+        session = _open(asked, console(stderr=asked.json), held)
+        stop, position, speed = _train(session)
+        done = finished(session.experiment, position)
+        answer = _finish(session, position, speed) if done else _leave(session, position, stop)
+    if asked.json:
+        print(json.dumps(answer), flush=True)
+    return 0 if done or stop.received is None else 128 + stop.received
+
+
+def _parser() -> Parser:
+    """What a user may ask for."""
+    parser = Parser(
+        "jaxrnn train",
+        "[config.toml] [--section.key VALUE]... [--run DIR] [--resume] [--json]",
+        "Train a recurrent language model, show how it goes, and keep everything in a folder.",
+        EXAMPLES,
+    )
+    parser.add_argument("file", nargs="?", type=Path, metavar="config.toml", help="what differs from the values below")
+    parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder [runs/CORPUS-CELL-NUMBER]")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
+    parser.add_argument("--json", action="store_true", help="end with a line of JSON; all words go to standard error")
+    add_keys(parser, NAMES)
+    return parser
+
+
+def _overrides(asked: Namespace) -> dict[str, str]:
+    """The keys that were given on the command line."""
+    return {name: value for name, value in vars(asked).items() if name in KEYS}
+
+
+def _kept(asked: Namespace) -> tuple[Config, Run]:
+    """The run to go on with. Whoever asks for other settings than it has is told which."""
+    if asked.run is None:
+        raise InputError("--resume: which run? name its folder: --run DIR --resume")
+    its_run, config = runs.find(asked.run)
+    changed = differences(config, resolve(asked.file or its_run.config, _overrides(asked)))
+    if changed:
+        remedy = "leave out what differs, or start a new run"
+        raise InputError(f"--resume: {asked.run} was started otherwise: {'; '.join(changed)}; {remedy}")
+    return config, its_run
+
+
+def _first_files(experiment: Experiment) -> dict[str, str]:
+    """What a run's folder holds from its beginning."""
+    return {
+        "config.toml": dumps(experiment.config),
+        "vocabulary.json": to_json(experiment.dataset.vocabulary),
+        "corpus.json": json.dumps(about_text(experiment.corpus, experiment.dataset), indent=1) + "\n",
+    }
+
+
+def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
+    """Make everything ready and say what it is. A new run's folder comes last, when nothing can be wrong any more."""
+    config, its_run = _kept(asked) if asked.resume else (resolve(asked.file, _overrides(asked)), None)
+    folder = its_run.folder if its_run else asked.run or runs.free_folder(config)
+    if its_run:
+        held.enter_context(runs.locked(its_run))
+    else:
+        runs.check_free(folder)
+    experiment = set_up(config, its_run)
+    screen.print(summary.introduction(experiment))
+    with screen.status("counting n-grams, to compare with ..."):
+        n_grams = baselines(experiment.dataset)
+    screen.print(summary.n_gram_line(experiment, n_grams["test"]))
+    if not its_run:
+        its_run = runs.create(folder, _first_files(experiment))
+        held.enter_context(runs.locked(its_run))
+    screen.print(f"{'run':<11} {folder}\n")
+    score = make_score(experiment.learner.cell, config.data.batch_size, config.data.chunk_length)
+    return Session(experiment, its_run, n_grams, score, screen)
+
+
+def _train(session: Session) -> tuple[Stop, Position, float | None]:
+    """Train to the end or until a signal comes; tell also how many symbols a second were learned from."""
+    experiment, its_run = session.experiment, session.run
+    config, noun = experiment.config, summary.unit(experiment.config.data.tokenizer)
+    state, position = _where_it_stands(experiment, its_run)
+    text = experiment.dataset.ids["valid"][: config.training.validate_targets + 1]
+    with stop_on_signals() as stop, progress(session.screen, experiment.updates, position.updates) as shown:
+        meter = Meter(its_run, shown, noun, config.training.max_skipped)
+
+        def announce(position: Position, score: Score) -> None:
+            row = {"kind": "validation", "step": position.updates, "loss": score.nats, "bits": score.bits}
+            runs.append(its_run, row | {"targets": int(score.weight), "best": position.stale == 0})
+            shown.say(summary.validation_line(position, score, meter.bits, min(session.n_grams["valid"]), noun))
+
+        def validate(params: Params) -> Score:
+            return session.score(params, text, "data.corpus: validation text").score
+
+        job = Job(experiment, its_run, validate, meter, announce, stop)
+        _, position = train(job, state, position)
+    return stop, position, meter.symbols / meter.seconds if meter.seconds else None
+
+
+def _where_it_stands(experiment: Experiment, its_run: Run) -> tuple[TrainState, Position]:
+    """The newest snapshot, or the beginning where there is none."""
+    config, learner = experiment.config, experiment.learner
+    newest = snapshots.newest(its_run.snapshots)
+    if newest:
+        state, position = load(newest, config, learner)
+    else:
+        state, position = jax.jit(partial(first_state, config, learner))(), Position()
+    runs.rewind(its_run, position.updates, position.validated)
+    return state, position
+
+
+def _leave(session: Session, position: Position, stop: Stop) -> dict[str, Any]:
+    """Say how to go on."""
+    how = f"jaxrnn train --run {shlex.quote(str(session.run.folder))} --resume"
+    updates = session.experiment.updates
+    session.screen.print(f"stopped after update {position.updates:,} of {updates:,}, and saved; to go on: {how}")
+    signal = stop.received.name if stop.received else None
+    return {"run": str(session.run.folder), "interrupted": signal, "updates": position.updates, "resume": how}
+
+
+def _finish(session: Session, position: Position, speed: float | None) -> dict[str, Any]:
+    """Score the best parameters on the test text, show what they write, and say where everything is."""
+    experiment, its_run, screen = session.experiment, session.run, session.screen
+    best, ids = load_trained(its_run.folder), experiment.dataset.ids["test"]
+    evaluation = session.score(best.params, ids, "data.corpus: test text")
+    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary)
+    n_grams = summary.n_gram_names([bits * (len(ids) - 1) / result.characters for bits in session.n_grams["test"]])
+    answer = summary.result_json(result) | {
+        "run": str(its_run.folder),
+        "snapshot": best.snapshot.name,
+        "updates": position.updates,
+        "seconds": round(position.seconds, 1),
+        "tokens_per_second": speed and round(speed, 1),
+        "parameters": summary.parameters(best.params),
+        "baselines": n_grams,
+    }
+    runs.append(its_run, {"kind": "test", "step": position.updates} | answer)
+    screen.print(f"\ntest text, parameters of {best.snapshot.name}, after {position.seconds:,.0f} seconds of training:")
+    screen.print(summary.result_text(result))
+    screen.print(summary.best_n_gram_line(n_grams))
+    screen.print("\nwhat it writes:\n")
+    _show_sample(session, best)
+    screen.print(f"\nrun {its_run.folder}; more: jaxrnn sample {shlex.quote(str(its_run.folder))}")
+    return answer
+
+
+def _show_sample(session: Session, best: Trained) -> None:
+    """Write a sample to the screen as it comes, and keep it."""
+    choice, text = best.config.sampling, ""
+    for piece in write_on(best.cell, best.params, best.vocabulary, choice, best.config.seed):
+        text += piece
+        session.screen.file.write(piece)
+        session.screen.file.flush()
+    session.screen.print()
+    session.run.samples.mkdir(exist_ok=True)
+    (session.run.samples / f"{best.snapshot.name}.txt").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""A trained model, read back from its run: to be scored, to be sampled, or to be trained further."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxrnn import position, runs, snapshots
+from jaxrnn.cell import Cell
+from jaxrnn.config import Config
+from jaxrnn.data.vocabulary import Vocabulary
+from jaxrnn.errors import InputError
+from jaxrnn.experiment import build_learner, kept_vocabulary
+from jaxrnn.runs import Run
+from jaxrnn.types import Params
+
+
+class Trained(NamedTuple):
+    """A model as a run has left it.
+
+    Attributes:
+        run: where it lies.
+        config: the run's configuration.
+        vocabulary: its symbols.
+        cell: the model, symbols in and logits out.
+        params: its parameters.
+        snapshot: where these were read.
+    """
+
+    run: Run
+    config: Config
+    vocabulary: Vocabulary
+    cell: Cell
+    params: Params
+    snapshot: Path
+
+
+def load_trained(folder: Path) -> Trained:
+    """Read the best model of a run: the one with the lowest validation loss, or the newest where none is validated.
+
+    Args:
+        folder: the run's folder.
+
+    Returns:
+        The model.
+
+    Raises:
+        InputError: if there is no run, or no snapshot in it yet.
+    """
+    run, config = runs.find(folder)
+    vocabulary = kept_vocabulary(run)
+    learner = build_learner(config, len(vocabulary.symbols))
+    snapshot = snapshots.newest(run.snapshots, "best") or snapshots.newest(run.snapshots)
+    if snapshot is None:
+        raise InputError(f"{folder}: has no snapshot yet; train it first: jaxrnn train --run {folder} --resume")
+    state, _ = position.load(snapshot, config, learner)
+    return Trained(run, config, vocabulary, learner.cell, state.params, snapshot)

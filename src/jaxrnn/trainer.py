@@ -1,0 +1,146 @@
+"""The training loop: dispatches, validations, snapshots, and when to stop.
+
+A run is a pair: the `TrainState` on the device and the `Position` on the host. Both are saved together, and everything
+that follows depends on them alone. So a run that is stopped anywhere and resumed ends with the same bits as one that is
+not.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxrnn import snapshots
+from jaxrnn.data.chunks import number_of_chunks, read
+from jaxrnn.evaluation import Score
+from jaxrnn.experiment import Experiment, next_epoch
+from jaxrnn.gradients import Chunk
+from jaxrnn.meter import Meter
+from jaxrnn.position import Position, save
+from jaxrnn.runs import Run
+from jaxrnn.schedules import Plateau, observe, stalled
+from jaxrnn.training import TrainState, make_train_step, scale_rate, stack_chunks
+
+
+class Job(NamedTuple):
+    """What the loop works with.
+
+    Attributes:
+        experiment: the experiment.
+        run: where its parts are written.
+        validate: `(params) -> Score` on the validation text.
+        meter: reads the metrics.
+        announce: `(position, score)` tells the user of a validation.
+        stop: `() -> bool`, whether somebody wants the run to stop.
+    """
+
+    experiment: Experiment
+    run: Run
+    validate: Callable[[Any], Score]
+    meter: Meter
+    announce: Callable[[Position, Score], None]
+    stop: Callable[[], bool]
+
+
+def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, Position]:
+    """Train until the run is finished or somebody wants it to stop; either way, everything is saved.
+
+    Args:
+        job: what to work with.
+        state: the state to go on from, not to be used again.
+        position: where it stands.
+
+    Returns:
+        State and position at the end; `finished` tells which end it is.
+
+    Raises:
+        InputError: after too many updates in a row that were not finite.
+    """
+    config, learner = job.experiment.config, job.experiment.learner
+    train_step = make_train_step(learner.estimator, learner.optimizer)
+    begin_epoch = jax.jit(partial(next_epoch, config, learner))
+    began = time.monotonic() - position.seconds
+    while not finished(job.experiment, position) and not job.stop():
+        if validation_due(job.experiment, position):
+            job.meter.pause()
+            state, position = _validate(job, state, position._replace(seconds=time.monotonic() - began))
+            continue
+        chunks, after = next_chunks(job.experiment, position)
+        state, metrics = train_step(state, chunks)
+        job.meter.put(metrics, position.updates, after.updates)
+        if after.epoch > position.epoch:
+            state = begin_epoch(state, after.epoch)
+        position = after
+    job.meter.pause()
+    if not finished(job.experiment, position):  # else the last validation has saved it
+        position = position._replace(seconds=time.monotonic() - began)
+        save(job.run, "step", state, position, config)
+        snapshots.prune(job.run.snapshots, config.training.keep)
+    return state, position
+
+
+def finished(experiment: Experiment, position: Position) -> bool:
+    """Tell whether a run has come to its end: its full length, or early because validation no longer improves.
+
+    Args:
+        experiment: the experiment.
+        position: where the run stands.
+
+    Returns:
+        Whether nothing is left to do.
+    """
+    patience = experiment.config.training.patience
+    return position.validated >= experiment.updates or 0 < patience <= position.stale
+
+
+def validation_due(experiment: Experiment, position: Position) -> bool:
+    """Tell whether a validation comes before the next update: at every multiple of the interval, and at the end.
+
+    Args:
+        experiment: the experiment.
+        position: where the run stands.
+
+    Returns:
+        Whether it is due.
+    """
+    every = experiment.config.training.validate_every
+    crossed = position.updates // every > position.validated // every
+    return crossed or position.validated < position.updates >= experiment.updates
+
+
+def next_chunks(experiment: Experiment, position: Position) -> tuple[Chunk, Position]:
+    """Read what one dispatch takes. It stays within an epoch, and within the run's length.
+
+    Args:
+        experiment: the experiment.
+        position: where the run stands.
+
+    Returns:
+        Chunks `[U, A, K, B]`, filled up with weight 0 where there are fewer, and the position after them.
+    """
+    training, streams = experiment.config.training, experiment.streams
+    accumulate, in_epoch = training.accumulate, number_of_chunks(streams)
+    updates = min(training.updates_per_dispatch, experiment.updates - position.updates)
+    end = min(position.chunk + updates * accumulate, in_epoch)
+    chunks = [read(streams, index) for index in range(position.chunk, end)]
+    updates = -(-len(chunks) // accumulate)
+    stacked = stack_chunks(chunks, updates=training.updates_per_dispatch, accumulation=accumulate)
+    epoch, chunk = (position.epoch + 1, 0) if end == in_epoch else (position.epoch, end)
+    return stacked, position._replace(updates=position.updates + updates, epoch=epoch, chunk=chunk)
+
+
+def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainState, Position]:
+    """Score the validation text, lower the rate on a plateau, and save: a new best first, then where to go on from."""
+    config = job.experiment.config
+    score = job.validate(state.params)
+    plateau = observe(Plateau(position.best, position.stale), score.nats)
+    if config.optimizer.schedule == "plateau" and stalled(plateau, config.optimizer.plateau):
+        state = scale_rate(state, config.optimizer.decay)
+    position = position._replace(validated=position.updates, best=plateau.best, stale=plateau.stale)
+    for kind, keep in [("best", 1)] * (plateau.stale == 0) + [("step", config.training.keep)]:
+        save(job.run, kind, state, position, config)
+        snapshots.prune(job.run.snapshots, keep, kind)
+    job.announce(position, score)
+    return state, position
