@@ -167,6 +167,7 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Car
         params, carry, carries, zs, lefts, products = saved
         one_step = (carry, _at_one_step(zs))
         weights, weights_vjp = jax.vjp(lambda params: _right_sides(recur, params, *one_step), params)
+        transposed = [w.T for w in weights]  # once, for the products of every step
         direct, others = partition(params, _used_directly(recur, params, weights, *one_step))
 
         def body(summed, at_t):
@@ -175,7 +176,7 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Car
 
             def elementwise(direct, carry, z, products):
                 """The step with the results of its products given; their cotangents are what makes dw."""
-                given = iter(zip(weights, products, strict=True))
+                given = iter(zip(transposed, products, strict=True))
                 carry, z = join(carry, carry_rest), join(z, z_rest)
                 return _floats(recur(join(direct, others), carry, z, lambda a, w: _recall(a, *next(given)), unnoted))
 
@@ -195,13 +196,13 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Car
 
 
 @jax.custom_vjp
-def _recall(a: Array, w: Array, product: Array) -> Array:
+def _recall(a: Array, w_transposed: Array, product: Array) -> Array:
     """`a @ w`, given its value: only the derivative is computed."""
-    del a, w
+    del a, w_transposed
     return product
 
 
-_recall.defvjp(lambda a, w, product: (product, w), lambda w, d: (d @ w.T, jnp.zeros_like(w), d))
+_recall.defvjp(lambda a, w_t, product: (product, w_t), lambda w_t, d: (d @ w_t, jnp.zeros_like(w_t), d))
 
 
 def _weight_gradient(lefts: Array, d_products: Array) -> Array:
