@@ -198,19 +198,16 @@ def metrics(run: Run) -> list[dict[str, Any]]:
     return [msgspec.json.decode(line) for line in lines if line.endswith(b"\n")]
 
 
-def rewind(run: Run, step: int, validations: int) -> None:
+def rewind(run: Run, step: int, validated: int) -> None:
     """Drop the lines of metrics that a resumed run will write again.
 
     Args:
         run: the run.
         step: the updates that the snapshot holds.
-        validations: the validations that the snapshot holds.
+        validated: the updates at the last validation that it holds.
     """
-    kept = [
-        row
-        for row in metrics(run)
-        if row["step"] <= step and row.get("validation", 0) <= validations and row["kind"] != "test"
-    ]
+    last = {"update": step, "validation": validated}  # and no test: it comes again at the end
+    kept = [row for row in metrics(run) if row["step"] <= last.get(row["kind"], -1)]
     beside = run.metrics.with_suffix(".tmp")
     beside.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in kept))
     os.replace(beside, run.metrics)

@@ -1,0 +1,145 @@
+"""The tables from names to factories: every row builds something that works."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn.build import (
+    CELLS,
+    ESTIMATORS,
+    INITIALIZERS,
+    NAMES,
+    build_estimator,
+    build_model,
+    build_optimizer,
+    check_names,
+)
+from jaxrnn.cells.elman import elman
+from jaxrnn.cells.gru import gru
+from jaxrnn.config import Config, Data, Gradient, Model, Optimizer
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import Chunk, bptt
+from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.settings import flatten
+
+V, K, B = 5, 4, 2
+IDS = jnp.arange(K * B).reshape(K, B) % V
+
+
+def small(**changed):
+    return Model(**({"hidden_size": 4, "embedding_size": 3} | changed))
+
+
+def shapes(cell):
+    """The shapes of parameters and logits; nothing is compiled."""
+
+    def run(key):
+        params = cell.init(key)
+        return params, cell.unroll(params, cell.initial_carry((B,)), IDS)[1]
+
+    params, ys = jax.eval_shape(run, jax.random.key(0))
+    assert ys.shape == (K, B, V)
+    return jax.tree.map(lambda leaf: leaf.shape, params)
+
+
+def some_params(cell):
+    """Parameters that no random draw is compiled for."""
+    params = jax.eval_shape(cell.init, jax.random.key(0))
+    return jax.tree.map(lambda leaf: np.linspace(-1, 1, leaf.size).reshape(leaf.shape), params)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_makes_a_language_model(name):
+    for initializer in INITIALIZERS:
+        core = shapes(build_model(small(cell=name, initializer=initializer), V))["core"]
+        assert core["w_ih"][0] == 3 and core["w_hh"][0] == 4
+
+
+def test_every_initializer_starts_at_values_of_its_own():
+    def start(key):
+        return [CELLS["elman"](3, 4, **make(small())).init(key)["w_hh"] for make in INITIALIZERS.values()]
+
+    starts = dict(zip(INITIALIZERS, jax.jit(start)(jax.random.key(0)), strict=True))
+    assert len({tuple(w_hh.reshape(-1).tolist()) for w_hh in starts.values()}) == len(INITIALIZERS)
+    assert jnp.all(starts["identity"] == jnp.eye(4))
+    assert jnp.allclose(starts["orthogonal"] @ starts["orthogonal"].T, jnp.eye(4))
+
+
+VARIANTS = {
+    "gru_reset_before": (gru(3, 4, reset_after=False), gru(3, 4)),
+    "elman_relu": (elman(3, 4, activation=jax.nn.relu), elman(3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_named_variants_are_what_their_names_say(name):
+    meant, plain = VARIANTS[name]
+    params = some_params(meant)
+    carry, x = jnp.linspace(-1, 1, 4), jnp.linspace(1, -1, 3)
+    ours, theirs, others = (cell.step(params, carry, x)[1] for cell in (CELLS[name](3, 4), meant, plain))
+    assert jnp.all(ours == theirs)
+    assert not jnp.allclose(ours, others)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_every_estimator_is_the_one_that_is_named(name):
+    cell = build_model(small(cell="elman", initializer="uniform"), V)
+
+    @jax.jit
+    def gradients(params):
+        key, carry = jax.random.key(0), cell.initial_carry((B,))
+        chunk = Chunk(IDS, (IDS + 1) % V, jnp.ones((K, B)))
+        section = Gradient(estimator=name, horizon=1, segment_length=2)
+        estimators = (bptt(cell, softmax_cross_entropy), build_estimator(section, cell))
+        return [one.estimate(params, one.init(key, params, carry, chunk), chunk)[0] for one in estimators]
+
+    exact, estimate = gradients(some_params(cell))
+    assert estimate.loss == pytest.approx(float(exact.loss), rel=1e-12)
+    far = max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (exact, estimate)), strict=True))
+    assert (far < 1e-12) == (name != "truncated_bptt")
+
+
+def test_layers_widths_and_tying_are_those_of_the_configuration():
+    params = shapes(build_model(small(num_layers=3, hidden_size=6, dropout=0.5), V))
+    assert params["embedding"]["w"] == (V, 3)
+    assert [core["w_ih"] for core in params["core"].values() if core] == [(3, 24), (6, 24), (6, 24)]
+    assert "w" not in shapes(build_model(small(embedding_size=4, tie=True), V))["readout"]
+
+
+def test_dropout_is_drawn_around_each_layer_in_training_only():
+    cell = build_model(small(cell="elman", initializer="uniform", num_layers=2, dropout=0.5), V)
+    carry = jax.eval_shape(partial(cell.initial_carry, (B,)), jax.random.key(0))
+    assert sum(leaf.dtype == jnp.int32 for leaf in jax.tree.leaves(carry)) == 3  # counts: below, between and above
+
+    @jax.jit
+    def logits(params, key):
+        return [cell.unroll(params, cell.initial_carry((B,), noise), IDS)[1] for noise in (key, None)]
+
+    noisy, silent = logits(some_params(cell), jax.random.key(0))
+    assert not jnp.allclose(noisy, silent)
+
+
+def test_the_optimizer_follows_the_configuration():
+    section = Optimizer(rate=0.5, schedule="cosine", warmup=0, final=0.1, clip_norm=1.0, options={"b2": 0.9})
+    made = build_optimizer(section, steps=10)
+    assert [round(float(made.rate(step)), 4) for step in (0, 5, 10)] == [0.5, 0.275, 0.05]
+    assert jnp.allclose(made.clip(jnp.array([3.0, 4.0])), jnp.array([0.6, 0.8]))
+    with pytest.raises(InputError, match="no 'b3'; did you mean 'b"):
+        build_optimizer(Optimizer(options={"b3": 0.9}), steps=10)
+
+
+@pytest.mark.parametrize("key", NAMES)
+def test_an_unknown_name_is_refused_by_its_key(key):
+    section, _, field = key.partition(".")
+    sections = {"data": Data, "model": Model, "gradient": Gradient, "optimizer": Optimizer}
+    config = Config(**{section: sections[section](**{field: "xyz"})})
+    with pytest.raises(InputError, match=f"^{key}: no 'xyz'.*expected one of: "):
+        check_names(config)
+
+
+def test_the_defaults_are_in_the_tables():
+    check_names(Config())
+    assert set(NAMES) <= set(flatten(Config()))

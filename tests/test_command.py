@@ -1,0 +1,149 @@
+"""Exit codes, one-line errors and signals, which all commands share."""
+
+import signal
+import subprocess
+import sys
+import warnings
+
+import pytest
+
+from jaxrnn.__main__ import COMMANDS, main
+from jaxrnn.command import Parser, run
+from jaxrnn.errors import InputError
+from jaxrnn.settings import KEYS
+
+
+def test_a_mistake_of_the_user_is_one_line_and_code_2(capsys):
+    def fails(argv):
+        raise InputError(f"file {argv[0]}:\nis missing")
+
+    assert run(fails, ["a.txt"]) == 2
+    assert capsys.readouterr() == ("", "error: file a.txt: is missing\n")
+
+
+def test_a_fault_of_the_program_keeps_its_traceback():
+    def fails(argv):
+        raise KeyError("a bug")
+
+    with pytest.raises(KeyError):
+        run(fails, [])
+
+
+def test_an_interruption_before_training_is_quiet(capsys):
+    def interrupted(argv):
+        raise KeyboardInterrupt
+
+    assert run(interrupted, []) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_warning_is_one_line(capsys):
+    def warns(argv):
+        warnings.warn("snapshot step_3 is damaged", stacklevel=1)
+        return 0
+
+    assert run(warns, []) == 0
+    assert capsys.readouterr().err == "warning: snapshot step_3 is damaged\n"
+
+
+def test_a_reader_that_goes_away_ends_a_command_quietly():
+    endless = (
+        "import sys; from jaxrnn.command import run\n"
+        "def main(argv):\n while True: sys.stdout.write('x' * 1000); sys.stdout.flush()\n"
+        "sys.exit(run(main, []))"
+    )
+    with subprocess.Popen([sys.executable, "-c", endless], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait() == 0
+
+
+WAITS = """
+import sys, time
+from jaxrnn.command import stop_on_signals
+with stop_on_signals() as stop:
+    print("ready", flush=True)
+    while not stop():
+        time.sleep(0.01)
+    print(stop.received.name, flush=True)
+    time.sleep(60 if sys.argv[1] == "busy" else 0)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("then", ["done", "busy"])
+def test_a_first_signal_asks_and_a_second_one_ends(number, then):
+    words = [sys.executable, "-c", WAITS, then]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == f"{number.name}\n"
+        if then == "busy":
+            process.send_signal(number)
+        assert process.wait(timeout=30) == (128 + number if then == "busy" else 0)
+        assert "Traceback" not in process.stderr.read()
+
+
+def refusal(*words, capsys):
+    assert main(words) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+    return err
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["tarin"], ["tarin: no such command", "did you mean 'train'?", "evaluate"]),
+        (["xyzzy"], ["xyzzy: no such command", "train, evaluate, sample"]),
+        (["train", "--model.hiden_size", "3"], ["--model.hiden_size", "did you mean '--model.hidden_size'?"]),
+        (["train", "--hidden-size=3"], ["--hidden-size", "did you mean '--model.hidden_size'?"]),
+        (["train", "--model.hidden_size"], ["--model.hidden_size", "expected one argument"]),
+        (["train", "--model.hidden_size", "big"], ["model.hidden_size = 'big' (command line): expected int"]),
+        (["train", "a.toml", "b.toml"], ["b.toml"]),
+        (["train", "--resume"], ["--resume", "--run DIR --resume"]),
+        (["evaluate"], ["RUN"]),
+        (["evaluate", "nowhere"], ["nowhere: no such run"]),
+        (["evaluate", "nowhere", "--splt", "test"], ["--splt", "did you mean '--split'?"]),
+        (["evaluate", "nowhere", "--split", "tset"], ["tset", "test"]),
+        (["evaluate", "nowhere", "--streams", "0"], ["--streams 0", "1 or more"]),
+        (["evaluate", "nowhere", "--streams", "x"], ["--streams", "'x'"]),
+        (["evaluate", "nowhere", "--split", "test", "--text", "x"], ["--text", "--split"]),
+        (["sample", "nowhere"], ["nowhere: no such run"]),
+        (["sample", "nowhere", "--promt", "x"], ["--promt", "did you mean '--prompt'?"]),
+    ],
+)
+def test_wrong_words_are_refused_in_one_line(words, named, capsys):
+    message = refusal(*words, capsys=capsys)
+    for part in named:
+        assert part in message
+
+
+def test_help_teaches_by_example(capsys):
+    assert main([]) == main(["--help"]) == 0
+    said = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"jaxrnn {name}" in said
+        with pytest.raises(SystemExit) as ended:
+            main([name, "--help"])
+        assert ended.value.code == 0
+        said_by_command = capsys.readouterr().out
+        assert "examples:" in said_by_command
+        assert said_by_command.count(f"  jaxrnn {name}") >= 5
+        assert max(map(len, said_by_command.splitlines())) <= 120
+
+
+def test_the_help_of_train_has_every_key(capsys):
+    with pytest.raises(SystemExit):
+        main(["train", "--help"])
+    said = capsys.readouterr().out
+    for name in KEYS:
+        assert f"--{name} " in said
+
+
+def test_an_option_that_looks_like_a_value_is_still_a_value():
+    parser = Parser("x", "", "", "")
+    parser.add_argument("--prompt")
+    assert parser.parse_args(["--prompt=--no-such"]).prompt == "--no-such"

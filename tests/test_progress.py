@@ -1,0 +1,41 @@
+"""What a terminal sees, and what a log file gets."""
+
+import io
+
+from rich.console import Console
+
+from jaxrnn.progress import progress
+
+
+def test_a_file_gets_plain_lines_and_no_control_characters():
+    file = io.StringIO()
+    screen = Console(file=file, width=40, highlight=False, soft_wrap=True, markup=False)
+    with progress(screen, total=50, done=10, every=1000.0) as shown:
+        for step in range(11, 51):
+            shown.update(step, "[1.93] bits/character, a note that is longer than the file is wide")
+            if step == 20:
+                shown.say("a line that stays")
+    lines = file.getvalue().splitlines()
+    assert [line.split()[0] for line in lines] == ["11/50", "a", "50/50"]  # first, said, last: nothing in between
+    assert "22%" in lines[0] and "started" in lines[0] and "100%" in lines[2] and "left" in lines[2]
+    assert lines[0].endswith("wide")
+    assert file.getvalue().replace("\n", "").isprintable()
+
+
+def test_lines_come_every_few_seconds():
+    file = io.StringIO()
+    with progress(Console(file=file, soft_wrap=True), total=5, every=0.0) as shown:
+        for step in range(1, 6):
+            shown.update(step, "")
+    assert len(file.getvalue().splitlines()) == 5
+
+
+def test_a_terminal_gets_a_bar_that_moves():
+    file = io.StringIO()
+    screen = Console(file=file, force_terminal=True, width=120, soft_wrap=True)
+    with progress(screen, total=50) as shown:
+        shown.update(25, "1.93 bits/character")
+        shown.say("a line that stays")
+    said = file.getvalue()
+    assert "25/50" in said and "1.93 bits/character" in said and "a line that stays" in said
+    assert "\x1b[?25h" in said  # the cursor is given back

@@ -1,0 +1,116 @@
+"""The run's folder: made whole or not at all, never by two at a time, its metrics without duplicates or torn lines."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from jaxrnn import runs
+from jaxrnn.config import Config, Data, Model
+from jaxrnn.errors import InputError
+from jaxrnn.settings import dumps
+
+FILES = {"config.toml": dumps(Config(seed=5)), "vocabulary.json": "{}"}
+
+
+def lines(run):
+    return [json.loads(line) for line in run.metrics.read_text().splitlines()]
+
+
+def test_a_run_is_made_whole(tmp_path):
+    run = runs.create(tmp_path / "deep" / "run", FILES)
+    assert {path.name: path.read_text() for path in run.folder.iterdir()} == FILES
+    assert [path.name for path in run.folder.parent.iterdir()] == ["run"]
+    assert runs.find(run.folder) == (run, Config(seed=5))
+
+
+def test_a_run_is_not_there_at_all_when_making_it_fails(tmp_path):
+    with pytest.raises(TypeError):
+        runs.create(tmp_path / "run", {"config.toml": "x", "vocabulary.json": None})
+    with pytest.raises(InputError, match="cannot be written"):
+        runs.create(tmp_path / "run", {"no/such/folder": "x"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_refused_and_untouched(tmp_path):
+    run = runs.create(tmp_path / "run", FILES)
+    for make in (lambda: runs.create(run.folder, {}), lambda: runs.check_free(run.folder)):
+        with pytest.raises(InputError, match="exists already; go on with it by --resume, or choose another name"):
+            make()
+    assert run.config.read_text() == FILES["config.toml"]
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="exists already; choose another"):
+        runs.check_free(tmp_path / "file")
+
+
+def test_an_empty_folder_is_as_good_as_none(tmp_path):
+    assert runs.create(tmp_path, FILES).config.exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file/run: cannot be written"):
+        runs.create(tmp_path / "file" / "run", FILES)
+
+
+def test_a_missing_run_is_named_with_those_that_there_are(tmp_path):
+    runs.create(tmp_path / "one", FILES)
+    with pytest.raises(InputError, match=r"two: no such run .*there are: .*one"):
+        runs.find(tmp_path / "two")
+    with pytest.raises(InputError, match="no such run"):
+        runs.find(tmp_path)
+
+
+def test_names_count_up(tmp_path):
+    config = Config(data=Data(corpus="texts/My book.txt.gz"), model=Model(cell="gru"))
+    assert runs.free_folder(config, tmp_path).name == "My-book-gru-1"
+    (tmp_path / "My-book-gru-1").mkdir()
+    assert runs.free_folder(config, tmp_path).name == "My-book-gru-2"
+    assert runs.free_folder(Config(data=Data(corpus="-")), tmp_path).name == "stdin-lstm-1"
+
+
+def test_two_processes_cannot_train_one_run(tmp_path):
+    run = runs.create(tmp_path / "run", FILES)
+    other = (
+        "import sys, pathlib; from jaxrnn import runs; run = runs.at(pathlib.Path(sys.argv[1]))\n"
+        "with runs.locked(run): print('held', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", other, run.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match="another process is training this run"), runs.locked(run):
+            pytest.fail("locked twice")
+        process.kill()  # a killed process holds no lock
+    with runs.locked(run):
+        pass
+
+
+def test_metrics_are_one_json_object_a_line(tmp_path):
+    run = runs.create(tmp_path / "run", FILES)
+    assert runs.metrics(run) == []
+    runs.append(run, {"kind": "update", "step": 1, "loss": 0.1})
+    runs.append(run, {"kind": "update", "step": 2, "loss": float("nan")})
+    assert lines(run) == runs.metrics(run)
+    assert [line["loss"] for line in lines(run)] == [0.1, None]
+
+
+def test_a_resumed_run_forgets_the_lines_that_it_will_write_again(tmp_path):
+    run = runs.create(tmp_path / "run", FILES)
+    for step in (1, 2, 3, 4):
+        runs.append(run, {"kind": "update", "step": step})
+        if step % 2 == 0:
+            runs.append(run, {"kind": "validation", "step": step})
+    runs.append(run, {"kind": "test", "step": 4})
+    with run.metrics.open("a") as file:
+        file.write('{"kind":"update","st')  # torn by a kill
+    runs.rewind(run, 4, validated=4)
+    assert [line["kind"][0] for line in lines(run)] == list("uuvuuv")
+    runs.rewind(run, 4, validated=2)  # stopped between the update and its validation
+    assert [line["kind"][0] for line in lines(run)] == list("uuvuu")
+    runs.rewind(run, 1, validated=0)
+    assert lines(run) == [{"kind": "update", "step": 1}]
+    runs.rewind(run, 0, validated=0)
+    assert lines(run) == []
+    assert sorted(path.name for path in run.folder.iterdir()) == ["config.toml", "metrics.jsonl", "vocabulary.json"]
