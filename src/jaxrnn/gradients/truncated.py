@@ -4,36 +4,46 @@ from collections.abc import Callable
 from typing import Any
 
 from jaxrnn.cell import Cell
+from jaxrnn.choices import require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import GradientEstimator
+from jaxrnn.gradients.replay import ReplayState, empty_past, estimate_with_replay
 from jaxrnn.gradients.segments import chunk_loss, renewing, reverse_mode
 from jaxrnn.types import Array
 
 
 def truncated_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, horizon: int) -> GradientEstimator:
-    """Make the estimator that cuts the chunk into pieces of `horizon` steps and lets no credit cross a boundary.
+    """Make the estimator whose credit flows back over `horizon` steps (k2), while chunks bring `K` new ones (k1).
 
-    The carry crosses every boundary by value, so the forward pass is that of full BPTT. A loss at offset i of its piece
-    reaches back over the lags 0 to i and no further; the pieces' gradients add up to **one** estimate, made with the
-    same parameters. (For an update after every piece, feed pieces of that length to `bptt` instead.)
+    **Not longer than the chunk.** The chunk is cut into pieces of `horizon` steps, and no credit crosses a boundary. A
+    loss at offset i of its piece reaches back over the lags 0 to i; the pieces' gradients add up to **one** estimate,
+    made with the same parameters. (For an update after every piece, feed pieces of that length to `bptt` instead.)
 
-    Its definition, and its oracle in the tests, is `stop_gradient` on the carry at each boundary inside one big
-    gradient; taking the gradient of each piece inside a scan gives the same numbers in the memory of one piece.
+    **A multiple of the chunk.** The losses of the new chunk are differentiated through the last `horizon` steps: past
+    chunks are kept in the state and replayed. A loss at offset i of the chunk reaches back over the lags 0 to
+    `horizon - K + i`. This is BPTT(h; h') of Williams and Peng, with h = k2 and h' = k1. Where parameters have changed
+    since, past chunks are replayed under the new ones, each from the carry that it had.
+
+    The definition, and the oracle in the tests, is `stop_gradient` on the carry at the boundaries inside one big
+    gradient; taking gradients piece by piece gives the same numbers in the memory of one piece. The carry crosses every
+    boundary by value, so that the forward pass is that of full BPTT.
 
     Args:
         cell: any cell.
         loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`; see `jaxrnn.losses`.
-        horizon: k2, time steps in a piece. Chunks may have any length; the last piece of each may be shorter.
+        horizon: k2, in time steps. Chunks may have any length from the horizon up, or all have one that divides it.
 
     Returns:
-        The estimator; its state is the carry. Biased: of the exact gradient it keeps the lags within a piece.
+        The estimator; its state is the carry, and for a longer horizon the past. Biased: of the exact gradient it keeps
+        the lags above.
 
     Raises:
-        InputError: if the horizon is not at least 1.
+        InputError: if the horizon is not at least 1; from `init`, if it is longer than the chunk and no multiple of it.
 
     Cost:
-        Memory of one piece and one gradient, flat in K; the compute of full BPTT.
+        Memory of one piece, or one chunk, and one gradient: flat in K, or in the horizon but for the inputs kept. The
+        compute of full BPTT, times `horizon / K` for a longer horizon.
 
     References:
         R. J. Williams, J. Peng, "An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
@@ -46,12 +56,39 @@ def truncated_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, horizon: in
         >>> from jaxrnn.losses import squared_error
         >>> cell = elman(3, 4)
         >>> params, carry = cell.init(jax.random.key(0)), cell.initial_carry(2)
-        >>> chunk = Chunk(jnp.ones((100, 2, 3)), jnp.zeros((100, 2, 4)), jnp.ones((100, 2)))
-        >>> estimator = truncated_bptt(cell, squared_error, horizon=10)
-        >>> estimate, state = estimator.estimate(params, estimator.init(jax.random.key(1), params, carry, chunk), chunk)
-        >>> float(estimate.weight)
-        200.0
+        >>> chunk = Chunk(jnp.ones((10, 2, 3)), jnp.zeros((10, 2, 4)), jnp.ones((10, 2)))
+        >>> for horizon in (5, 30):
+        ...     estimator = truncated_bptt(cell, squared_error, horizon=horizon)
+        ...     state = estimator.init(jax.random.key(1), params, carry, chunk)
+        ...     estimate, state = estimator.estimate(params, state, chunk)
+        ...     print(float(estimate.weight))
+        20.0
+        20.0
+        >>> truncated_bptt(cell, squared_error, horizon=24).init(jax.random.key(1), params, carry, chunk)
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: truncated_bptt: horizon is 24, longer than the chunk of 10 steps but no multiple \
+of it; the nearest that work are 20 and 30
     """
-    if horizon < 1:
-        raise InputError(f"truncated_bptt: horizon is {horizon}; expected at least 1 time step")
-    return renewing(accumulate(reverse_mode(chunk_loss(cell, loss)), horizon))
+    require(horizon >= 1, "truncated_bptt: horizon", horizon, "at least 1 time step")
+    run = chunk_loss(cell, loss)
+    in_pieces = accumulate(reverse_mode(run), horizon)
+
+    def init(key, params, carry, chunk):
+        steps = chunk.weight.shape[0]
+        if horizon <= steps:
+            return in_pieces.init(key, params, carry, chunk)
+        past_chunks, left = divmod(horizon - steps, steps)
+        if left:
+            raise InputError(
+                f"truncated_bptt: horizon is {horizon}, longer than the chunk of {steps} steps but no multiple of it; "
+                f"the nearest that work are {horizon - left} and {horizon - left + steps}"
+            )
+        return ReplayState(carry, empty_past(carry, chunk, past_chunks))
+
+    def estimate(params, state, chunk):
+        if isinstance(state, ReplayState):
+            return estimate_with_replay(cell, run, params, state, chunk, state.past.count)
+        return in_pieces.estimate(params, state, chunk)
+
+    return renewing(GradientEstimator(init, estimate))

@@ -1,0 +1,149 @@
+"""Credit from beyond the chunk: past chunks are kept by value, and run again to hand the credit further back."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cell import Cell
+from jaxrnn.errors import InputError
+from jaxrnn.gradients.base import Chunk, Estimate
+from jaxrnn.gradients.segments import ChunkLoss
+from jaxrnn.trees import join, split_carry
+from jaxrnn.types import Array, Carry, Params
+
+
+class Past(NamedTuple):
+    """The chunks before the present one, oldest first. As long as fewer than N have been seen, the first are empty.
+
+    Attributes:
+        starts: like the carry, with a leading axis N: what each of them started from, random keys and counters too.
+        inputs: `[N, K, B, ...]`.
+        count: int32 `[]`, how many have been seen, at most N.
+    """
+
+    starts: Carry
+    inputs: Any
+    count: Array
+
+
+class ReplayState(NamedTuple):
+    """The state of an estimator whose credit goes back beyond its chunk.
+
+    Attributes:
+        carry: the cell's carry after the last chunk.
+        past: the chunks before it.
+    """
+
+    carry: Carry
+    past: Past
+
+
+def empty_past(carry: Carry, chunk: Chunk, number: int) -> Past:
+    """Make room for chunks to come.
+
+    Args:
+        carry: a carry.
+        chunk: one chunk `[K, B, ...]`; gives shapes only.
+        number: N, at least 1.
+
+    Returns:
+        A past of which nothing has been seen.
+    """
+    starts = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (number, *leaf.shape)), carry)
+    inputs = jax.tree.map(
+        lambda leaf: jnp.zeros((number, *leaf.shape), jax.dtypes.canonicalize_dtype(leaf.dtype)), chunk.inputs
+    )
+    return Past(starts, inputs, jnp.zeros((), jnp.int32))
+
+
+def remember(past: Past, carry: Carry, inputs: Any) -> Past:
+    """Add a chunk to the past and forget the oldest.
+
+    Args:
+        past: the chunks before it.
+        carry: what it started from.
+        inputs: `[K, B, ...]`.
+
+    Returns:
+        The past with it.
+    """
+    starts, inputs = jax.tree.map(
+        lambda old, new: jnp.concatenate([old[1:], new[None]]), (past.starts, past.inputs), (carry, inputs)
+    )
+    return Past(starts, inputs, jnp.minimum(past.count + 1, _room(past)))
+
+
+def estimate_with_replay(
+    cell: Cell, run: ChunkLoss, params: Params, state: ReplayState, chunk: Chunk, replays: Any
+) -> tuple[Estimate, ReplayState]:
+    """Differentiate the loss of the new chunk through itself and through the chunks before it.
+
+    Equals the loop::
+
+        (loss, weight), carry, pull = vjp(run, params, carry, chunk)
+        grads, credit = pull(1)                                  # credit: the cotangent of the carry
+        for start, inputs in reversed(past[-replays:]):          # newest first
+            carry, pull = vjp(cell.unroll, params, start, inputs)
+            more, credit = pull(credit)
+            grads = grads + more
+
+    Each past chunk starts from the carry that it had when it was new, so the forward pass is untouched: it is that of
+    `bptt`, even where the parameters have changed since.
+
+    Args:
+        cell: any cell.
+        run: its `chunk_loss`.
+        params: its parameters.
+        state: the carry and the past.
+        chunk: `[K, B, ...]`, of the same length as the past ones.
+        replays: `[]`, how many past chunks credit goes back through; those not seen yet are left out.
+
+    Returns:
+        `(estimate, state)`.
+
+    Raises:
+        InputError: for a chunk of another length.
+
+    Cost:
+        Memory of one chunk's intermediates at a time, and of N chunks' inputs and carries. Time for each chunk of one
+        forward and backward pass over itself and over every one replayed.
+    """
+    _check_length(state.past, chunk)
+    floats, others = split_carry(state.carry)
+
+    def newest(params, floats):
+        carry, (loss, weight) = run(params, join(floats, others), chunk)
+        return loss, (weight, carry)
+
+    (loss, (weight, carry)), back = jax.value_and_grad(newest, argnums=(0, 1), has_aux=True)(params, floats)
+
+    def one_further(n, back):
+        grads, credit = back
+        start, inputs = jax.tree.map(lambda a: a[_room(state.past) - 1 - n], (state.past.starts, state.past.inputs))
+        floats, others = split_carry(start)
+
+        def unroll(params, floats):
+            return split_carry(cell.unroll(params, join(floats, others), inputs)[0])[0]
+
+        more, credit = jax.vjp(unroll, params, floats)[1](credit)
+        return jax.tree.map(jnp.add, grads, more), credit
+
+    grads, _ = jax.lax.fori_loop(0, jnp.minimum(state.past.count, replays), one_further, back)
+    past = remember(state.past, state.carry, chunk.inputs)
+    return Estimate(loss, weight, grads), ReplayState(carry, past)
+
+
+def _room(past: Past) -> int:
+    """N, how many chunks there is room for."""
+    return jax.tree.leaves(past.inputs)[0].shape[0]
+
+
+def _check_length(past: Past, chunk: Chunk) -> None:
+    """Refuse a chunk that is not as long as those that are kept."""
+    before, now = jax.tree.leaves(past.inputs)[0].shape[1], chunk.weight.shape[0]
+    if now != before:
+        raise InputError(
+            f"the chunk has {now} time steps; a horizon longer than the chunk replays past ones, which must all have "
+            f"the {before} that the state was made for: pad with weight 0, or make a new state with init"
+        )

@@ -1,0 +1,170 @@
+"""Truncation keeps exactly the lags that it says, equals its definition, and leaves the forward pass alone."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agreement import assert_close, quick_jit, random_like, random_params
+from jaxrnn.cell import from_step
+from jaxrnn.cells import gru, lstm
+from jaxrnn.compose import dropout, stack
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import Chunk, bptt, truncated_bptt
+from jaxrnn.losses import squared_error
+from jaxrnn.trees import join, renew_keys, split_carry
+from jaxrnn.types import Marked
+
+LENGTH, CHUNKS, ROWS = 3, 5, 2  # chunks of three steps, five of them
+STEPS = LENGTH * CHUNKS
+
+
+def in_chunks(sequence, length=LENGTH):
+    """`[T, ...]` as chunks `[T / length, length, ...]`."""
+    return jax.tree.map(lambda a: a.reshape(-1, length, *a.shape[1:]), sequence)
+
+
+def fed(estimator, params, carry, chunks):
+    """Every chunk's estimate, and every state: after each chunk, at parameters `[N, ...]` that may differ for each."""
+    state = estimator.init(jax.random.key(0), params, carry, jax.tree.map(lambda a: a[0], chunks))
+
+    def one(state, now):
+        estimate, state = estimator.estimate(*now[:1], state, now[1])
+        return state, (estimate, state.carry)
+
+    same = jax.tree.map(lambda p: jnp.broadcast_to(p, (len(chunks.weight), *p.shape)), params)
+    return lambda per_chunk=same: quick_jit(lambda: jax.lax.scan(one, state, (per_chunk, chunks))[1])()
+
+
+# The scalar linear network, where the gradient is a sum over lags that can be written down.
+
+LINEAR = from_step(
+    init=lambda key: {"a": jnp.asarray(0.8), "b": jnp.asarray(1.0)},
+    initial_carry=lambda batch_shape, key=None: jnp.zeros((batch_shape, 1)),
+    step=lambda params, h, x: (params["a"] * h + params["b"] * x,) * 2,
+)
+
+
+def slopes(outputs, targets):
+    """A linear loss: the targets are its slopes."""
+    return jnp.sum(outputs * targets, axis=-1)
+
+
+@cache
+def linear_stream():
+    rng = np.random.default_rng(0)
+    return Chunk(rng.random((STEPS, 1, 1)) + 0.1, rng.random((STEPS, 1, 1)) + 0.1, np.ones((STEPS, 1)))
+
+
+@cache
+def slope_of_b(horizon):
+    """What truncated BPTT says of d loss / d b for each chunk."""
+    estimator = truncated_bptt(LINEAR, slopes, horizon=horizon)
+    params = LINEAR.init(None)
+    return fed(estimator, params, LINEAR.initial_carry(1), in_chunks(linear_stream()))()[0].grads["b"]
+
+
+@pytest.mark.parametrize("horizon", [1, 2, 3, 6, 9, 15, 18])
+def test_exactly_the_promised_lags_are_kept(horizon):
+    """`d h_t / d b = sum_k a^k x_{t-k}`; at offset i of its chunk lags 0 to `horizon - K + i`, of its piece 0 to i."""
+    xs, es, _ = (np.asarray(a).ravel() for a in linear_stream())
+    expected = np.zeros(CHUNKS)
+    for t in range(STEPS):
+        chunk, offset = divmod(t, LENGTH)
+        longest = offset % horizon if horizon < LENGTH else horizon - LENGTH + offset
+        for lag in range(min(longest, t) + 1):
+            expected[chunk] += es[t] * 0.8**lag * xs[t - lag]
+    assert_close(slope_of_b(horizon), jnp.asarray(expected))
+
+
+def test_the_error_falls_with_the_horizon_and_vanishes_at_the_whole_sequence():
+    whole_sequence = in_chunks(linear_stream(), STEPS)
+    full = fed(bptt(LINEAR, slopes), LINEAR.init(None), LINEAR.initial_carry(1), whole_sequence)()[0]
+    whole = float(full.grads["b"][0])
+    errors = [abs(float(slope_of_b(horizon).sum()) / whole - 1) for horizon in (1, 2, 3, 6, 9, 15)]
+    assert all(longer < shorter for shorter, longer in zip(errors, errors[1:], strict=False))
+    assert errors[0] > 0.5 and errors[-1] < 1e-13
+
+
+# A deep noisy network with marks, against the definition.
+
+
+@cache
+def noisy_network():
+    cell = stack(lstm(2, 3), dropout(0.4), gru(3, 4))
+    params = random_params(0, cell)
+    carry = random_like(1, cell.initial_carry(ROWS, jax.random.key(2)))
+    rng = np.random.default_rng(3)
+    marks = (rng.random((2, STEPS, ROWS)) < np.array([0.15, 0.8])[:, None, None]).astype(bool)
+    stream = random_like(4, Chunk(np.zeros((STEPS, ROWS, 2)), np.zeros((STEPS, ROWS, 4)), np.zeros((STEPS, ROWS))))
+    return cell, params, carry, stream._replace(inputs=Marked(stream.inputs, *marks))
+
+
+def by_definition(cell, params, carry, stream, weight, cut_at):
+    """One gradient over the whole stream from its very start, with `stop_gradient` before the step `cut_at`."""
+
+    def objective(params):
+        def body(carry, now):
+            t, x, target = now
+            floats, others = split_carry(carry)
+            floats = jax.tree.map(lambda a: jnp.where(t == cut_at, jax.lax.stop_gradient(a), a), floats)
+            others = jax.tree.map(lambda a, b: jnp.where(t % LENGTH == 0, b, a), others, renew_keys(others))
+            carry, y = cell.step(params, join(floats, others), x)
+            return carry, squared_error(y, target)
+
+        each = jax.lax.scan(body, carry, (jnp.arange(STEPS), stream.inputs, stream.targets))[1]
+        return jnp.sum(weight * each)
+
+    return jax.value_and_grad(objective)(params)
+
+
+@cache
+def defined():
+    """The definition, for each chunk and the step `[N]` where its credit ends; compiled once for all horizons."""
+    cell, params, carry, stream = noisy_network()
+    new = np.repeat(np.eye(CHUNKS), LENGTH, axis=1)[:, :, None] * np.asarray(stream.weight)[None]  # [N, T, B]
+    one = lambda weight, cut_at: by_definition(cell, params, carry, stream, weight, cut_at)  # noqa: E731
+    compiled = quick_jit(jax.vmap(one))
+    return lambda cuts: compiled(new, cuts)
+
+
+@pytest.mark.parametrize("horizon", [LENGTH, 2 * LENGTH, 3 * LENGTH])
+def test_replay_is_the_definition_with_resets_padding_and_dropout(horizon):
+    cell, params, carry, stream = noisy_network()
+    estimates, _ = fed(truncated_bptt(cell, squared_error, horizon=horizon), params, carry, in_chunks(stream))()
+    assert_close((estimates.loss, estimates.grads), defined()(np.arange(1, CHUNKS + 1) * LENGTH - horizon))
+
+
+def test_the_forward_pass_is_that_of_bptt_while_parameters_change():
+    cell, params, carry, stream = noisy_network()
+    drifting = jax.tree.map(lambda p: p * np.linspace(1, 2, CHUNKS).reshape(-1, *[1] * p.ndim), params)
+    plain, replayed = (
+        fed(estimator, params, carry, in_chunks(stream))(drifting)
+        for estimator in (bptt(cell, squared_error), truncated_bptt(cell, squared_error, horizon=2 * LENGTH))
+    )
+    assert_close(replayed[0][:2], plain[0][:2])
+    assert_close(replayed[1], plain[1])
+
+
+@pytest.mark.parametrize(
+    ("horizon", "message"),
+    [
+        (0, "horizon is 0"),
+        (LENGTH + 1, "no multiple of it; the nearest that work are 3 and 6"),
+        (3 * LENGTH - 1, "the nearest that work are 6 and 9"),
+    ],
+)
+def test_a_horizon_that_does_not_fit_is_refused_with_the_nearest_that_do(horizon, message):
+    chunk = Chunk(*(np.zeros((LENGTH, 1, 1)),) * 2, np.zeros((LENGTH, 1)))
+    with pytest.raises(InputError, match=message):
+        truncated_bptt(LINEAR, slopes, horizon=horizon).init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
+
+
+def test_a_chunk_of_another_length_than_the_past_is_refused():
+    chunk = Chunk(*(np.zeros((LENGTH, 1, 1)),) * 2, np.zeros((LENGTH, 1)))
+    estimator = truncated_bptt(LINEAR, slopes, horizon=2 * LENGTH)
+    state = estimator.init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
+    with pytest.raises(InputError, match="the chunk has 2 time steps"):
+        estimator.estimate({}, state, jax.tree.map(lambda a: a[:2], chunk))
