@@ -180,6 +180,16 @@ def test_padding_a_dispatch_or_an_accumulation_changes_nothing():
     assert_close(pairs.params, plain_training(chunks, 2)[0])  # the last update has one chunk
 
 
+def test_a_count_leaves_out_the_last_updates_altogether():
+    chunks = chunks_of(5)
+    train_step, state = train_step_of(BPTT, MOMENTUM), start()
+    for group, count in [(chunks[:2], 2), (chunks[2:5], 3), (chunks[:1], 0)]:
+        state, metrics = train_step(state, stack_chunks(group, updates=3), np.int32(count))
+    whole, _ = run(chunks)
+    assert_close(state._replace(estimator=None), whole._replace(estimator=None))
+    assert_close(state.estimator, whole.estimator)
+
+
 # --- What is not finite.
 
 
@@ -374,7 +384,7 @@ def test_arguments_that_do_not_fit_are_named():
     with pytest.raises(AssertionError, match=r"chunks.weight must be \[U, A, K, B\]"):
         train_step(start(), chunk)
     stacked = stack_chunks([chunk])
-    with pytest.raises(AssertionError, match=r"must lead with the \[U, A, K, B\]"):
+    with pytest.raises(AssertionError, match=r"must lead with the same \[U, A, K, B\]"):
         train_step(start(), stacked._replace(targets=stacked.targets[:, :, :-1]))
     for number in (0, 5):
         with pytest.raises(InputError, match=rf"stack_chunks: len\(chunks\) is {number}"):

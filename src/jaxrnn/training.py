@@ -1,11 +1,9 @@
 """Training: everything that survives an update as one value, and the one compiled function that changes it.
 
-    state = init(estimator, optimizer, key, params, carry, chunk)
-    train_step = make_train_step(estimator, optimizer)
-    for chunks in ...:                                      # [U, A, K, B, ...]: see `stack_chunks`
-        state, metrics = train_step(state, chunks)          # the old state's memory is used for the new one
-
-Nothing here waits for the device: metrics are arrays, to be read some steps later.
+state = init(estimator, optimizer, key, params, carry, chunk)
+train_step = make_train_step(estimator, optimizer)
+for chunks in ...:                                      # [U, A, K, B, ...]: see `stack_chunks`
+    state, metrics = train_step(state, chunks)          # nothing waits: metrics are arrays, to be read later
 """
 
 from collections.abc import Callable, Sequence
@@ -61,7 +59,7 @@ class Metrics(NamedTuple):
         update_norm: length of the step that they took; 0 where no update was made.
         rate: the learning rate, with its scale.
         skipped: whether the update was not made because something was not finite.
-        skipped_in_a_row: how many were not, up to here; one to watch, and to stop at.
+        skipped_in_a_row: how many were not, up to here: the one to stop at.
     """
 
     step: Array
@@ -104,14 +102,12 @@ def init(
     return _own(state)
 
 
-def make_train_step(
-    estimator: GradientEstimator, optimizer: Optimizer
-) -> Callable[[TrainState, Chunk], tuple[TrainState, Metrics]]:
+def make_train_step(estimator: GradientEstimator, optimizer: Optimizer) -> Callable[..., tuple[TrainState, Metrics]]:
     """Make the compiled function that trains: U updates in one call, each from A chunks.
 
     Equals the loop::
 
-        for u in range(U):
+        for u in range(count):
             state, metrics[u] = update(estimator, optimizer, state, chunks[u])
 
     It is compiled once for each shape of `chunks`. The state is donated: its memory becomes that of the new one, and
@@ -122,11 +118,11 @@ def make_train_step(
         optimizer: how to descend.
 
     Returns:
-        `train_step(state, chunks) -> (state, metrics)`, where every array of `chunks` leads with `[U, A]`.
+        `train_step(state, chunks, count=U) -> (state, metrics)`, where every array of `chunks` leads with `[U, A]`.
+        A count below U leaves out the last updates, whose metrics mean nothing: so a run ends anywhere.
 
     Raises:
-        AssertionError: (from chex, when called) if the weight of `chunks` is not `[U, A, K, B]`, or another of its
-            arrays does not lead with the same.
+        AssertionError: (from chex, when called) if the arrays of `chunks` do not all lead with one `[U, A, K, B]`.
 
     Example:
         >>> from jaxrnn.cells.elman import elman
@@ -141,11 +137,17 @@ def make_train_step(
         (3, [20.0, 20.0, 20.0], True)
     """
 
-    def train_step(state: TrainState, chunks: Chunk) -> tuple[TrainState, Metrics]:
+    def train_step(state: TrainState, chunks: Chunk, count: Any = None) -> tuple[TrainState, Metrics]:
         chex.assert_rank(chunks.weight, 4, custom_message="train_step: chunks.weight must be [U, A, K, B]")
-        message = "train_step: every array of chunks must lead with the [U, A, K, B] of chunks.weight"
+        message = "train_step: every array of chunks must lead with the same [U, A, K, B]"
         chex.assert_equal_shape_prefix(jax.tree.leaves(chunks), 4, custom_message=message)
-        return jax.lax.scan(partial(update, estimator, optimizer), state, chunks)
+        within = jnp.arange(len(chunks.weight)) < (len(chunks.weight) if count is None else jnp.asarray(count, int))
+
+        def one(state: TrainState, at_u: tuple[Array, Chunk]) -> tuple[TrainState, Metrics]:
+            after, metrics = update(estimator, optimizer, state, at_u[1])
+            return _select(at_u[0], after, state), metrics
+
+        return jax.lax.scan(one, state, (within, chunks))
 
     return jax.jit(train_step, donate_argnums=0)
 
@@ -162,45 +164,43 @@ def update(
             total = total + estimate
         params = descend(total.grads / total.weight, params)
 
-    but for two cases, in which parameters, optimiser and step stay as they are, bit for bit. Where the total weight is
-    0 there is nothing to learn. Where the loss, the gradient, the estimator's state or the new parameters are not
-    finite, the update is skipped and counted; values are checked raw, for clipping turns an infinite gradient into NaN
-    and zeros. The estimator's state, with the carry, is always the last finite one. No number of bad updates in a row
-    makes one acceptable: whoever reads the metrics decides when to stop.
+    but in two cases parameters, optimiser and step stay as they are, bit for bit. Where the total weight is 0 there is
+    nothing to learn. Where the loss, the gradient, the estimator's state or the new parameters are not finite, the
+    update is skipped and counted; values are checked raw, for clipping turns an infinite gradient into NaN and zeros.
+    The estimator's state, with the carry, is always the last finite one. No number of bad updates in a row makes one
+    acceptable: whoever reads the metrics decides when to stop.
 
     Args:
         estimator: how to differentiate through time.
         optimizer: how to descend.
-        state: the state.
+        state: what there is before.
         chunks: one chunk after the other, `[A, K, B, ...]`.
 
     Returns:
         The new state, and the metrics of this update, each `[]`.
 
     Cost:
-        For A chunks the memory of one, and a second gradient to add up in.
+        The memory of one chunk and, where A is above 1, of two gradients.
     """
     total, after = _estimate(estimator, state, chunks)
     counted = total.weight > 0
-    divisor = jnp.where(counted, total.weight, jnp.ones_like(total.weight))
-    grads = jax.tree.map(lambda g: g / divisor.astype(g.dtype), total.grads)
+    grads = jax.tree.map(lambda g: g / jnp.where(counted, total.weight, 1.0).astype(g.dtype), total.grads)
     gradient_norm = optax.tree.norm(grads)  # finite only if every entry is, and its square
     sound = _all_finite(after)
     finite = sound & jnp.isfinite(total.loss) & jnp.isfinite(gradient_norm)
 
-    usable = jax.tree.map(lambda g: jnp.where(finite, g, jnp.zeros_like(g)), grads)
+    usable = _select(finite, grads, jax.tree.map(jnp.zeros_like, grads))
     descent = descend(optimizer, usable, state.params, state.optimizer, state.step, state.rate_scale)
     finite &= _all_finite(descent.params)
     made = finite & counted
     params = _select(made, descent.params, state.params)
 
     in_a_row = jnp.where(finite, jnp.where(counted, 0, state.skipped_in_a_row), state.skipped_in_a_row + 1)
-    state = TrainState(
+    state = state._replace(
         step=state.step + made.astype(jnp.int32),
         params=params,
         optimizer=_select(made, descent.state, state.optimizer),
         estimator=_select(sound, after, state.estimator),
-        rate_scale=state.rate_scale,
         skipped=state.skipped + (~finite).astype(jnp.int32),
         skipped_in_a_row=in_a_row,
     )
@@ -211,7 +211,7 @@ def update(
         gradient_norm=gradient_norm,
         clipped=descent.clipped & finite,
         parameter_norm=optax.tree.norm(params),
-        update_norm=jnp.where(made, descent.update_norm, jnp.zeros_like(descent.update_norm)),
+        update_norm=jnp.where(made, descent.update_norm, 0.0),
         rate=descent.rate,
         skipped=~finite,
         skipped_in_a_row=in_a_row,
@@ -223,7 +223,7 @@ def restart(estimator: GradientEstimator, state: TrainState, key: Array, carry: 
     """Start on the data anew, as at the beginning of an epoch, with the parameters and the optimiser as they are.
 
     The float leaves of the carry, and all else that the estimator remembers, start afresh; the random keys in the carry
-    go on from where they were, so that no epoch repeats the noise of another.
+    go on, so that no epoch repeats the noise of another.
 
     Args:
         estimator: how to differentiate through time.
@@ -255,11 +255,11 @@ def scale_rate(state: TrainState, factor: float) -> TrainState:
 def stack_chunks(chunks: Sequence[Chunk], *, updates: int = 1, accumulation: int = 1) -> Chunk:
     """Stack chunks that follow one another into what a train step takes: A chunks for each of U updates.
 
-    Where there are fewer than U * A, as at the end of an epoch, the last one is repeated with weight 0: it changes
-    nothing but the carry, and the shape stays one and the same.
+    Where there are fewer than U * A, as at the end of an epoch, the last one is repeated with weight 0. That changes
+    nothing but the carry; give the train step a count where the carry goes on.
 
     Args:
-        chunks: at least one and at most U * A chunks, `[K, B, ...]` each, as NumPy arrays.
+        chunks: from 1 to U * A chunks of NumPy arrays `[K, B, ...]`.
         updates: U.
         accumulation: A.
 
