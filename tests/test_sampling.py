@@ -52,6 +52,13 @@ def test_filters_equal_their_definition(temperature, top_k, top_p):
     np.testing.assert_allclose([softmax(row) for row in got], expected, rtol=1e-12, atol=1e-15)
 
 
+def test_the_edges_of_top_p():
+    even = filter_logits(jnp.zeros(4), top_p=0.5)  # a quarter each: two make exactly a half
+    assert np.isfinite(even).tolist() == [True, True, False, False]
+    steep = jnp.array([0.0, -100.0, -200.0])  # the sum is 1 after the first, but for rounding
+    assert np.isfinite(filter_logits(steep, top_p=1.0)).all()
+
+
 def test_filters_are_mapped_with_a_choice_for_each_row():
     choices = [(0.0, 2, 0.5), (0.7, 3, 0.9), (1.5, 1, 1.0)]
     batched = jax.jit(jax.vmap(lambda row, t, k, p: filter_logits(row, temperature=t, top_k=k, top_p=p)))
