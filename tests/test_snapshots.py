@@ -12,7 +12,7 @@ import pytest
 
 from jaxrnn import folders
 from jaxrnn.errors import InputError
-from jaxrnn.snapshots import ARRAYS, META, SnapshotWarning, load, newest, prune, save, verify
+from jaxrnn.snapshots import ARRAYS, META, SnapshotWarning, load, load_meta, newest, prune, save, verify
 
 pytestmark = pytest.mark.usefixtures("unflushed")
 
@@ -70,7 +70,7 @@ def test_every_leaf_comes_back_bit_for_bit(tmp_path):
     zeros = jax.tree.map(lambda leaf: np.zeros_like(leaf) if isinstance(leaf, np.ndarray) else leaf, state)
     loaded, loaded_meta = load(folder, zeros)
     assert_equal_bits(loaded, state)
-    assert loaded_meta == meta
+    assert loaded_meta == load_meta(folder) == meta
     assert verify(folder)
 
 
@@ -152,8 +152,9 @@ def test_damage_is_refused_and_never_an_exception_of_verify(tmp_path, name):
         if bad is not None:
             (folder / name).write_bytes(bad)
         assert verify(folder) is False
-        with pytest.raises(InputError, match=f"{folder}: damaged: {name} .*; restore it or use an older one"):
-            load(folder, state)
+        for use in (load_meta, lambda folder: load(folder, state)):
+            with pytest.raises(InputError, match=f"{folder}: damaged: {name} .*; restore it or use an older one"):
+                use(folder)
         (folder / name).write_bytes(good)
         assert verify(folder) is True
     for missing in (tmp_path / "absent", folder / META, tmp_path):

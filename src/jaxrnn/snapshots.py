@@ -16,7 +16,6 @@ from, `best_N` for the best validation score. The highest N counts, so a new bes
 then is the old one pruned: at every instant there is one.
 """
 
-import importlib.metadata
 import itertools
 import json
 import os
@@ -28,17 +27,23 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import msgspec
 import numpy as np
+import optax
 import safetensors.numpy
 
+import jaxrnn
 from jaxrnn import folders
 from jaxrnn.errors import InputError
 from jaxrnn.trees import is_key
 
 ARRAYS, META = "arrays.safetensors", "meta.json"
 
-_LIBRARIES = ("jaxrnn", "jax", "jaxlib", "numpy", "optax", "flax", "safetensors")
+_VERSIONS = {
+    "python": platform.python_version(),
+    **{module.__name__: module.__version__ for module in (jaxrnn, jax, jaxlib, np, optax, safetensors)},
+}
 _NAME = re.compile(r"(?P<kind>[a-z]+)_(?P<number>[0-9]+)(?P<replaced>\.old-[0-9]+)?")
 
 
@@ -74,7 +79,7 @@ def save(folder: str | os.PathLike, state: Any, meta: dict) -> Path:
         InputError: a leaf or `meta` cannot be stored, or the disk is full or refuses: then nothing has changed.
 
     Cost:
-        Twice the bytes of the state in host memory, and five flushes of the disk.
+        Twice the bytes of the state in host memory, as in `load`, and five flushes of the disk.
 
     Example:
         >>> import tempfile
@@ -86,7 +91,7 @@ def save(folder: str | os.PathLike, state: Any, meta: dict) -> Path:
     """
     folder = Path(folder)
     named = _named_leaves(state)
-    about = {"leaves": [_describe(name, leaf) for name, leaf in named], "versions": _versions()}
+    about = {"leaves": [_describe(name, leaf) for name, leaf in named], "versions": _VERSIONS}
     try:
         text = json.dumps(meta, indent=1)
     except (TypeError, ValueError) as error:
@@ -110,21 +115,30 @@ def load(folder: str | os.PathLike, like: Any) -> tuple[Any, dict]:
 
     Raises:
         InputError: the snapshot is missing, damaged, of a newer format, or of another structure, shape or dtype.
-
-    Cost:
-        Twice the bytes of the state in host memory.
     """
     folder = Path(folder)
-    manifest, contents = folders.read(folder)
-    if manifest["format"] > folders.FORMAT:
-        newer = f"written in format {manifest['format']}, this jaxrnn reads up to {folders.FORMAT}"
-        raise InputError(f"{folder}: {newer}: upgrade jaxrnn")
+    manifest, contents = _read(folder)
     described = {leaf.name: leaf for leaf in msgspec.convert(manifest["leaves"], list[_Leaf])}
     named = _named_leaves(like)
     _compare(folder, {name: _describe(name, leaf) for name, leaf in named}, described)
     arrays = safetensors.numpy.load(contents[ARRAYS])
     leaves = [_restored(arrays[name], described[name], leaf) for name, leaf in named]
     return jax.tree.unflatten(jax.tree.structure(like), leaves), json.loads(contents[META])
+
+
+def load_meta(folder: str | os.PathLike) -> dict:
+    """Reads what was saved beside the state, to know for what state to ask.
+
+    Args:
+        folder: a snapshot.
+
+    Returns:
+        `meta` as it was saved.
+
+    Raises:
+        InputError: the snapshot is missing, damaged or of a newer format; every file is verified.
+    """
+    return json.loads(_read(Path(folder))[1][META])
 
 
 def verify(folder: str | os.PathLike) -> bool:
@@ -197,6 +211,15 @@ def prune(parent: str | os.PathLike, keep: int, kind: str = "step") -> list[Path
     for folder in removable:
         folders.remove(folder)
     return removable
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """A verified folder of a format that this version knows."""
+    manifest, contents = folders.read(folder)
+    if manifest["format"] > folders.FORMAT:
+        newer = f"written in format {manifest['format']}, this jaxrnn reads up to {folders.FORMAT}"
+        raise InputError(f"{folder}: {newer}: upgrade jaxrnn")
+    return manifest, contents
 
 
 def _snapshots(parent: Path, kind: str) -> list[Path]:
@@ -276,14 +299,3 @@ def _compare(folder: Path, expected: dict[str, _Leaf], found: dict[str, _Leaf]) 
             f"{folder}: {name}: expected {ours}, found {theirs} ({len(different)} of {len(pairs)} leaves differ); "
             "set up model and optimizer as they were when the snapshot was saved"
         )
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: _version(name) for name in _LIBRARIES}}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:  # run from a source tree
-        return "not installed"
