@@ -1,0 +1,106 @@
+"""What the tests of gradients share: random trees, all gradients at once, and the comparison to 1e-12."""
+
+from functools import cache, partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.trees import is_float, is_key, join, renew_keys, split_carry
+
+
+def quick_jit(function):
+    """`jax.jit` for small programs that run once: their cost is compilation, and these options take a third of it."""
+    return jax.jit(function, compiler_options=_quick_options())
+
+
+@cache
+def _quick_options():
+    """Little optimisation and the older emitter of fused loops, where this version of XLA knows the names."""
+    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    try:
+        jax.jit(lambda: 0, compiler_options=options)()
+    except jax.errors.JaxRuntimeError:
+        return None
+    return options
+
+
+def plain(leaf):
+    """A leaf as a NumPy array; a random key as its numbers."""
+    return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+
+def assert_close(actual, expected, tolerance=1e-12):
+    """Two trees have one structure, equal shapes and dtypes, and agree relative to each array's largest number.
+
+    Integers and keys must be equal, non-finite values stand at the same places.
+    """
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    pairs = zip(jax.tree.leaves_with_path(actual), jax.tree.leaves(expected), strict=True)
+    for (path, a), b in pairs:
+        a, b, name = plain(a), plain(b), jax.tree_util.keystr(path)
+        assert a.shape == b.shape and a.dtype == b.dtype, (name, a.shape, b.shape, a.dtype, b.dtype)
+        if not is_float(a):
+            np.testing.assert_array_equal(a, b, err_msg=name)
+            continue
+        finite = np.abs(b[np.isfinite(b)])
+        scale = max(1.0, finite.max(initial=0.0))
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+def random_like(seed, tree):
+    """Standard normal numbers in the place of every float leaf; integers and keys stay. Drawn by NumPy, uncompiled."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda a: rng.normal(size=a.shape).astype(a.dtype) if is_float(a) else a, tree)
+
+
+def random_params(seed, cell):
+    """Parameters of a cell, all of them random: none is zero, for that would hide mistakes."""
+    return jax.tree.map(lambda p: 0.5 * p, random_like(seed, jax.eval_shape(cell.init, jax.random.key(0))))
+
+
+def all_gradients(function, seed, *arguments):
+    """The results of a function, and the cotangents of every float in its arguments for random ones of its results."""
+    floats, others = split_carry(arguments)
+
+    def of_floats(floats):
+        return split_carry(function(*join(floats, others)))
+
+    results, pull, rest = jax.vjp(of_floats, floats, has_aux=True)
+    (cotangents,) = pull(random_like(seed, results))
+    return join(results, rest), cotangents
+
+
+def scanned(cell):
+    """The definition of a cell's `unroll`: the scan of its step."""
+    return lambda params, carry, xs: jax.lax.scan(partial(cell.step, params), carry, xs)
+
+
+def count_of(params):
+    """How many numbers there are in a tree."""
+    return sum(jnp.size(leaf) for leaf in jax.tree.leaves(params))
+
+
+def estimate_by_definition(cell, loss, params, carry, chunk, cut, renew_every):
+    """What an estimate is by definition: one gradient of one scan of the step, with `stop_gradient` at each boundary.
+
+    Credit stops, and noise is renewed, before every step whose number is a multiple of `cut` or of `renew_every`. Both
+    may be traced, so that one compilation serves for all lengths. Returns `(loss, weight, grads)` and the carry.
+    """
+
+    def objective(params):
+        def body(running, now):
+            (carry, total), (t, x, target, weight) = running, now
+            floats, others = split_carry(carry)
+            floats = jax.tree.map(lambda a: jnp.where(t % cut == 0, jax.lax.stop_gradient(a), a), floats)
+            renewed = renew_keys(others)
+            others = jax.tree.map(lambda a, b: jnp.where(t % renew_every == 0, b, a), others, renewed)
+            carry, y = cell.step(params, join(floats, others), x)
+            return (carry, total + jnp.sum(weight * loss(y, target))), None
+
+        steps = jnp.arange(chunk.weight.shape[0])
+        (last, total), _ = jax.lax.scan(body, (carry, jnp.zeros(())), (steps, *chunk))
+        return total, last
+
+    (total, last), grads = jax.value_and_grad(objective, has_aux=True)(params)
+    return (total, jnp.sum(chunk.weight), grads), last

@@ -1,0 +1,169 @@
+"""The cells and the gradient estimators, a row each. The laws are tested, and the benchmarks run, over these tables.
+
+A new cell or estimator is one more row.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxrnn.cell import Cell, from_step
+from jaxrnn.cells import elman, gru, lstm, lstm_step
+from jaxrnn.compose import dropout, language_model, stack, with_readout
+from jaxrnn.gradients import (
+    Chunk,
+    GradientEstimator,
+    accumulate,
+    bptt,
+    checkpointed_bptt,
+    geometric,
+    randomized_bptt,
+    truncated_bptt,
+)
+from jaxrnn.losses import softmax_cross_entropy, squared_error
+
+VOCABULARY = 7
+
+
+class Task(NamedTuple):
+    """What a cell is fed with and measured by.
+
+    Attributes:
+        inputs: `(rng, steps, rows, input_size) -> [K, B, ...]`, rng a NumPy generator.
+        targets: `(rng, steps, rows, output_size) -> [K, B, ...]`.
+        loss: `(outputs, targets) -> [K, B]`.
+    """
+
+    inputs: Callable[[np.random.Generator, int, int, int], np.ndarray]
+    targets: Callable[[np.random.Generator, int, int, int], np.ndarray]
+    loss: Callable[[Any, Any], jax.Array]
+
+
+class CellRow(NamedTuple):
+    """One cell.
+
+    Attributes:
+        build: `(input_size, hidden_size) -> cell`.
+        task: its inputs, targets and loss.
+        noisy: whether its carry has noise, given a key.
+    """
+
+    build: Callable[[int, int], Cell]
+    task: Task
+    noisy: bool = False
+
+
+class EstimatorRow(NamedTuple):
+    """One gradient estimator.
+
+    Attributes:
+        build: `(cell, loss, length) -> estimator`; length is its horizon, segment or part, where it has one.
+        exactness: "exact": the gradient of the whole chunk; "truncated": credit stops every `length` steps.
+        renews: whether noise in the carry is renewed once a chunk, or once every `length` steps.
+    """
+
+    build: Callable[[Cell, Callable[[Any, Any], jax.Array], int], GradientEstimator]
+    exactness: Literal["exact", "truncated"]
+    renews: Literal["chunk", "part"] = "chunk"
+
+
+def _normal(rng, steps, rows, size):
+    return rng.normal(size=(steps, rows, size))
+
+
+def _symbols(rng, steps, rows, size):
+    del size
+    return rng.integers(0, VOCABULARY, (steps, rows), dtype=np.int32)
+
+
+VECTORS = Task(_normal, _normal, squared_error)
+SYMBOLS = Task(_symbols, _symbols, softmax_cross_entropy)
+
+
+def _relu_elman(i, h):
+    return elman(i, h, activation=jax.nn.relu)
+
+
+def _hand_stepped(i, h):
+    return from_step(lstm(i, h).init, lstm(i, h).initial_carry, lstm_step, input_size=i, output_size=h)
+
+
+def _deep(i, h):
+    return stack(lstm(i, h), dropout(0.4), gru(h, h + 1), elman(h + 1, h), names=("low", "noise", "mid", "top"))
+
+
+def _symbol_model(i, h):
+    return language_model(stack(lstm(i, h), gru(h, h + 1)), VOCABULARY, dropout=0.2)
+
+
+def _tied_model(i, h):
+    del i
+    return language_model(lstm(h, h), VOCABULARY, dropout=0.2, tie=True)
+
+
+CELLS: dict[str, CellRow] = {
+    "elman_tanh": CellRow(elman, VECTORS),
+    "elman_relu": CellRow(_relu_elman, VECTORS),
+    "elman_one_bias": CellRow(lambda i, h: elman(i, h, b_hh=None), VECTORS),
+    "lstm": CellRow(lstm, VECTORS),
+    "lstm_one_bias": CellRow(lambda i, h: lstm(i, h, b_hh=None), VECTORS),
+    "gru_reset_after": CellRow(gru, VECTORS),
+    "gru_reset_before": CellRow(lambda i, h: gru(i, h, reset_after=False), VECTORS),
+    "gru_reset_before_one_bias": CellRow(lambda i, h: gru(i, h, reset_after=False, b_hh=None), VECTORS),
+    "from_step": CellRow(_hand_stepped, VECTORS),
+    "dropout": CellRow(lambda i, h: dropout(0.4), VECTORS, noisy=True),
+    "stack": CellRow(lambda i, h: stack(gru(i, h), lstm(h, h + 1)), VECTORS),
+    "stack_with_dropout": CellRow(_deep, VECTORS, noisy=True),
+    "with_readout": CellRow(lambda i, h: with_readout(lstm(i, h), 2), VECTORS),
+    "language_model": CellRow(_symbol_model, SYMBOLS, noisy=True),
+    "language_model_tied": CellRow(_tied_model, SYMBOLS, noisy=True),
+}
+
+ESTIMATORS: dict[str, EstimatorRow] = {
+    "bptt": EstimatorRow(lambda cell, loss, length: bptt(cell, loss), "exact"),
+    "checkpointed_bptt": EstimatorRow(
+        lambda cell, loss, length: checkpointed_bptt(cell, loss, segment_length=length), "exact"
+    ),
+    "truncated_bptt": EstimatorRow(lambda cell, loss, length: truncated_bptt(cell, loss, horizon=length), "truncated"),
+    "checkpointed_bptt_nested": EstimatorRow(
+        lambda cell, loss, length: checkpointed_bptt(cell, loss, segment_length=(2 * length, length - 1)), "exact"
+    ),
+    "truncated_bptt_replaying": EstimatorRow(  # exact in a first call, that has no past; a multiple of 5 and of 7 steps
+        lambda cell, loss, length: truncated_bptt(cell, loss, horizon=35 * length), "exact"
+    ),
+    "randomized_bptt_never_cut": EstimatorRow(  # that all outcomes together are exact: gradients/test_randomized.py
+        lambda cell, loss, length: randomized_bptt(cell, loss, segment_length=length, truncation=geometric(0.0)),
+        "exact",
+    ),
+    "accumulate_bptt": EstimatorRow(
+        lambda cell, loss, length: accumulate(bptt(cell, loss), length), "truncated", renews="part"
+    ),
+    "accumulate_checkpointed_bptt": EstimatorRow(
+        lambda cell, loss, length: accumulate(checkpointed_bptt(cell, loss, segment_length=2), length),
+        "truncated",
+        renews="part",
+    ),
+}
+
+
+def make_chunk(row: CellRow, cell: Cell, seed: int, steps: int, rows: int, input_size: int) -> Chunk:
+    """A random chunk for a cell of the table.
+
+    Args:
+        row: the cell's row.
+        cell: the cell, built from it.
+        seed: of the numbers in the chunk.
+        steps: K.
+        rows: B.
+        input_size: I, as the cell was built with.
+
+    Returns:
+        The chunk, NumPy arrays. About a quarter of the weights are 0, the others between 0 and 1.
+    """
+    rng = np.random.default_rng(seed)
+    output_size = input_size if cell.output_size is None else cell.output_size
+    weight = rng.random((steps, rows)) * (rng.random((steps, rows)) < 0.75)
+    inputs = row.task.inputs(rng, steps, rows, input_size)
+    return Chunk(inputs, row.task.targets(rng, steps, rows, output_size), weight)
