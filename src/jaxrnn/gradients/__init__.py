@@ -6,7 +6,10 @@ from jaxrnn.gradients.bptt import bptt
 from jaxrnn.gradients.checkpointed import checkpointed_bptt
 from jaxrnn.gradients.gate import gate, stop
 from jaxrnn.gradients.randomized import geometric, heavy_tailed, randomized_bptt
+from jaxrnn.gradients.rtrl import rtrl
+from jaxrnn.gradients.snap1 import snap1
 from jaxrnn.gradients.truncated import truncated_bptt
+from jaxrnn.gradients.uoro import uoro
 
 __all__ = [
     "CarryState",
@@ -20,6 +23,9 @@ __all__ = [
     "geometric",
     "heavy_tailed",
     "randomized_bptt",
+    "rtrl",
+    "snap1",
     "stop",
     "truncated_bptt",
+    "uoro",
 ]

@@ -9,8 +9,9 @@ from jax.flatten_util import ravel_pytree
 
 from jaxrnn.cell import Cell
 from jaxrnn.fused import _dependencies
+from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Estimate, GradientEstimator
-from jaxrnn.gradients.segments import chunk_loss, renewing, sum_over_pieces
+from jaxrnn.gradients.segments import chunk_loss, renewing
 from jaxrnn.trees import join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -71,27 +72,23 @@ def forward_mode(cell: Cell, loss: Callable[[Any, Any], Array], rule: OnlineRule
         x = jax.tree.map(lambda xs: jnp.zeros(xs.shape[1:], xs.dtype), chunk.inputs)
         return OnlineState(carry, rule.start(key, params, carry, x))
 
-    def estimate(params, state, chunk):
-        def one(state, number, moment):
-            del number
-            floats, noise = split_carry(state.carry)
+    def estimate(params, state, moment):
+        floats, noise = split_carry(state.carry)
 
-            def objective(params, floats):
-                carry, (loss, weight) = run(params, join(floats, noise), moment)
-                return loss, (weight, carry)
+        def objective(params, floats):
+            carry, (loss, weight) = run(params, join(floats, noise), moment)
+            return loss, (weight, carry)
 
-            derivative = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-            (loss, (weight, carry)), (direct, d_carry) = derivative(params, floats)
-            through_carry = rule.credit(d_carry, state.influence)
-            influence = state.influence
-            if jax.tree.leaves(through_carry):  # else no parameter reaches the carry, as in a cell without memory
-                influence = rule.advance(params, state.carry, _first(moment.inputs), influence)
-            return OnlineState(carry, influence), Estimate(loss, weight, _add_where_present(direct, through_carry))
+        derivative = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+        (loss, (weight, carry)), (direct, d_carry) = derivative(params, floats)
+        through_carry = rule.credit(d_carry, state.influence)
+        influence = state.influence
+        if jax.tree.leaves(through_carry):  # else no parameter reaches the carry, as in a cell without memory
+            influence = rule.advance(params, state.carry, _first(moment.inputs), influence)
+        grads = _add_where_present(direct, through_carry)
+        return Estimate(loss, weight, grads), OnlineState(carry, influence)
 
-        state, total = sum_over_pieces(one, state, chunk, 1)
-        return total, state
-
-    return renewing(GradientEstimator(init, estimate))
+    return renewing(accumulate(GradientEstimator(init, estimate), 1))
 
 
 def influencing(cell: Cell, params: Params, carry: Carry, x: Any) -> Params:
@@ -155,24 +152,65 @@ def row_step(step: Callable, params: Params, others: Params, carry: Carry, x: An
 
 
 def by_row(function: Callable, carry: Carry, x: Any, influence: Any) -> Any:
-    """Apply `(carry, x, influence) -> result` to each row; noise that all rows share (without a row axis) is shared."""
+    """Apply a function to each row; noise that all rows share (leaves without a row axis) each of them sees.
+
+    Args:
+        function: `(carry, x, influence) -> result`, of one row.
+        carry: leaves `[B, ...]`, or `[]` for shared noise.
+        x: leaves `[B, ...]`.
+        influence: leaves `[B, ...]`.
+
+    Returns:
+        The results, `[B, ...]`.
+    """
     axes = [jax.tree.map(lambda leaf: 0 if leaf.ndim else None, tree) for tree in (carry, x)]
     return jax.vmap(function, in_axes=(*axes, 0))(carry, x, influence)
 
 
 def end_to_end(floats: Carry, rows: int) -> Array:
-    """The float leaves of a carry `[B, H]` end to end: `[B, n]`, in the order of `row_step`."""
+    """Put the float leaves of a carry end to end, in the order of `row_step`.
+
+    Args:
+        floats: leaves `[B, H]`.
+        rows: B.
+
+    Returns:
+        `[B, n]`.
+
+    Example:
+        >>> end_to_end((jnp.zeros((1, 2)), jnp.ones((1, 1))), 1).tolist()
+        [[0.0, 0.0, 1.0]]
+    """
     leaves = jax.tree.leaves(floats)
     return jnp.concatenate([leaf.reshape(rows, -1) for leaf in leaves], axis=1) if leaves else jnp.zeros((rows, 0))
 
 
 def rows_of(x: Any) -> int:
-    """B, the number of rows of an input `[B, ...]`."""
+    """Count the rows of a step's input.
+
+    Args:
+        x: leaves `[B, ...]`.
+
+    Returns:
+        B.
+    """
     return jax.tree.leaves(x)[0].shape[0]
 
 
 def times(factor: Array, a: Array) -> Array:
-    """`factor * a`, but 0 wherever the factor is 0: what a reset has cut off may be infinite."""
+    """Multiply, but give 0 wherever the factor is 0: what a reset has cut off may be infinite.
+
+    Args:
+        factor: an array.
+        a: another, of as many axes.
+
+    Returns:
+        Their product.
+
+    Example:
+        >>> times(jnp.array([0.0, 2.0]), jnp.array([jnp.inf, 3.0])).tolist()
+        [0.0, 6.0]
+    """
     return jnp.where(factor == 0, jnp.zeros_like(a), factor * a)
 
 
