@@ -161,8 +161,12 @@ def set_up(config: Config, run: Run | None = None) -> Experiment:
     """
     corpus, dataset = open_text(config, run)
     data = config.data
-    name = f"data.corpus = {data.corpus!r}: training text"
-    streams = make_streams(dataset.ids["train"], data.batch_size, data.chunk_length, drop_tail=True, name=name)
+    name = f"data.corpus = {data.corpus!r}"
+    for split, text in (("valid", "validation text"), ("test", "test text")):
+        make_streams(dataset.ids[split], 1, 1, drop_tail=False, name=f"{name}: {text}")  # refuses one without a target
+    streams = make_streams(
+        dataset.ids["train"], data.batch_size, data.chunk_length, drop_tail=True, name=f"{name}: training text"
+    )
     amount, unit = length(config.training)
     updates = amount * updates_per_epoch(config, streams) if unit == "epochs" else amount
     learner = build_learner(config, len(dataset.vocabulary.symbols), updates)

@@ -15,6 +15,8 @@ from jaxrnn.runs import Run
 from jaxrnn.settings import flatten
 from jaxrnn.training import TrainState
 
+_PLACES = ("data.corpus", "data.valid", "data.test")  # a text may move, if its digest is still the same
+
 
 class Position(NamedTuple):
     """Where a run stands: what must survive beside the `TrainState`.
@@ -73,7 +75,7 @@ def load(snapshot: Path, config: Config, learner: Learner) -> tuple[TrainState, 
         InputError: if the snapshot is damaged, or was made with another configuration.
     """
     kept = json.loads((snapshot / snapshots.META).read_text())["config"]
-    changed = [name for name, value in flatten(config).items() if kept.get(name) != value]
+    changed = [name for name, value in flatten(config).items() if kept.get(name) != value and name not in _PLACES]
     if changed:
         was = ", ".join(f"{name} was {kept.get(name)!r}" for name in changed)
         raise InputError(f"{snapshot}: the run's config.toml has changed since: {was}; restore it, or start a new run")

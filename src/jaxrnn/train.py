@@ -38,7 +38,7 @@ from jaxrnn.trained import Trained, load_trained
 from jaxrnn.trainer import Job, finished, train
 from jaxrnn.training import TrainState
 from jaxrnn.types import Params
-from jaxrnn.writer import write_on
+from jaxrnn.writer import opening, write_on
 
 EXAMPLES = """\
   jaxrnn train                                    a character LSTM on the source of Python's standard library
@@ -61,6 +61,7 @@ class Session(NamedTuple):
     Attributes:
         experiment: what is trained.
         run: where everything is kept.
+        start: state and position to go on from, or None for the beginning.
         n_grams: for each split, bits per symbol of n-grams of orders 1, 2, 3, ...
         score: `(params, ids, name) -> Evaluation` of a text.
         screen: where words go.
@@ -68,6 +69,7 @@ class Session(NamedTuple):
 
     experiment: Experiment
     run: Run
+    start: tuple[TrainState, Position] | None
     n_grams: dict[str, list[float]]
     score: Callable[..., Evaluation]
     screen: Console
@@ -149,6 +151,8 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     else:
         runs.check_free(folder)
     experiment = set_up(config, its_run)
+    opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
+    start = _last_snapshot(experiment, its_run) if its_run else None
     screen.print(summary.introduction(experiment))
     with screen.status("counting n-grams, to compare with ..."):
         n_grams = baselines(experiment.dataset)
@@ -158,14 +162,17 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         held.enter_context(runs.locked(its_run))
     screen.print(f"{'run':<11} {folder}\n")
     score = make_score(experiment.learner.cell, config.data.batch_size, config.data.chunk_length)
-    return Session(experiment, its_run, n_grams, score, screen)
+    return Session(experiment, its_run, start, n_grams, score, screen)
 
 
 def _train(session: Session) -> tuple[Stop, Position, float | None]:
     """Train to the end or until a signal comes; tell also how many symbols a second were learned from."""
     experiment, its_run = session.experiment, session.run
     config, noun = experiment.config, summary.unit(experiment.config.data.tokenizer)
-    state, position = _where_it_stands(experiment, its_run)
+    state, position = session.start or _beginning(experiment)
+    runs.rewind(its_run, position.updates, position.validated)
+    if session.start:
+        session.screen.print(f"going on after update {position.updates:,} of {experiment.updates:,}")
     text = experiment.dataset.ids["valid"][: config.training.validate_targets + 1]
     with stop_on_signals() as stop, progress(session.screen, experiment.updates, position.updates) as shown:
         meter = Meter(its_run, shown, noun, config.training.max_skipped)
@@ -183,16 +190,15 @@ def _train(session: Session) -> tuple[Stop, Position, float | None]:
     return stop, position, meter.symbols / meter.seconds if meter.seconds else None
 
 
-def _where_it_stands(experiment: Experiment, its_run: Run) -> tuple[TrainState, Position]:
-    """The newest snapshot, or the beginning where there is none."""
-    config, learner = experiment.config, experiment.learner
+def _last_snapshot(experiment: Experiment, its_run: Run) -> tuple[TrainState, Position] | None:
+    """What the newest snapshot holds; None where there is none yet."""
     newest = snapshots.newest(its_run.snapshots)
-    if newest:
-        state, position = load(newest, config, learner)
-    else:
-        state, position = jax.jit(partial(first_state, config, learner))(), Position()
-    runs.rewind(its_run, position.updates, position.validated)
-    return state, position
+    return load(newest, experiment.config, experiment.learner) if newest else None
+
+
+def _beginning(experiment: Experiment) -> tuple[TrainState, Position]:
+    """The state before the first update."""
+    return jax.jit(partial(first_state, experiment.config, experiment.learner))(), Position()
 
 
 def _leave(session: Session, position: Position, stop: Stop) -> dict[str, Any]:

@@ -76,8 +76,7 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
     job.meter.pause()
     if not finished(job.experiment, position):  # else the last validation has saved it
         position = position._replace(seconds=time.monotonic() - began)
-        save(job.run, "step", state, position, config)
-        snapshots.prune(job.run.snapshots, config.training.keep)
+        _save(job, "step", state, position, keep=config.training.keep)
     return state, position
 
 
@@ -132,15 +131,24 @@ def next_chunks(experiment: Experiment, position: Position) -> tuple[Chunk, Posi
 
 
 def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainState, Position]:
-    """Score the validation text, lower the rate on a plateau, and save: a new best first, then where to go on from."""
+    """Score the validation text, lower the rate on a plateau, and save.
+
+    Where to go on from is saved last: if the process dies before, the validation is made again, and all of it.
+    """
     config = job.experiment.config
     score = job.validate(state.params)
     plateau = observe(Plateau(position.best, position.stale), score.nats)
     if config.optimizer.schedule == "plateau" and stalled(plateau, config.optimizer.plateau):
         state = scale_rate(state, config.optimizer.decay)
     position = position._replace(validated=position.updates, best=plateau.best, stale=plateau.stale)
-    for kind, keep in [("best", 1)] * (plateau.stale == 0) + [("step", config.training.keep)]:
-        save(job.run, kind, state, position, config)
-        snapshots.prune(job.run.snapshots, keep, kind)
     job.announce(position, score)
+    if plateau.stale == 0:
+        _save(job, "best", state, position, keep=1)
+    _save(job, "step", state, position, keep=config.training.keep)
     return state, position
+
+
+def _save(job: Job, kind: str, state: TrainState, position: Position, keep: int) -> None:
+    """Save a snapshot, and remove those that it makes superfluous."""
+    save(job.run, kind, state, position, job.experiment.config)
+    snapshots.prune(job.run.snapshots, keep, kind)

@@ -30,13 +30,7 @@ def write_on(cell: Cell, params: Params, vocabulary: Vocabulary, choice: Samplin
     Raises:
         InputError: at once, if a symbol of the prompt was never seen in training.
     """
-    if choice.prompt == "":
-        raise InputError("sampling.prompt = '': expected some text to go on from; leave it out to begin a line")
-    prompt = (
-        _line_end(vocabulary)
-        if choice.prompt is None
-        else encode(vocabulary, choice.prompt, exact=True, name="sampling.prompt").tolist()
-    )
+    prompt = opening(vocabulary, choice.prompt)
     drawn = make_generate(cell)(
         params,
         prompt,
@@ -53,7 +47,22 @@ def write_on(cell: Cell, params: Params, vocabulary: Vocabulary, choice: Samplin
     return pieces
 
 
-def _line_end(vocabulary: Vocabulary) -> list[int]:
-    """The id of a line's end, or of the most frequent symbol where lines have none."""
-    known = [symbol for symbol in ("\n", END_OF_LINE) if symbol in vocabulary.symbols]
-    return [vocabulary.symbols.index(known[0]) if known else 0]
+def opening(vocabulary: Vocabulary, prompt: str | None) -> list[int]:
+    """Turn a prompt into ids.
+
+    Args:
+        vocabulary: the symbols.
+        prompt: some text; None stands for a line's end, or the most frequent symbol where lines have none.
+
+    Returns:
+        At least one id.
+
+    Raises:
+        InputError: if the prompt is empty, or has a symbol that was never seen in training.
+    """
+    if prompt is None:
+        known = [symbol for symbol in ("\n", END_OF_LINE) if symbol in vocabulary.symbols]
+        return [vocabulary.symbols.index(known[0]) if known else 0]
+    if not prompt:
+        raise InputError("sampling.prompt = '': expected some text to go on from; leave it out to begin a line")
+    return encode(vocabulary, prompt, exact=True, name="sampling.prompt").tolist()

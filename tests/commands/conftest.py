@@ -1,0 +1,116 @@
+"""What the tests of the commands share: a small text and model, one finished run, and compiled code kept on disk."""
+
+import contextlib
+import io
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import pytest
+
+from jaxrnn.__main__ import main
+
+WORDS = "the cat sat on a mat and then it ran off to see what all the dogs do".split()
+SETTINGS = {
+    "data.batch_size": 4,
+    "data.chunk_length": 8,
+    "model.cell": "gru",
+    "model.hidden_size": 6,
+    "model.embedding_size": 5,
+    "model.dropout": 0.2,
+    "model.initializer": "uniform",
+    "optimizer.rate": 0.3,
+    "optimizer.schedule": "plateau",
+    "optimizer.plateau": 1,
+    "optimizer.warmup": 3,
+    "training.length": "2 epochs",
+    "training.accumulate": 2,
+    "training.updates_per_dispatch": 2,
+    "training.validate_every": 7,
+    "training.validate_targets": 40,
+    "sampling.length": 30,
+}
+"""Noise, plateaus, several chunks an update and updates a dispatch that do not fit the epoch: all that can go wrong."""
+
+
+class Said(NamedTuple):
+    """What a command gave back.
+
+    Attributes:
+        code: its exit code.
+        out: its standard output.
+        err: its standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def answer(self) -> dict[str, Any]:
+        """The line of JSON."""
+        return json.loads(self.out)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def caches(tmp_path_factory):
+    """Keep compiled code and encoded texts on disk: a command that is run again compiles nothing."""
+    patch = pytest.MonkeyPatch()
+    folder = tmp_path_factory.mktemp("caches")
+    patch.setenv("JAXRNN_CACHE", str(folder / "jaxrnn"))
+    compiled = {
+        "jax_compilation_cache_dir": str(folder / "compiled"),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": 0,
+    }
+    before = {name: getattr(jax.config, name) for name in compiled}
+    for name, value in compiled.items():
+        jax.config.update(name, value)
+        patch.setenv(name.upper(), str(value))  # for the tests that start a process
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory) -> Path:
+    """A small text with something to learn in it."""
+    path = tmp_path_factory.mktemp("corpus") / "tiny.txt"
+    lines = (" ".join(WORDS[(i * i + 3 * j) % len(WORDS)] for j in range(6)) for i in range(60))
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@pytest.fixture
+def jaxrnn(capsys):
+    """Run a command as a user types it."""
+
+    def run(*words: Any) -> Said:
+        code = main([str(word) for word in words])
+        return Said(code, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def settings(corpus):
+    """The words that set up the small model, with some of them changed."""
+
+    def words(**changed: Any) -> list[str]:
+        values = {"data.corpus": corpus} | SETTINGS | {key.replace("__", "."): value for key, value in changed.items()}
+        return [word for key, value in values.items() for word in (f"--{key}", str(value))]
+
+    return words
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory, corpus, caches) -> tuple[Path, Said]:
+    """A run that went to its end undisturbed, and what was said."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    words = [word for key, value in ({"data.corpus": corpus} | SETTINGS).items() for word in (f"--{key}", str(value))]
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = main(["train", *words, "--run", str(folder), "--json"])
+    return folder, Said(code, out.getvalue(), err.getvalue())

@@ -1,0 +1,111 @@
+"""The evaluation command: the same figures as the model itself gives, and the protocol beside them."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from jaxrnn import runs
+from jaxrnn.data.vocabulary import encode
+from jaxrnn.trained import load_trained
+
+
+def test_the_test_split_scores_as_it_did_at_the_end_of_training(finished_run, jaxrnn):
+    folder, trained = finished_run
+    said = jaxrnn("evaluate", folder, "--json")
+    assert said.code == 0 and said.out.count("\n") == 1
+    for key in (
+        "loss",
+        "perplexity",
+        "bits_per_character",
+        "targets",
+        "streams",
+        "vocabulary",
+        "carry",
+        "tail",
+        "snapshot",
+    ):
+        assert said.answer[key] == trained.answer[key], key
+    assert said.answer["run"] == str(folder)
+
+
+def test_one_stream_scores_what_a_plain_loop_over_the_text_does(finished_run, jaxrnn, tmp_path):
+    folder, _ = finished_run
+    text = "the dogs sat on a cat\nand ran\n"
+    path = tmp_path / "text.txt"
+    path.write_text(text)
+    best = load_trained(folder)
+    ids = encode(best.vocabulary, text, exact=True)
+    step = jax.jit(best.cell.step)
+    carry, nats = best.cell.initial_carry(()), []
+    for symbol, following in zip(ids, ids[1:], strict=False):
+        carry, logits = step(best.params, carry, symbol)
+        nats.append(float(np.logaddexp.reduce(logits) - logits[following]))
+    answer = jaxrnn("evaluate", folder, "--text", path, "--streams", 1, "--json").answer
+    assert answer["loss"] == pytest.approx(np.mean(nats), rel=1e-12)
+    assert (answer["targets"], answer["streams"]) == (len(text) - 1, 1)
+
+
+def test_every_split_counts_all_its_targets(finished_run, jaxrnn):
+    folder, _ = finished_run
+    sizes = {
+        split: about["symbols"] for split, about in json.loads(runs.at(folder).corpus.read_text())["splits"].items()
+    }
+    for split, size in sizes.items():
+        for streams in (3, 5):
+            answer = jaxrnn("evaluate", folder, "--split", split, "--streams", streams, "--json").answer
+            assert (answer["targets"], answer["streams"]) == (size - 1, streams)
+
+
+def test_more_streams_than_targets_are_as_many_as_targets(finished_run, jaxrnn, tmp_path):
+    path = tmp_path / "short.txt"
+    path.write_text("the")
+    answer = jaxrnn("evaluate", finished_run[0], "--text", path, "--json").answer
+    assert (answer["targets"], answer["streams"]) == (2, 2)
+
+
+def test_the_protocol_is_printed(finished_run, jaxrnn):
+    said = jaxrnn("evaluate", finished_run[0])
+    for word in (
+        "nats per character",
+        "perplexity",
+        "per character",
+        "targets",
+        "streams",
+        "carry",
+        "tail",
+        "fingerprint",
+    ):
+        assert word in said.out
+    assert said.err == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (None, "no file or folder"),
+        (b"", "empty"),
+        (b"t", "shorter than a chunk"),
+        ("the Ω".encode(), "'\\u03a9' not in the vocabulary"),
+        (b"the \xff", "byte 4 (0xff) is not UTF-8"),
+    ],
+)
+def test_a_bad_text_is_refused_in_one_line(finished_run, jaxrnn, tmp_path, content, named):
+    path = tmp_path / "text.txt"
+    if content is not None:
+        path.write_bytes(content)
+    said = jaxrnn("evaluate", finished_run[0], "--text", path)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error: ") and said.err.count("\n") == 1 and named in said.err
+    assert "text.txt" in said.err
+
+
+def test_a_run_without_a_snapshot_is_sent_back_to_training(finished_run, jaxrnn, tmp_path):
+    whole = runs.at(finished_run[0])
+    run = runs.create(
+        tmp_path / "new", {path.name: path.read_text() for path in (whole.config, whole.vocabulary, whole.corpus)}
+    )
+    for command in ("evaluate", "sample"):
+        said = jaxrnn(command, run.folder)
+        assert said.code == 2 and f"jaxrnn train --run {run.folder} --resume" in said.err

@@ -1,0 +1,341 @@
+"""The training command from outside: what a user types, what comes back, what the run's folder holds, and resuming."""
+
+import contextlib
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from jaxrnn import runs, snapshots, train
+from jaxrnn.settings import resolve
+from jaxrnn.trained import load_trained
+
+UPDATES = 42  # of SETTINGS: 2 epochs of 41 chunks, 2 an update
+
+
+def arrays(folder, name=f"step_{UPDATES}"):
+    """The bytes of a snapshot's arrays."""
+    return (folder / "snapshots" / name / snapshots.ARRAYS).read_bytes()
+
+
+def untimed(folder):
+    """The lines of metrics, but for what is measured by the clock, and the folder's name."""
+    rows = runs.metrics(runs.at(folder))
+    timed = {"tokens_per_second", "seconds", "run"}
+    return [{key: value for key, value in row.items() if key not in timed} for row in rows]
+
+
+# A whole run ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_answers_with_one_line_of_json(finished_run):
+    folder, said = finished_run
+    assert said.code == 0
+    assert said.out.count("\n") == 1
+    answer = said.answer
+    assert answer["run"] == str(folder)
+    assert answer["updates"] == UPDATES
+    assert answer["seconds"] > 0 and answer["tokens_per_second"] > 0
+    assert set(answer["baselines"]) == {"unigram", "bigram", "trigram", "best_ngram", "best_order"}
+    assert answer["targets"] == answer["characters"] and answer["streams"] == 4
+    assert answer["bits_per_character"] == pytest.approx(answer["loss"] / np.log(2), rel=1e-12)
+    assert answer["perplexity"] == pytest.approx(np.exp(answer["loss"]), rel=1e-12)
+
+
+def test_all_words_go_to_standard_error_beside_json(finished_run):
+    _, said = finished_run
+    for word in ("corpus", "SHA-256", "n-grams", "validation", "bits per character", "new best", "what it writes"):
+        assert word in said.err
+    assert "\x1b" not in said.err and "\r" not in said.err
+
+
+def test_a_run_keeps_everything_in_its_folder(finished_run, corpus, settings):
+    folder, said = finished_run
+    run, config = runs.find(folder)
+    given = dict(zip(settings()[::2], settings()[1::2], strict=True))
+    assert config == resolve(None, {key.removeprefix("--"): value for key, value in given.items()})
+    assert json.loads(run.corpus.read_text())["vocabulary"] == said.answer["vocabulary"]
+    assert snapshots.verify(run.snapshots / f"step_{UPDATES}")
+    assert len(list(run.snapshots.glob("best_*"))) == 1
+    assert len(list(run.snapshots.glob("step_*"))) == config.training.keep
+    sample = (run.samples / f"{said.answer['snapshot']}.txt").read_text()
+    assert len(sample) == config.sampling.length and sample in said.err
+    assert len(list(folder.parent.iterdir())) == 1
+
+
+def test_metrics_have_each_update_once(finished_run):
+    folder, said = finished_run
+    rows = runs.metrics(runs.at(folder))
+    updates = [row for row in rows if row["kind"] == "update"]
+    assert [row["step"] for row in updates] == list(range(1, UPDATES + 1))
+    assert sum(row["targets"] for row in updates) == 2 * 1312  # 2 epochs of 1314 - 1 targets, 1 in the tail
+    assert all(row["loss"] > 0 and row["gradient_norm"] > 0 and not row["skipped"] for row in updates)
+    assert [row["step"] for row in rows if row["kind"] == "validation"] == [8, 14, 21, 29, 35, 42]
+    assert [row["kind"] for row in rows[-2:]] == ["validation", "test"]
+    assert rows[-1]["loss"] == said.answer["loss"]
+
+
+def test_the_rate_falls_on_a_plateau(finished_run):
+    folder, _ = finished_run
+    rates = [row["rate"] for row in runs.metrics(runs.at(folder)) if row["kind"] == "update"]
+    stale = [row["step"] for row in runs.metrics(runs.at(folder)) if row["kind"] == "validation" and not row["best"]]
+    halvings = [step for step, (before, after) in enumerate(itertools.pairwise(rates), 1) if after == before / 2]
+    assert stale and halvings == [step for step in stale if step < UPDATES]
+
+
+def test_the_test_text_is_scored_with_the_best_parameters(finished_run):
+    folder, said = finished_run
+    rows = [row for row in runs.metrics(runs.at(folder)) if row["kind"] == "validation"]
+    best = min(rows, key=lambda row: row["loss"])
+    assert said.answer["snapshot"] == f"best_{best['step']}" == load_trained(folder).snapshot.name
+
+
+# Stopping and going on -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_bits(
+    finished_run, jaxrnn, settings, tmp_path, monkeypatch
+):
+    whole, said = finished_run
+    folder, asked = tmp_path / "stopped", iter([1, 3, 7, 2])
+
+    @contextlib.contextmanager
+    def stop_after_some_dispatches():
+        looks = next(asked, 10**9)
+
+        class Stop:
+            received = signal.SIGINT
+
+            def __call__(self):
+                nonlocal looks
+                looks -= 1
+                return looks < 0
+
+        yield Stop()
+
+    monkeypatch.setattr(train, "stop_on_signals", stop_after_some_dispatches)
+    first = jaxrnn("train", *settings(), "--run", folder, "--json")
+    assert first.code == 130
+    how = f"jaxrnn train --run {folder} --resume"
+    assert first.answer == {"run": str(folder), "interrupted": "SIGINT", "updates": 2, "resume": how}
+    assert f"stopped after update 2 of {UPDATES}" in first.err and how in first.err
+    stops = [jaxrnn("train", "--run", folder, "--resume", "--json").answer["updates"] for _ in range(3)]
+    assert stops == [8, 18, 21]  # at 8 and 21 before the validation that is due, at 21 also at an epoch's end
+    last = jaxrnn("train", "--run", folder, "--resume", "--json")
+    assert last.code == 0
+    assert arrays(folder) == arrays(whole)
+    assert untimed(folder) == untimed(whole)
+    assert {**said.answer, **last.answer}.keys() == said.answer.keys()
+    assert last.answer["loss"] == said.answer["loss"]
+
+
+def start(words, folder):
+    """Start a training of its own, with the numerics of the tests; give it back when it has saved a snapshot."""
+    numerics = {"JAX_ENABLE_X64": "1", "JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "jaxrnn", "train", *map(str, words), "--run", folder],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, **numerics},
+    )
+    return process
+
+
+def wait_for(path, process):
+    while not path.exists():
+        assert process.poll() is None, process.stdout.read()
+        time.sleep(0.01)
+
+
+def test_a_killed_run_goes_on_from_its_last_snapshot(finished_run, jaxrnn, settings, tmp_path):
+    whole, _ = finished_run
+    folder = tmp_path / "killed"
+    with start(settings(), folder) as process:
+        wait_for(folder / "snapshots" / "step_8", process)
+        process.kill()
+    kept = sorted(path.name for path in (folder / "snapshots").glob("step_*") if snapshots.verify(path))
+    assert kept and f"step_{UPDATES}" not in kept
+    said = jaxrnn("train", "--run", folder, "--resume")
+    assert said.code == 0
+    assert "going on after update" in said.out
+    assert arrays(folder) == arrays(whole)
+    assert untimed(folder) == untimed(whole)
+
+
+def test_a_signal_saves_and_says_how_to_go_on(settings, tmp_path):
+    folder = tmp_path / "signalled"
+    with start(settings(training__length="1000000 updates"), folder) as process:
+        wait_for(folder / "snapshots" / "step_8", process)
+        process.send_signal(signal.SIGTERM)
+        said = process.stdout.read()
+    assert process.returncode == 143
+    assert f"to go on: jaxrnn train --run {folder} --resume" in said
+    assert "Traceback" not in said
+    stopped = snapshots.newest(folder / "snapshots")
+    assert runs.metrics(runs.at(folder))[-1]["step"] == int(stopped.name.removeprefix("step_"))
+
+
+def test_a_finished_run_says_so_again(finished_run, jaxrnn):
+    folder, said = finished_run
+    before = untimed(folder)
+    again = jaxrnn("train", "--run", folder, "--resume", "--json")
+    assert again.code == 0
+    assert again.answer["loss"] == said.answer["loss"] and again.answer["tokens_per_second"] is None
+    assert untimed(folder) == before
+
+
+@pytest.mark.filterwarnings("default")  # as for a user, who sees one line
+def test_a_damaged_snapshot_is_passed_over(finished_run, jaxrnn, tmp_path):
+    whole, said = finished_run
+    folder = tmp_path / "damaged"
+    shutil.copytree(whole, folder)
+    victim = folder / "snapshots" / f"step_{UPDATES}" / snapshots.ARRAYS
+    victim.write_bytes(victim.read_bytes()[:-1] + b"?")
+    again = jaxrnn("train", "--run", folder, "--resume", "--json")
+    warning = next(line for line in again.err.splitlines() if line.startswith("warning: "))
+    assert f"step_{UPDATES}" in warning and "renamed to" in warning
+    assert again.answer["loss"] == said.answer["loss"]
+    assert arrays(folder) == arrays(whole)
+
+
+# Refusals ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def refusal(jaxrnn, tmp_path, monkeypatch):
+    """Run a command that must be refused in one line, with nothing written."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        before = sorted(tmp_path.rglob("*"))
+        said = jaxrnn(*words)
+        assert (said.code, said.out) == (2, ""), said
+        line = said.err.splitlines()[-1]
+        assert line.startswith("error: ") and "Traceback" not in said.err
+        assert sorted(tmp_path.rglob("*")) == before
+        return line
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (None, ["data.corpus", "no file or folder", "text.txt"]),
+        (b"", ["data.corpus", "text.txt", "empty"]),
+        (b"x\n", ["data.corpus", "text.txt", "too few to be split"]),
+        (b"a short text\n" * 2, ["data.corpus", "text.txt", "test text: 1 symbols", "shorter than a chunk"]),
+        (
+            b"a short text\n" * 20,
+            ["data.corpus", "text.txt", "shorter than a chunk", "batch_size 32 x chunk_length 64"],
+        ),
+        (b"caf\xe9 " * 999, ["text.txt", "byte 3 (0xe9) is not UTF-8", "--data.tokenizer byte"]),
+    ],
+)
+def test_a_bad_text_is_refused(refusal, tmp_path, content, named):
+    path = tmp_path / "text.txt"
+    if content is not None:
+        path.write_bytes(content)
+    message = refusal("train", "--data.corpus", path)
+    for part in named:
+        assert part in message
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--model.cell", "lsmt"], ["model.cell: no 'lsmt'; did you mean 'lstm'?"]),
+        (["--gradient.estimator", "btpt"], ["gradient.estimator: no 'btpt'; did you mean 'bptt'?"]),
+        (["--optimizer.name", "adan"], ["optimizer.name: no 'adan'; did you mean 'adam'?"]),
+        (["--optimizer.options", "{b3 = 1}"], ["adam", "'b3'", "did you mean 'b"]),
+        (["--sampling.prompt", "Ω"], ["sampling.prompt", "'\\u03a9' not in the vocabulary"]),
+        (["missing.toml"], ["missing.toml: no such file"]),
+    ],
+)
+def test_a_bad_setting_is_refused(refusal, settings, words, named):
+    message = refusal("train", *settings(), *words)
+    for part in named:
+        assert part in message
+
+
+def test_a_file_with_an_unknown_key_is_refused(refusal, tmp_path):
+    (tmp_path / "mine.toml").write_text("[model]\nhidden = 3\n")
+    assert "model.hidden (mine.toml): no such key; did you mean 'model.hidden_size'?" in refusal("train", "mine.toml")
+
+
+def test_an_existing_run_is_not_overwritten(refusal, finished_run, settings):
+    folder, _ = finished_run
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    assert "exists already; go on with it by --resume" in refusal("train", *settings(), "--run", folder)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_run_goes_on_only_as_it_began(refusal, finished_run, tmp_path):
+    folder, _ = finished_run
+    resume = ("train", "--run", folder, "--resume")
+    message = refusal(*resume, "--model.hidden_size", "7", "--seed", "1")
+    assert "model.hidden_size was 6, is 7" in message and "seed" not in message
+    (tmp_path / "other.toml").write_text("seed = 9\n")
+    assert "seed was 1, is 9" in refusal(*resume[:1], "other.toml", *resume[1:])
+    assert "nowhere: no such run" in refusal("train", "--run", "nowhere", "--resume")
+    with runs.locked(runs.at(folder)):
+        assert "another process is training this run" in refusal(*resume)
+
+
+@pytest.fixture
+def copied_run(finished_run, tmp_path_factory):
+    """A copy of the finished run that may be spoilt."""
+    return runs.at(shutil.copytree(finished_run[0], tmp_path_factory.mktemp("copies") / "run"))
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_another_text_is_refused(refusal, copied_run, corpus, tmp_path_factory):
+    other = tmp_path_factory.mktemp("other") / "tiny.txt"
+    other.write_text(corpus.read_text().replace("dogs", "cats"))
+    edit(copied_run.config, str(corpus), str(other))
+    assert "not the text that" in refusal("train", "--run", copied_run.folder, "--resume")
+    assert "not the text that" in refusal("evaluate", copied_run.folder)
+
+
+def test_another_vocabulary_is_refused(refusal, copied_run):
+    edit(copied_run.vocabulary, '"o"', '"X"')
+    assert "vocabulary.json" in refusal("train", "--run", copied_run.folder, "--resume")
+    assert "vocabulary.json" in refusal("sample", copied_run.folder)
+
+
+def test_an_edited_configuration_is_refused(refusal, copied_run):
+    edit(copied_run.config, "rate = 0.3", "rate = 0.4")
+    assert "optimizer.rate was 0.3" in refusal("train", "--run", copied_run.folder, "--resume")
+    edit(copied_run.config, "rate = 0.4", "rat = 0.3")
+    assert "optimizer.rat" in refusal("train", "--run", copied_run.folder, "--resume")
+
+
+def test_a_training_that_comes_apart_stops_and_leaves_the_last_good_snapshot(jaxrnn, settings, tmp_path, monkeypatch):
+    folder = tmp_path / "apart"
+    words = settings(optimizer__rate=1.7e308, optimizer__schedule="constant", training__max_skipped=3)
+    said = jaxrnn("train", *words, "--run", folder)
+    assert said.code == 2
+    assert "optimizer.rate" in said.err and "3 updates in a row" in said.err and "not finite" in said.err
+    rows = runs.metrics(runs.at(folder))
+    assert [row["skipped"] for row in rows][-3:] == [True] * 3
+    assert snapshots.newest(folder / "snapshots") is None or rows[-1]["step"] > 8
+
+
+def test_default_folders_count_up_in_runs(jaxrnn, settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = settings(training__length="1 updates", sampling__length=1)
+    assert jaxrnn("train", *words, "--json").answer["run"] == "runs/tiny-gru-1"
+    assert jaxrnn("train", *words, "--json").answer["run"] == "runs/tiny-gru-2"
