@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxrnn.cell import Cell, from_step
-from jaxrnn.cells import elman, gru, lstm, lstm_step
+from jaxrnn.cells import elman, elstm, gru, lstm, lstm_step
 from jaxrnn.compose import dropout, language_model, stack, with_readout
 from jaxrnn.gradients import (
     Chunk,
@@ -20,7 +20,10 @@ from jaxrnn.gradients import (
     checkpointed_bptt,
     geometric,
     randomized_bptt,
+    rtrl,
+    snap1,
     truncated_bptt,
+    uoro,
 )
 from jaxrnn.losses import softmax_cross_entropy, squared_error
 
@@ -60,13 +63,16 @@ class EstimatorRow(NamedTuple):
 
     Attributes:
         build: `(cell, loss, length) -> estimator`; length is its horizon, segment or part, where it has one.
-        exactness: "exact": the gradient of the whole chunk; "truncated": credit stops every `length` steps.
+        exactness: "exact": the gradient of the whole chunk; "truncated": credit stops every `length` steps; "unbiased":
+            exact in the mean over its draws, which its own tests show.
         renews: whether noise in the carry is renewed once a chunk, or once every `length` steps.
+        cells: the names of the cells for which that holds; by default all.
     """
 
     build: Callable[[Cell, Callable[[Any, Any], jax.Array], int], GradientEstimator]
-    exactness: Literal["exact", "truncated"]
+    exactness: Literal["exact", "truncated", "unbiased"]
     renews: Literal["chunk", "part"] = "chunk"
+    cells: tuple[str, ...] | None = None
 
 
 def _normal(rng, steps, rows, size):
@@ -112,6 +118,7 @@ CELLS: dict[str, CellRow] = {
     "gru_reset_after": CellRow(gru, VECTORS),
     "gru_reset_before": CellRow(lambda i, h: gru(i, h, reset_after=False), VECTORS),
     "gru_reset_before_one_bias": CellRow(lambda i, h: gru(i, h, reset_after=False, b_hh=None), VECTORS),
+    "elstm": CellRow(elstm, VECTORS),
     "from_step": CellRow(_hand_stepped, VECTORS),
     "dropout": CellRow(lambda i, h: dropout(0.4), VECTORS, noisy=True),
     "stack": CellRow(lambda i, h: stack(gru(i, h), lstm(h, h + 1)), VECTORS),
@@ -145,6 +152,9 @@ ESTIMATORS: dict[str, EstimatorRow] = {
         "truncated",
         renews="part",
     ),
+    "rtrl": EstimatorRow(lambda cell, loss, length: rtrl(cell, loss), "exact"),
+    "snap1": EstimatorRow(lambda cell, loss, length: snap1(cell, loss), "exact", cells=("elstm",)),
+    "uoro": EstimatorRow(lambda cell, loss, length: uoro(cell, loss), "unbiased"),
 }
 
 

@@ -48,7 +48,7 @@ def unrolls():
                     yield pytest.param(name, noisy, steps, marks, id=case, marks=known)
 
 
-@pytest.mark.parametrize(("name", "noisy", "steps", "marks"), unrolls())
+@pytest.mark.parametrize(("name", "noisy", "steps", "marks"), list(unrolls()))
 def test_unroll_is_the_scan_of_step(name, noisy, steps, marks):
     """In the outputs and the last carry, and in the cotangents of parameters, first carry and inputs."""
     cell, params, carry, chunk = prepared(name, noisy, steps)
@@ -70,8 +70,15 @@ def by_definition(name):
     return quick_jit(partial(estimate_by_definition, cell, CELLS[name].task.loss))
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-@pytest.mark.parametrize("name", CELLS)
+ESTIMATES = [
+    pytest.param(name, estimator, id=f"{name}-{estimator}")
+    for name in CELLS
+    for estimator, row in ESTIMATORS.items()
+    if row.cells is None or name in row.cells
+]
+
+
+@pytest.mark.parametrize(("name", "estimator"), ESTIMATES)
 def test_estimator_laws(name, estimator):
     """One compiled estimator, three sets of weights of which the last is the sum of the others."""
     cell, params, carry, chunk = prepared(name, CELLS[name].noisy)
@@ -90,7 +97,8 @@ def test_estimator_laws(name, estimator):
     assert_close((whole.loss, whole.weight, state.carry), (loss, weight, last))  # 1: one forward pass for all
     assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, start)  # 2: the state keeps its form
     assert_close(jax.tree.map(lambda a, b: a + b, first, second), whole)  # 3: estimates add
-    assert_close(whole.grads, grads)  # 4: exact, or truncated, as declared
+    if row.exactness != "unbiased":
+        assert_close(whole.grads, grads)  # 4: exact, or truncated, as declared
 
 
 def test_the_laws_can_tell_exact_from_truncated():
