@@ -1,8 +1,10 @@
 """The sum of an estimator's estimates over parts of a chunk, in the memory of one part."""
 
+import jax
+
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import GradientEstimator
-from jaxrnn.gradients.segments import sum_over_pieces
+from jaxrnn.gradients.segments import piece_of, sum_over_pieces
 
 
 def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
@@ -49,12 +51,14 @@ def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
         raise InputError(f"accumulate: length is {length}; expected at least 1 time step")
 
     def estimate(params, state, chunk):
-        def one(state, number, part):
-            del number
-            estimate, state = estimator.estimate(params, state, part)
+        def one(state, number, steps):
+            estimate, state = estimator.estimate(params, state, piece_of(chunk, number * length, steps))
             return state, estimate
 
-        state, total = sum_over_pieces(one, state, chunk, length)
+        state, total = sum_over_pieces(one, state, chunk.weight.shape[0], length)
         return total, state
 
-    return estimator._replace(estimate=estimate)
+    def init(key, params, carry, chunk):
+        return estimator.init(key, params, carry, jax.tree.map(lambda a: a[:length], chunk))
+
+    return GradientEstimator(init, estimate)

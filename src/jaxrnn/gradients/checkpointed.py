@@ -1,19 +1,27 @@
 """Full backpropagation through time in less memory: activations are computed again, segment by segment."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import jax
 
 from jaxrnn.cell import Cell
+from jaxrnn.choices import require
 from jaxrnn.errors import InputError
-from jaxrnn.gradients.base import GradientEstimator
-from jaxrnn.gradients.segments import chunk_loss, renewing, reverse_mode, segmented
+from jaxrnn.gradients.base import CarryState, GradientEstimator
+from jaxrnn.gradients.budget import Plan, plan, read_bytes
+from jaxrnn.gradients.segments import ChunkLoss, chunk_loss, renewing, reverse_mode, segmented
 from jaxrnn.types import Array
 
 
-def checkpointed_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, segment_length: int) -> GradientEstimator:
+def checkpointed_bptt(
+    cell: Cell,
+    loss: Callable[[Any, Any], Array],
+    *,
+    segment_length: int | Sequence[int] | None = None,
+    memory: int | str | None = None,
+) -> GradientEstimator:
     """Make the estimator that gives the exact gradient of the chunk and keeps only the carry at each segment's start.
 
     Forward, segment by segment, only carries are kept. Backward, last segment first, each segment is run again from its
@@ -22,17 +30,24 @@ def checkpointed_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, segment_
     Args:
         cell: any cell.
         loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`; see `jaxrnn.losses`.
-        segment_length: C, time steps recomputed at a time; need not divide the chunk.
+        segment_length: C, time steps recomputed at a time; need not divide the chunk. Or several, the longest first,
+            for segments within segments.
+        memory: instead of it, a budget for the temporaries of the compiled program, in bytes or as in "64MiB". The
+            segments are then as long, and nested as little, as the compiler says will fit (`jaxrnn.gradients.budget`);
+            where the whole chunk fits, nothing is recomputed.
 
     Returns:
         The estimator; its state is the carry. Exact within the chunk, to rounding.
 
     Raises:
-        InputError: if the segment length is not at least 1.
+        InputError: if there is not exactly one of segment length and memory, or one that is no such thing; from `init`
+            and `estimate`, if the budget is too small for the chunk.
 
     Cost:
-        The forward pass twice, about 1.33 times the time of `bptt`. Memory `K / C` carries and the intermediates of C
-        steps: least at `C = sqrt(K b_c / b_r)`, with b_c bytes a carry and b_r bytes kept a step.
+        The forward pass twice, about 1.33 times the time of `bptt`, and once more for each further level. Memory of
+        `K / C` carries and the intermediates of C steps: least at `C = sqrt(K b_c / b_r)`, with b_c bytes a carry and
+        b_r bytes kept a step. With L levels, about `L (K / C)^(1/L)` carries. A budget costs a few compilations for
+        each new shape.
 
     References:
         T. Chen, B. Xu, C. Zhang, C. Guestrin, "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174,
@@ -50,9 +65,49 @@ def checkpointed_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, segment_
         >>> estimate, state = estimator.estimate(params, estimator.init(jax.random.key(1), params, carry, chunk), chunk)
         >>> float(estimate.weight)
         200.0
+        >>> tiny = checkpointed_bptt(cell, squared_error, memory="100B")
+        >>> tiny.init(jax.random.key(1), params, carry, chunk)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: checkpointed_bptt: memory is 100 bytes, ... the least that works is ... bytes
     """
-    if segment_length < 1:
-        raise InputError(f"checkpointed_bptt: segment_length is {segment_length}; expected at least 1 time step")
+    run = chunk_loss(cell, loss)
+    if (segment_length is None) == (memory is None):
+        raise InputError("checkpointed_bptt: give a segment_length or a memory budget, and not both")
+    if memory is None:
+        lengths = tuple(segment_length) if isinstance(segment_length, Sequence) else (segment_length,)
+        good = all(length >= 1 for length in lengths)
+        require(good, "checkpointed_bptt: segment_length", segment_length, "at least 1 time step")
+        return renewing(_recomputing(run, lengths))
+    return renewing(_within_budget(run, read_bytes(memory)))
+
+
+def _recomputing(run: ChunkLoss, lengths: Sequence[int]) -> GradientEstimator:
+    """The estimator with segments of these lengths inside each other, the longest first."""
     # Inside a scan there is nothing to fear from common subexpressions, and the barriers against them cost time.
     within = partial(jax.checkpoint, prevent_cse=False)
-    return renewing(reverse_mode(segmented(chunk_loss(cell, loss), segment_length, within=within)))
+    for length in reversed(lengths):
+        run = segmented(run, length, within=within)
+    return reverse_mode(run)
+
+
+def _within_budget(run: ChunkLoss, budget: int) -> GradientEstimator:
+    """The estimator that plans its segments when it sees the shapes, once for each."""
+
+    @cache
+    def planned(structure, shapes) -> Plan:
+        return plan(run, partial(_recomputing, run), *jax.tree.unflatten(structure, shapes), budget=budget)
+
+    def fitted(*trees):
+        shapes, structure = jax.tree.flatten(jax.eval_shape(lambda *trees: trees, *trees))
+        return _recomputing(run, planned(structure, tuple(shapes)).lengths)
+
+    def init(key, params, carry, chunk):
+        del key
+        fitted(params, carry, chunk)  # here, a budget that is too small is refused before anything is compiled or read
+        return CarryState(carry)
+
+    def estimate(params, state, chunk):
+        return fitted(params, state.carry, chunk).estimate(params, state, chunk)
+
+    return GradientEstimator(init, estimate)

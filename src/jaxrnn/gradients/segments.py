@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell
-from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator
+from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator, check_chunk
+from jaxrnn.shapes import choose
 from jaxrnn.trees import renew_keys
 from jaxrnn.types import Array, Carry, Params
 
@@ -42,11 +43,14 @@ def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
     """
 
     def run(params, carry, chunk):
+        check_chunk(chunk)
         carry, outputs = cell.unroll(params, carry, chunk.inputs)
+        # Both choices keep out what has weight 0, one its loss, the other its cotangents: 0 times infinity is NaN.
+        counts = chunk.weight.astype(bool)
+        outputs = jax.tree.map(lambda y: choose(counts, y, jnp.zeros_like(y)), outputs)
         each = loss(outputs, chunk.targets)
         weight = chunk.weight.astype(each.dtype)
-        # A product alone would let an infinite loss of weight 0 through as NaN.
-        total = jnp.sum(jnp.where(weight == 0, jnp.zeros_like(each), weight * each))
+        total = jnp.sum(jnp.where(counts, weight * each, jnp.zeros_like(each)))
         return carry, (total, jnp.sum(weight))
 
     return run
@@ -81,7 +85,7 @@ def segmented(
 
     Cost:
         With `jax.checkpoint`: memory for the carry at each boundary and the intermediates of one segment; the forward
-        pass twice.
+        pass twice. The chunk itself is not copied, for a segment is read from it where it is computed.
 
     Example:
         >>> run = lambda params, carry, chunk: (carry + len(chunk.weight), (chunk.weight.sum(), chunk.weight.sum()))
@@ -90,55 +94,70 @@ def segmented(
         >>> int(carry), float(loss)
         (5, 5.0)
     """
-    inner = within(run)
 
     def run_segments(params, carry, chunk):
-        return sum_over_pieces(lambda carry, s, piece: inner(params, between(carry, s), piece), carry, chunk, length)
+        def one(carry, s, steps):
+            segment = within(lambda params, carry, chunk: run(params, carry, piece_of(chunk, s * length, steps)))
+            return segment(params, between(carry, s), chunk)
+
+        return sum_over_pieces(one, carry, chunk.weight.shape[0], length)
 
     return run_segments
 
 
+def piece_of(chunk: Chunk, start: Any, steps: int) -> Chunk:
+    """Read a piece of a chunk.
+
+    Args:
+        chunk: arrays `[K, ...]`.
+        start: `[]`, the first time step of the piece.
+        steps: how many there are in it.
+
+    Returns:
+        The piece, arrays `[steps, ...]`.
+    """
+    check_chunk(chunk)  # a slice of too short an array would be taken from elsewhere
+    return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, steps), chunk)
+
+
 def sum_over_pieces(
-    function: Callable[[Any, Array, Chunk], tuple[Any, Any]], state: Any, chunk: Chunk, length: int
+    function: Callable[[Any, Any, int], tuple[Any, Any]], state: Any, steps: int, length: int
 ) -> tuple[Any, Any]:
-    """Go through a chunk piece by piece, hand on a state and add up what comes out.
+    """Go through time piece by piece, hand on a state and add up what comes out.
 
     Equals the loop::
 
         for s in range(ceil(K / length)):
-            state, part = function(state, s, chunk[s * length : (s + 1) * length])
+            state, part = function(state, s, min(length, K - s * length))
             total = total + part
 
     Args:
-        function: `(state, s [], piece) -> (state, part)`, with a part of the same shapes for every piece.
+        function: `(state, s [], steps) -> (state, part)`, with parts of the same shapes for all pieces; see `piece_of`.
         state: the first state.
-        chunk: arrays `[K, ...]`.
+        steps: K.
         length: time steps in a piece; the last one may be shorter.
 
     Returns:
         `(state, total)`.
 
     Example:
-        >>> count = lambda state, s, piece: (state + 1, piece.weight.sum())
-        >>> pieces, total = sum_over_pieces(count, 0, Chunk((), (), jnp.ones((5, 1))), 2)
-        >>> int(pieces), float(total)
-        (3, 5.0)
+        >>> count = lambda state, s, steps: (state + 1, jnp.asarray(steps))
+        >>> pieces, total = sum_over_pieces(count, 0, steps=5, length=2)
+        >>> int(pieces), int(total)
+        (3, 5)
     """
-    steps = chunk.weight.shape[0]
     number, left = divmod(steps, length)
-    pieces = jax.tree.map(lambda a: a[: number * length].reshape(number, length, *a.shape[1:]), chunk)
-    shapes = jax.eval_shape(function, state, jnp.asarray(0), jax.tree.map(lambda a: a[:length], chunk))[1]
-    nothing = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    shapes = jax.eval_shape(lambda state, s: function(state, s, min(length, steps)), state, jnp.asarray(0))[1]
+    running = state, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
 
-    def add(running, numbered_piece):
+    def add(running, s, steps):
         state, total = running
-        state, part = function(state, *numbered_piece)
-        return (state, jax.tree.map(jnp.add, total, part)), None
+        state, part = function(state, s, steps)
+        return state, jax.tree.map(jnp.add, total, part)
 
-    running, _ = jax.lax.scan(add, (state, nothing), (jnp.arange(number), pieces))
-    if left:
-        running, _ = add(running, (jnp.asarray(number), jax.tree.map(lambda a: a[number * length :], chunk)))
-    return running
+    if number:
+        running, _ = jax.lax.scan(lambda running, s: (add(running, s, length), None), running, jnp.arange(number))
+    return add(running, jnp.asarray(number), left) if left else running
 
 
 def reverse_mode(run: ChunkLoss) -> GradientEstimator:

@@ -1,0 +1,172 @@
+"""From a memory budget to segment lengths: estimated from shapes, settled by what the compiler says."""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxrnn.errors import InputError
+from jaxrnn.gradients.base import CarryState, Chunk, GradientEstimator
+from jaxrnn.gradients.segments import ChunkLoss
+from jaxrnn.types import Carry, Params
+
+UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+DEEPEST = 3
+
+
+class Plan(NamedTuple):
+    """How a chunk is cut for recomputation.
+
+    Attributes:
+        lengths: of the segments, the outermost level first; empty where everything is kept.
+        memory: bytes of temporaries of the compiled program, as the compiler reports them.
+    """
+
+    lengths: tuple[int, ...]
+    memory: int
+
+
+def read_bytes(amount: int | str) -> int:
+    """Read an amount of memory.
+
+    Args:
+        amount: bytes, or text such as "64MiB" or "1.5 GB".
+
+    Returns:
+        Bytes.
+
+    Raises:
+        InputError: if it is no such thing, or not above 0.
+
+    Example:
+        >>> read_bytes("1.5 KiB"), read_bytes("64MB"), read_bytes(10)
+        (1536, 64000000, 10)
+    """
+    number, unit = str(amount), "B"
+    if isinstance(amount, str):
+        match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([A-Za-z]+)\s*", amount)
+        number, unit = match.groups() if match else ("", "")
+    if unit not in UNITS or float(number or 0) <= 0:
+        raise InputError(f"memory is {amount!r}; expected bytes, as a number or with a unit: {', '.join(UNITS)}")
+    return math.floor(float(number) * UNITS[unit])
+
+
+def nested_lengths(steps: int, length: int, levels: int) -> tuple[int, ...]:
+    """Spread levels of segments evenly between one innermost segment and the whole chunk.
+
+    Args:
+        steps: K.
+        length: C, of the innermost segments.
+        levels: L, how many segments lie inside each other; 0 for none.
+
+    Returns:
+        `(C n^(L-1), ..., C n, C)` with n about `(K / C)^(1/L)`.
+
+    Example:
+        >>> nested_lengths(1000, 10, 1), nested_lengths(1000, 10, 2), nested_lengths(1000, 10, 0)
+        ((10,), (100, 10), ())
+    """
+    branches = math.ceil(round((steps / length) ** (1 / max(1, levels)), 9))
+    return tuple(length * branches**level for level in reversed(range(levels)))
+
+
+def plan(
+    run: ChunkLoss,
+    make: Callable[[tuple[int, ...]], GradientEstimator],
+    params: Params,
+    carry: Carry,
+    chunk: Chunk,
+    budget: int,
+) -> Plan:
+    """Find how to cut a chunk so that the compiled gradient fits a budget: in few levels and with long segments.
+
+    With b_c bytes a carry and b_r bytes kept for each step, innermost segments of C steps in L levels take about::
+
+        M = L (K / C)^(1/L) b_c + C b_r             # one level is least at C* = sqrt(K b_c / b_r)
+
+    This orders the candidates. The first that should fit is compiled; if the compiler disagrees, all estimates are
+    corrected by the ratio and the next is tried, down to the one that should take least.
+
+    Args:
+        run: the chunk's loss.
+        make: `(lengths) -> estimator`, whose memory counts.
+        params: the parameters.
+        carry: the carry.
+        chunk: `[K, B, ...]`; of all three only the shapes matter.
+        budget: bytes for temporaries. Parameters, the chunk, and the results come on top.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: if not even the smallest plan fits, with what it takes.
+
+    Cost:
+        One to a few compilations, of a second or so each whatever K is.
+    """
+    params, carry, chunk = (jax.eval_shape(lambda tree: tree, tree) for tree in (params, carry, chunk))
+    candidates = _candidates(run, params, carry, chunk)
+    ratio = 1.0
+    while True:
+        fitting = [candidate for candidate in candidates if candidate[1] * ratio <= budget]
+        lengths, estimate = fitting[0] if fitting else min(candidates, key=lambda candidate: candidate[1])
+        memory = compiled_memory(make(lengths), params, carry, chunk)
+        if memory <= budget:
+            return Plan(lengths, memory)
+        if not fitting:
+            steps, rows = chunk.weight.shape
+            raise InputError(
+                f"checkpointed_bptt: memory is {budget} bytes, too little for a chunk of {steps} steps and {rows} "
+                f"rows; the least that works is {memory} bytes"
+            )
+        ratio = memory / estimate
+
+
+def compiled_memory(estimator: GradientEstimator, params: Params, carry: Carry, chunk: Chunk) -> int:
+    """Ask the compiler how much temporary memory an estimate takes; nothing is run.
+
+    Args:
+        estimator: any estimator whose state is the carry.
+        params: shapes of the parameters.
+        carry: shapes of the carry.
+        chunk: shapes of the chunk.
+
+    Returns:
+        Bytes, on the default device.
+    """
+    lowered = jax.jit(estimator.estimate).lower(params, CarryState(carry), chunk)
+    return lowered.compile().memory_analysis().temp_size_in_bytes
+
+
+def _candidates(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> list[tuple[tuple[int, ...], float]]:
+    """All plans with the bytes that they should take, the fastest first."""
+    steps = chunk.weight.shape[0]
+    two, four = (_kept(run, params, carry, chunk, n) for n in (2, 4))
+    per_carry, per_step, fixed = _bytes(carry), (four - two) / 2, _bytes(params)
+    halvings = range(1, max(1, steps - 1).bit_length() + 1)
+    cuts = [(levels, -(-steps // 2**halving)) for levels in range(1, DEEPEST + 1) for halving in halvings]
+    plans = [(), *(nested_lengths(steps, length, levels) for levels, length in cuts)]
+
+    def estimate(lengths):
+        inner = lengths[-1] if lengths else steps
+        boundaries = sum(-(-outer // length) for outer, length in zip((steps, *lengths), lengths, strict=False))
+        return fixed + boundaries * per_carry + inner * per_step
+
+    return [(lengths, estimate(lengths)) for lengths in dict.fromkeys(plans)]
+
+
+def _kept(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk, steps: int) -> int:
+    """Bytes that differentiation keeps of a few steps."""
+
+    def residuals(params, carry, chunk):
+        return jax.vjp(lambda params: run(params, carry, chunk)[1][0], params)[1]
+
+    few = jax.tree.map(lambda a: jax.ShapeDtypeStruct((steps, *a.shape[1:]), a.dtype), chunk)
+    return _bytes(jax.eval_shape(residuals, params, carry, few))
+
+
+def _bytes(tree: Any) -> int:
+    """Bytes of a tree of shapes."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

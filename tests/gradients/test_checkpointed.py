@@ -1,0 +1,104 @@
+"""Recomputation is exact however segments are cut and nested, and takes the memory that it was allowed."""
+
+import jax
+import numpy as np
+import pytest
+
+from agreement import assert_close, quick_jit, random_like, random_params
+from jaxrnn.cells import lstm
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import Chunk, bptt, checkpointed_bptt, truncated_bptt
+from jaxrnn.gradients.budget import compiled_memory, nested_lengths
+from jaxrnn.losses import squared_error
+
+CELL, ROWS = lstm(2, 8), 3
+PARAMS = random_params(0, CELL)
+CARRY = random_like(1, CELL.initial_carry(ROWS))
+
+
+def chunk_of(steps):
+    return random_like(2, Chunk(*(np.zeros((steps, ROWS, n)) for n in (2, 8)), np.zeros((steps, ROWS))))
+
+
+def estimate(estimator, chunk):
+    state = estimator.init(jax.random.key(0), PARAMS, CARRY, chunk)
+    return quick_jit(estimator.estimate)(PARAMS, state, chunk)
+
+
+def temporaries(estimator, steps):
+    """Bytes, from the compiler."""
+    return compiled_memory(estimator, PARAMS, CARRY, jax.eval_shape(lambda: chunk_of(steps)))
+
+
+@pytest.mark.parametrize("lengths", [1, 7, 10, (4, 2), (5, 3, 2), (2, 4)])
+def test_every_cut_and_nesting_is_exact(lengths):
+    """Lengths that divide the chunk or not, exceed it, or exceed the segment that they lie in."""
+    chunk = chunk_of(7)
+    exact = estimate(bptt(CELL, squared_error), chunk)
+    assert_close(estimate(checkpointed_bptt(CELL, squared_error, segment_length=lengths), chunk), exact)
+
+
+STEPS = 2**12
+
+
+@pytest.fixture(scope="module")
+def least():
+    """What the smallest plan takes, as said by the refusal of a budget that is too small."""
+    with pytest.raises(InputError, match=r"too little for a chunk of 4096 steps and 3 rows") as refusal:
+        temporaries(checkpointed_bptt(CELL, squared_error, memory=1000), STEPS)
+    return int(str(refusal.value).split()[-2])
+
+
+def test_the_least_that_works_works(least):
+    assert temporaries(checkpointed_bptt(CELL, squared_error, memory=least), STEPS) <= least
+
+
+@pytest.mark.parametrize("share", [1 / 100, 1 / 20, 1])
+def test_the_compiled_gradient_fits_the_budget(least, share):
+    """From a hundredth of what keeping everything takes, to all of it; the more is allowed, the more is used."""
+    everything = temporaries(bptt(CELL, squared_error), STEPS)
+    budget = round(everything * share)
+    assert least < budget
+    used = temporaries(checkpointed_bptt(CELL, squared_error, memory=budget), STEPS)
+    assert budget / 4 < used <= budget
+    assert (used == everything) == (share == 1)  # nothing is recomputed where nothing need be
+
+
+def test_a_budget_changes_no_number():
+    chunk = chunk_of(7)
+    assert_close(
+        estimate(checkpointed_bptt(CELL, squared_error, memory="20kB"), chunk),
+        estimate(bptt(CELL, squared_error), chunk),
+    )
+
+
+def test_memory_grows_no_faster_than_the_square_root_and_is_flat_where_truncated():
+    short, long = 2**10, 2**14
+    by_root = [temporaries(checkpointed_bptt(CELL, squared_error, segment_length=n), n * n) for n in (2**5, 2**7)]
+    assert by_root[1] <= 4 * by_root[0]
+    flat = [temporaries(truncated_bptt(CELL, squared_error, horizon=60), steps) for steps in (short, long)]
+    assert flat[1] <= 1.05 * flat[0]
+
+
+def test_levels_are_balanced():
+    assert nested_lengths(10**6, 100, 2) == (10_000, 100)
+    assert nested_lengths(216**3, 216, 2) == (216**2, 216)
+    assert nested_lengths(7, 7, 3) == (7, 7, 7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, "a segment_length or a memory budget"),
+        ({"segment_length": 3, "memory": "1MiB"}, "and not both"),
+        ({"segment_length": 0}, "segment_length is 0"),
+        ({"segment_length": (4, 0)}, r"segment_length is \(4, 0\)"),
+        ({"memory": "64 XB"}, "memory is '64 XB'.*MiB"),
+        ({"memory": "lots"}, "memory is 'lots'"),
+        ({"memory": 0}, "memory is 0"),
+        ({"memory": -5}, "memory is -5"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, message):
+    with pytest.raises(InputError, match=message):
+        checkpointed_bptt(CELL, squared_error, **settings)
