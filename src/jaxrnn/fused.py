@@ -17,6 +17,7 @@ References:
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -230,13 +231,13 @@ def _right_sides(recur, params: Params, carry: Carry, z: Any) -> list[Array]:
 
 
 def _used_directly(recur, params: Params, weights: list[Array], carry: Carry, z: Any) -> Any:
-    """Like the parameters: true for those that a step uses otherwise than on the right side of a product."""
+    """Like the parameters: true for the floats that a step uses otherwise than on the right side of a product."""
 
     def step(params):
         given = iter(weights)
         return _floats(recur(params, carry, z, lambda a, w: a @ next(given), unnoted))
 
-    return _dependencies(step, params)
+    return jax.tree.map(lambda used, p: used and is_float(p), _dependencies(step, params), params)
 
 
 def _dependencies(function: Callable[[Any], Any], tree: Any) -> Any:
@@ -256,6 +257,7 @@ def _scan(body, carry: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:
     scalar code, about five times slower. An input that comes out of the loop's carry it has to load for itself.
     """
     structure, places = None, []
+    chex.assert_equal_shape_prefix(jax.tree.leaves(xs), 1, custom_message="unroll: inputs xs [T, ...] of one length T")
     last = jax.tree.leaves(xs)[0].shape[0] - 1
 
     def unique_body(carry, x):

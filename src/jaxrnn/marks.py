@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -79,7 +80,11 @@ def blank(marked: Marked) -> Any:
 
     Returns:
         `[*batch, ...]`; integer inputs (ids) are returned as they are, for they carry no gradient.
+
+    Raises:
+        AssertionError: (from chex) for marks that are not boolean, or whose axes are not the first ones of x.
     """
+    _check_marks(marked)
     if marked.keep is None:
         return marked.x
     return jax.tree.map(lambda x: choose(marked.keep, x, jnp.zeros_like(x)) if is_float(x) else x, marked.x)
@@ -115,3 +120,13 @@ def within_lengths(lengths: Array, steps: int) -> Array:
         [[1, 0], [1, 0], [0, 0]]
     """
     return jnp.arange(steps)[:, None] < lengths[None, :]
+
+
+def _check_marks(marked: Marked) -> None:
+    """Refuse marks that would fit by broadcasting or clamping only, by name."""
+    for name, mark in (("reset", marked.reset), ("keep", marked.keep)):
+        if mark is not None:
+            chex.assert_type(mark, bool, custom_message=f"Marked: {name} must be boolean")
+            for x in jax.tree.leaves(marked.x):
+                message = f"Marked: {name} must have the shape [*batch] or [T, *batch] of x, {x.shape[: mark.ndim]}"
+                chex.assert_shape(mark, x.shape[: mark.ndim], custom_message=message)

@@ -3,6 +3,10 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import chex
+import jax
+import jax.numpy as jnp
+
 from jaxrnn.types import Array, Params
 
 
@@ -20,6 +24,26 @@ class Chunk(NamedTuple):
     inputs: Any
     targets: Any
     weight: Array
+
+
+def check_chunk(chunk: Chunk) -> None:
+    """Refuse a chunk whose inputs, targets and weights are not of one length and one batch.
+
+    Args:
+        chunk: arrays `[K, B, ...]`.
+
+    Raises:
+        AssertionError: (from chex) naming the argument, the shape expected and the shape found.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> check_chunk(Chunk(jnp.ones((5, 2, 3)), jnp.ones((5, 2)), jnp.ones((5, 2))))
+    """
+    shape = jnp.shape(chunk.weight)
+    for name, tree in (("inputs", chunk.inputs), ("targets", chunk.targets)):
+        for leaf in jax.tree.leaves(tree):
+            message = f"chunk.{name} [K, B, ...] must begin with the axes of chunk.weight [K, B], {shape}"
+            chex.assert_shape(leaf, (*shape, ...), custom_message=message)
 
 
 class Estimate(NamedTuple):
