@@ -1,0 +1,331 @@
+"""The fused unroll against JAX's own differentiation of the same scan, for recurrences of every kind."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.test_util import check_grads
+
+from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
+from jaxrnn.cell import product, unnoted
+from jaxrnn.cells import elman, gru, lstm
+from jaxrnn.compose import language_model, stack
+from jaxrnn.fused import fused_scan, trace
+
+STEPS, ROWS, INPUT, HIDDEN = 6, 2, 3, 5
+CELLS = {
+    "elman": elman(INPUT, HIDDEN),
+    "lstm": lstm(INPUT, HIDDEN),
+    "gru_reset_after": gru(INPUT, HIDDEN),
+    "gru_reset_before": gru(INPUT, HIDDEN, reset_after=False),
+}
+RNG = np.random.default_rng(0)
+PARAMS = {
+    "w": 0.5 * RNG.normal(size=(HIDDEN, HIDDEN)),
+    "u": 0.5 * RNG.normal(size=(HIDDEN, HIDDEN)),
+    "gain": RNG.normal(size=(1, HIDDEN)),
+    "unused": RNG.normal(size=3),
+    "order": np.arange(HIDDEN)[::-1].copy(),
+    "mask": RNG.random((HIDDEN, HIDDEN)) < 0.5,
+}
+STATE = RNG.normal(size=(ROWS, HIDDEN))
+ZS = RNG.normal(size=(STEPS, ROWS, HIDDEN))
+
+
+def summed(a):
+    """A number that depends on every float in a tree, and not linearly."""
+    return sum(jnp.sum(jnp.sin(leaf)) for leaf in jax.tree.leaves(a) if jnp.issubdtype(leaf.dtype, jnp.floating))
+
+
+# Recurrences that use their parameters in every way: `name -> (recur, first carry)`.
+
+
+def peephole(params, carry, z, dot, note):
+    h, c = carry
+    f = jax.nn.sigmoid(z + dot(h, params["w"]) + params["gain"] * c)
+    c = f * c + (1 - f) * jnp.tanh(z)
+    return (jnp.tanh(c), c), c
+
+
+def two_slices(params, h, z, dot, note):
+    parts = dot(h, params["w"][:, :2]), dot(z * h, params["w"][:, 2:])
+    h = jnp.tanh(z + jnp.concatenate(parts, axis=-1))
+    return h, h
+
+
+def twice(params, h, z, dot, note):
+    h = jnp.tanh(z + dot(jnp.tanh(dot(h, params["w"])), params["w"]))
+    return h, h
+
+
+def in_product_and_directly(params, h, z, dot, note):
+    h = jnp.tanh(z + dot(h, params["w"]) + h * jnp.diagonal(params["w"])[None])
+    return h, h
+
+
+def derived_weight(params, h, z, dot, note):
+    h = jnp.tanh(z + dot(h, params["w"] / jnp.linalg.norm(params["w"]) + jnp.where(params["mask"], params["u"].T, 0)))
+    return h, h
+
+
+def gain_on_the_left(params, h, z, dot, note):
+    h = jnp.tanh(z + dot(h * params["gain"], params["w"]))
+    return h, h
+
+
+def input_gated_by_state(params, h, z, dot, note):
+    x = z * jax.nn.sigmoid(dot(h, params["u"]))
+    h = jnp.tanh(dot(x, params["w"]) + dot(z, params["u"]))
+    return h, h
+
+
+def constant_weight(params, h, z, dot, note):
+    h = jnp.tanh(z * params["gain"] + dot(h, 0.5 * jnp.eye(HIDDEN)))
+    return h, h
+
+
+def no_product(params, h, z, dot, note):
+    h = jnp.tanh(z + params["gain"] * h)
+    return h, {"h": h, "z": z}
+
+
+def integer_parameter(params, h, z, dot, note):
+    h = jnp.tanh(z + dot(h, params["w"]))[:, params["order"]]
+    return h, h
+
+
+def counted(params, carry, z, dot, note):
+    h, count = carry
+    h = jnp.tanh(z + dot(h, params["w"]) / (1 + count[:, None]).astype(h.dtype))
+    return (h, count + 1), (count, h)
+
+
+def drawn(params, carry, z, dot, note):
+    h, key, count = carry
+    keep = jax.vmap(lambda k, t: jax.random.bernoulli(jax.random.fold_in(k, t), 0.5, (HIDDEN,)))(key, count)
+    h = jnp.where(keep, jnp.tanh(z + dot(h, params["w"])), h)
+    return (h, key, count + 1), h
+
+
+def passed_on(params, carry, z, dot, note):
+    old, context = carry
+    return (jnp.tanh(z + dot(old, params["w"]) + context), context), (old, old)
+
+
+def carry_is_the_input(params, h, z, dot, note):
+    return z, dot(h, params["w"])
+
+
+RECURRENCES = {
+    "peephole": (peephole, (STATE, STATE[::-1])),
+    "counted": (counted, (STATE, np.arange(ROWS))),
+    "drawn": (drawn, (STATE, jax.random.split(jax.random.key(0), ROWS), np.zeros(ROWS, np.int32))),
+    "passed_on": (passed_on, (STATE, 2 * STATE)),
+}
+RECURRENCES |= {
+    recur.__name__: (recur, STATE)
+    for recur in (
+        two_slices,
+        twice,
+        in_product_and_directly,
+        derived_weight,
+        gain_on_the_left,
+        input_gated_by_state,
+        constant_weight,
+        no_product,
+        integer_parameter,
+        carry_is_the_input,
+    )
+}
+
+
+def plain_scan(recur):
+    """What `fused_scan(recur)` equals."""
+    return lambda params, carry, zs: jax.lax.scan(lambda c, z: recur(params, c, z, product, unnoted), carry, zs)
+
+
+@pytest.mark.parametrize("name", RECURRENCES)
+def test_every_use_of_a_parameter(name):
+    recur, carry = RECURRENCES[name]
+
+    @quick_jit
+    def both(params, carry, zs):
+        return tuple(all_gradients(scan(recur), 1, params, carry, zs) for scan in (fused_scan, plain_scan))
+
+    assert_close(*both(PARAMS, carry, ZS))
+
+
+@pytest.mark.parametrize("recur", [twice, in_product_and_directly, derived_weight], ids=lambda recur: recur.__name__)
+def test_second_derivatives(recur):
+    """Reverse over reverse, with respect to the parameters, the first carry and the inputs."""
+    floats = {name: p for name, p in PARAMS.items() if p.dtype == float}
+    rest = {name: p for name, p in PARAMS.items() if p.dtype != float}
+
+    def gradient(scan):
+        def objective(params, carry, zs):
+            return summed(scan(recur)(params | rest, carry, zs))
+
+        return all_gradients(jax.grad(objective, argnums=(0, 1, 2)), 2, floats, STATE, ZS)
+
+    fused, plain = quick_jit(lambda: (gradient(fused_scan), gradient(plain_scan)))()
+    assert_close(fused, plain)
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_second_derivatives_of_the_lstm(mode):
+    """A Hessian times a vector, both ways: the first derivative is by reverse mode, the second by either."""
+    cell = CELLS["lstm"]
+    params, carry, xs = random_params(0, cell), random_like(1, cell.initial_carry(ROWS)), ZS[..., :INPUT]
+    direction = random_like(3, params)
+
+    def times_vector(unroll):
+        gradient = jax.grad(lambda params: summed(unroll(params, carry, xs)))
+        if mode == "forward":
+            return jax.jvp(gradient, (params,), (direction,))[1]
+        return jax.vjp(gradient, params)[1](direction)
+
+    fused, plain = quick_jit(lambda: (times_vector(cell.unroll), times_vector(scanned(cell))))()
+    assert_close(fused, plain)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_finite_differences(name):
+    """To check_grads' own tolerance for float64, for a difference quotient is good to about half of the digits."""
+    cell = CELLS[name]
+    params, carry = random_params(0, cell), random_like(1, cell.initial_carry(ROWS))
+    check_grads(jax.jit(cell.unroll), (params, carry, ZS[..., :INPUT]), order=1, modes=["rev"])
+
+
+def test_vmap_over_models():
+    """An ensemble: parameters, carry and inputs each with an axis of their own."""
+    cell = CELLS["gru_reset_after"]
+    models = [
+        (random_params(i, cell), random_like(i + 3, cell.initial_carry(ROWS)), (i + 1) * ZS[..., :INPUT])
+        for i in range(3)
+    ]
+    run = partial(all_gradients, cell.unroll, 1)
+    together = quick_jit(jax.vmap(run))(*jax.tree.map(lambda *leaves: np.stack(leaves), *models))
+    alone = quick_jit(run)
+    for i, model in enumerate(models):
+        assert_close(jax.tree.map(lambda a, i=i: a[i], together), alone(*model))
+
+
+def test_batch_axes():
+    """No batch axis, and two, give what one gives."""
+    cell = CELLS["lstm"]
+    params, xs = random_params(0, cell), ZS[..., :INPUT]
+    run = quick_jit(lambda carry, xs: cell.unroll(params, carry, xs)[1])
+    rows = run(cell.initial_carry(ROWS), xs)
+    assert_close(run(cell.initial_carry(()), xs[:, 0]), rows[:, 0])
+    assert_close(run(cell.initial_carry((1, ROWS)), xs[:, None]), rows[:, None])
+
+
+def depends_on_carry(params, h, z, dot, note):
+    h = jnp.tanh(z + dot(h, params["w"] * jnp.sum(h)))
+    return h, h
+
+
+def depends_on_input(params, h, z, dot, note):
+    h = jnp.tanh(z + dot(h, params["w"] * jnp.sum(z)))
+    return h, h
+
+
+@pytest.mark.parametrize("recur", [depends_on_carry, depends_on_input], ids=lambda recur: recur.__name__)
+def test_a_weight_that_is_none_is_refused(recur):
+    """Only where it matters: without a derivative such a recurrence runs as it is."""
+    assert_close(fused_scan(recur)(PARAMS, STATE, ZS), plain_scan(recur)(PARAMS, STATE, ZS))
+    with pytest.raises(TypeError, match=r"the right side w of dot\(a, w\) must be computed from params alone"):
+        jax.vjp(fused_scan(recur), PARAMS, STATE, ZS)
+
+
+def test_inputs_of_unequal_length_are_refused():
+    with pytest.raises(AssertionError, match=r"inputs xs \[T, \.\.\.\] of one length T"):
+        fused_scan(lambda p, h, z, dot, note: (h + z["a"] * z["b"], h))({}, STATE, {"a": ZS, "b": ZS[:-1]})
+
+
+def test_forward_mode_says_that_there_is_none():
+    cell = CELLS["lstm"]
+    arguments = random_params(0, cell), cell.initial_carry(ROWS), ZS[..., :INPUT]
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(cell.unroll, arguments, arguments)
+
+
+# What is in the compiled loops.
+
+
+def loops(jaxpr):
+    """Every scan in a jaxpr, those inside others included."""
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "scan":
+            yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, (tuple, list)) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from loops(inner)
+
+
+def carried_shapes(equation):
+    first = equation.params["num_consts"]
+    return {v.aval.shape for v in equation.invars[first : first + equation.params["num_carry"]]}
+
+
+def weight_shapes_carried(unroll, cell):
+    """The shapes of weight matrices (whole, or a gate's columns of them) that any loop of the gradient carries."""
+    params, carry = random_params(0, cell), cell.initial_carry(ROWS)
+    jaxpr = jax.make_jaxpr(partial(all_gradients, unroll, 1))(params, carry, ZS[..., :INPUT]).jaxpr
+    found = list(loops(jaxpr))
+    assert len(found) >= 2, "a forward and a backward loop"
+    carried = set().union(*(carried_shapes(loop) for loop in found))
+    return {shape for shape in carried if len(shape) == 2 and shape[0] in (INPUT, HIDDEN) and shape[1] % HIDDEN == 0}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_no_loop_accumulates_a_weight_gradient(name):
+    cell = CELLS[name]
+    gates = jax.eval_shape(cell.init, jax.random.key(0))["w_hh"].shape[1]
+    assert not weight_shapes_carried(cell.unroll, cell)
+    assert (HIDDEN, gates) in weight_shapes_carried(scanned(cell), cell), "the walker finds what JAX's own has"
+
+
+def test_no_loop_of_a_deep_stack_accumulates_a_weight_gradient():
+    cell = stack(lstm(INPUT, HIDDEN), gru(HIDDEN, HIDDEN), elman(HIDDEN, HIDDEN))
+    assert not weight_shapes_carried(cell.unroll, cell)
+    assert weight_shapes_carried(scanned(cell), cell)
+
+
+# Precision, and the record of all that happened.
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_single_precision(name):
+    """A cell built in float32 stays in it, even where float64 is on, and is as good as float32 is.
+
+    Rounding is 6e-8 an operation; over 6 steps of products of 5 terms, 1e-5 of the largest number leaves room for it.
+    """
+    make = {"elman": elman, "lstm": lstm}.get(name, partial(gru, reset_after=name == "gru_reset_after"))
+    single, double = make(INPUT, HIDDEN, dtype=jnp.float32), CELLS[name]
+    arguments = random_params(0, double), random_like(1, double.initial_carry(ROWS)), ZS[..., :INPUT]
+    narrow = jax.tree.map(lambda a: np.asarray(a, np.float32), arguments)
+    start = single.init(jax.random.key(0)), single.initial_carry(ROWS)
+    assert {a.dtype for a in jax.tree.leaves(start)} == {np.dtype(np.float32)}
+    results = quick_jit(partial(all_gradients, single.unroll, 1))(*narrow)
+    assert {a.dtype for a in jax.tree.leaves(results)} == {np.dtype(np.float32)}
+    wide = jax.tree.map(lambda a: np.asarray(a, np.float64), results)
+    assert_close(wide, quick_jit(partial(all_gradients, double.unroll, 1))(*arguments), tolerance=1e-5)
+
+
+def test_trace_is_the_unroll_with_its_notes():
+    model = language_model(stack(lstm(4, 3), gru(3, 3), names=("low", "high")), 7)
+    params, carry = random_params(0, model), random_like(1, model.initial_carry(ROWS))
+    ids = np.random.default_rng(2).integers(0, 7, (STEPS, ROWS))
+    seen, (last, outputs) = quick_jit(lambda: (trace(model, params, carry, ids), model.unroll(params, carry, ids)))()
+    assert_close((seen.carry, seen.outputs), (last, outputs))
+    assert_close(jax.tree.map(lambda a: a[-1], seen.carries), last)
+    names = {f"core/low/{name}" for name in "ifgoch"} | {f"core/high/{name}" for name in "rznh"}
+    assert set(seen.notes) == names
+    assert all(values.shape == (STEPS, ROWS, 3) for values in seen.notes.values())
+    (h, c), high = seen.carries[2]
+    assert_close((seen.notes["core/low/h"], seen.notes["core/low/c"], seen.notes["core/high/h"]), (h, c, high))
