@@ -106,7 +106,7 @@ def test_differences_name_key_and_both_values():
         ("[optimizer]\noptions = {b2 = 'x'}", ["optimizer.options", "expected"]),
         ("seed = -1", ["seed = -1", "expected int >= 0"]),
         ("model.", ["some.toml", "TOML"]),
-        ("[training]\nlength = '5 minutes'", ["training.length = '5 minutes'", "'10 epochs'"]),
+        ("[training]\nlength = '5 hours'", ["training.length = '5 hours'", "'5 minutes'"]),
         ("[training]\nlength = '0 epochs'", ["training.length = '0 epochs'"]),
         ("[data]\nvalid = 'x'", ["data.valid", "data.test"]),
         ("[model]\ntie = true", ["model.embedding_size", "model.hidden_size"]),
@@ -154,6 +154,7 @@ def test_values_on_the_command_line_are_read_as_their_keys_type():
 
 def test_horizon_matters_only_to_the_estimator_that_has_one():
     check(Config(gradient=Gradient(horizon=65, segment_length=65)))
+    check(Config(gradient=Gradient(estimator="truncated_bptt", horizon=128)))  # chunks of the past are replayed
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ beside their factories.
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import jax
 from jaxrnn import initializers
 from jaxrnn.cell import Cell
 from jaxrnn.cells.elman import elman
+from jaxrnn.cells.elstm import elstm
 from jaxrnn.cells.gru import gru
 from jaxrnn.cells.lstm import lstm
 from jaxrnn.choices import look_up
@@ -21,7 +23,18 @@ from jaxrnn.config import Config, Data, Gradient, Model
 from jaxrnn.config import Optimizer as OptimizerSection
 from jaxrnn.data.corpora import Corpus, open_corpus
 from jaxrnn.data.text import TOKENIZERS
-from jaxrnn.gradients import GradientEstimator, bptt, checkpointed_bptt, truncated_bptt
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import (
+    GradientEstimator,
+    bptt,
+    checkpointed_bptt,
+    geometric,
+    randomized_bptt,
+    rtrl,
+    snap1,
+    truncated_bptt,
+    uoro,
+)
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import OPTIMIZERS, Optimizer, optimizer
 from jaxrnn.schedules import SCHEDULES, schedule
@@ -31,6 +44,7 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm": lstm,
     "gru": gru,
     "gru_reset_before": partial(gru, reset_after=False),
+    "elstm": elstm,
     "elman": elman,
     "elman_relu": partial(elman, activation=jax.nn.relu),
 }
@@ -46,8 +60,20 @@ INITIALIZERS: dict[str, Callable[[Model], dict[str, Any]]] = {
 ESTIMATORS: dict[str, Callable[[Gradient], Callable[..., GradientEstimator]]] = {
     "bptt": lambda gradient: bptt,
     "truncated_bptt": lambda gradient: partial(truncated_bptt, horizon=gradient.horizon),
-    "checkpointed_bptt": lambda gradient: partial(checkpointed_bptt, segment_length=gradient.segment_length),
+    "checkpointed_bptt": lambda gradient: partial(checkpointed_bptt, **_segments(gradient)),
+    "randomized_bptt": lambda gradient: partial(
+        randomized_bptt, segment_length=gradient.segment_length, truncation=geometric(gradient.cut_rate)
+    ),
+    "rtrl": lambda gradient: rtrl,
+    "snap1": lambda gradient: snap1,
+    "uoro": lambda gradient: uoro,
 }
+
+
+def _segments(gradient: Gradient) -> dict[str, Any]:
+    """Either a length for the segments, or a budget of memory that decides it."""
+    return {"memory": gradient.memory} if gradient.memory else {"segment_length": gradient.segment_length}
+
 
 NAMES: Mapping[str, Mapping[str, Any]] = {
     "data.tokenizer": TOKENIZERS,
@@ -105,17 +131,32 @@ def build_model(model: Model, vocabulary_size: int) -> Cell:
     Returns:
         A cell, symbols in and logits out.
 
+    Raises:
+        InputError: if the cell has nothing that the initializer is for.
+
     Example:
         >>> build_model(Model(cell="gru", hidden_size=8, num_layers=2), vocabulary_size=5).output_size
         5
     """
-    layer = partial(CELLS[model.cell], **INITIALIZERS[model.initializer](model))
+    layer = partial(CELLS[model.cell], **_starts(model))
     layers = [layer(model.embedding_size, model.hidden_size)]
     for _ in range(model.num_layers - 1):
         layers += [dropout(model.dropout)] if model.dropout > 0 else []
         layers += [layer(model.hidden_size, model.hidden_size)]
     core = stack(*layers) if len(layers) > 1 else layers[0]
     return language_model(core, vocabulary_size, dropout=model.dropout, tie=model.tie)
+
+
+def _starts(model: Model) -> dict[str, Any]:
+    """The initializers of those parameters that the cell has."""
+    starts = INITIALIZERS[model.initializer](model)
+    fitting = {name: start for name, start in starts.items() if name in signature(CELLS[model.cell]).parameters}
+    if starts and not fitting:
+        raise InputError(
+            f"model.initializer = {model.initializer!r}: model.cell = {model.cell!r} has no {' or '.join(starts)}; "
+            "choose another initializer"
+        )
+    return fitting
 
 
 def build_estimator(gradient: Gradient, cell: Cell) -> GradientEstimator:

@@ -58,7 +58,9 @@ class Gradient(Section, frozen=True):
 
     estimator: Annotated[str, _about("the gradient estimator")] = "bptt"
     horizon: Annotated[int, _about("truncated_bptt: steps that credit flows back (k2)", ge=1)] = 32
-    segment_length: Annotated[int, _about("checkpointed_bptt: steps computed anew at a time", ge=1)] = 16
+    segment_length: Annotated[int, _about("checkpointed_bptt, randomized_bptt: steps in a segment", ge=1)] = 16
+    memory: Annotated[str | None, _about("checkpointed_bptt: a budget instead, such as 64MiB")] = None
+    cut_rate: Annotated[float, _about("randomized_bptt: how likely credit is cut between segments", ge=0, lt=1)] = 0.5
 
 
 class Optimizer(Section, frozen=True):
@@ -81,10 +83,10 @@ class Optimizer(Section, frozen=True):
 class Training(Section, frozen=True):
     """How long, and what happens on the way."""
 
-    length: Annotated[str, _about("when training ends: '4000 updates' or '10 epochs'")] = "4000 updates"
+    length: Annotated[str, _about("how long: '2000 updates', '10 epochs' or '5 minutes'")] = "2000 updates"
     accumulate: Annotated[int, _about("successive chunks that share the weights of one update", ge=1)] = 1
     updates_per_dispatch: Annotated[int, _about("updates made by one call of the device", ge=1)] = 1
-    validate_every: Annotated[int, _about("updates between two validations, each followed by a snapshot", ge=1)] = 400
+    validate_every: Annotated[int, _about("updates between two validations, each followed by a snapshot", ge=1)] = 250
     validate_targets: Annotated[int, _about("most symbols of the validation text to score each time", ge=1)] = 200_000
     patience: Annotated[int, _about("validations without a new best before training stops; 0 = never", ge=0)] = 0
     max_skipped: Annotated[int, _about("non-finite updates in a row before training stops", ge=1)] = 20
@@ -113,12 +115,15 @@ class Config(Section, frozen=True):
     sampling: Sampling = Sampling()
 
 
+UNITS = ("updates", "epochs", "minutes")
+
+
 class Length(NamedTuple):
     """How long to train.
 
     Attributes:
         amount: how many.
-        unit: of what, "updates" or "epochs".
+        unit: of what, "updates", "epochs" or "minutes".
     """
 
     amount: int
@@ -142,8 +147,8 @@ def length(training: Training) -> Length:
         Length(amount=10, unit='epochs')
     """
     amount, _, unit = training.length.partition(" ")
-    if not (amount.isascii() and amount.isdigit() and int(amount) > 0 and unit in ("updates", "epochs")):
-        expected = "expected a number and its unit, such as '4000 updates' or '10 epochs'"
+    if not (amount.isascii() and amount.isdigit() and int(amount) > 0 and unit in UNITS):
+        expected = "expected a number and its unit, such as '2000 updates', '10 epochs' or '5 minutes'"
         raise InputError(f"training.length = {training.length!r}: {expected}")
     return Length(int(amount), unit)
 
@@ -161,7 +166,7 @@ def check(config: Config) -> None:
         >>> check(Config(gradient=Gradient(estimator="truncated_bptt", horizon=65)))
         Traceback (most recent call last):
             ...
-        jaxrnn.errors.InputError: gradient.horizon = 65: expected at most data.chunk_length = 64
+        jaxrnn.errors.InputError: gradient.horizon = 65: expected at most data.chunk_length = 64, or a multiple of it
     """
     data, model, gradient = config.data, config.model, config.gradient
     length(config.training)
@@ -170,10 +175,9 @@ def check(config: Config) -> None:
     if model.tie and model.embedding_size != model.hidden_size:
         sizes = f"{model.embedding_size} is not model.hidden_size = {model.hidden_size}"
         raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
-    for name in _CUTS.get(gradient.estimator, ()):
-        if getattr(gradient, name) > data.chunk_length:
-            limit = f"expected at most data.chunk_length = {data.chunk_length}"
-            raise InputError(f"gradient.{name} = {getattr(gradient, name)}: {limit}")
-
-
-_CUTS = {"truncated_bptt": ("horizon",), "checkpointed_bptt": ("segment_length",)}
+    chunk = f"data.chunk_length = {data.chunk_length}"
+    if gradient.estimator == "truncated_bptt" and gradient.horizon > data.chunk_length:
+        if gradient.horizon % data.chunk_length:
+            raise InputError(f"gradient.horizon = {gradient.horizon}: expected at most {chunk}, or a multiple of it")
+    if gradient.estimator in ("checkpointed_bptt", "randomized_bptt") and gradient.segment_length > data.chunk_length:
+        raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {chunk}")

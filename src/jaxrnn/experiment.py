@@ -168,7 +168,8 @@ def set_up(config: Config, run: Run | None = None) -> Experiment:
         dataset.ids["train"], data.batch_size, data.chunk_length, drop_tail=True, name=f"{name}: training text"
     )
     amount, unit = length(config.training)
-    updates = amount * updates_per_epoch(config, streams) if unit == "epochs" else amount
+    per_unit = {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]  # see `pace.fix_length`
+    updates = amount * per_unit
     learner = build_learner(config, len(dataset.vocabulary.symbols), updates)
     return Experiment(config, corpus, dataset, streams, learner, updates)
 

@@ -29,6 +29,7 @@ from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.experiment import Experiment, about_text, first_state, set_up
 from jaxrnn.meter import Meter
 from jaxrnn.ngrams import baselines
+from jaxrnn.pace import fix_length
 from jaxrnn.position import Position, load
 from jaxrnn.progress import console, progress
 from jaxrnn.runs import Run
@@ -61,7 +62,7 @@ class Session(NamedTuple):
     Attributes:
         experiment: what is trained.
         run: where everything is kept.
-        start: state and position to go on from, or None for the beginning.
+        start: state and position to go on from.
         n_grams: for each split, bits per symbol of n-grams of orders 1, 2, 3, ...
         score: `(params, ids, name) -> Evaluation` of a text.
         screen: where words go.
@@ -69,7 +70,7 @@ class Session(NamedTuple):
 
     experiment: Experiment
     run: Run
-    start: tuple[TrainState, Position] | None
+    start: tuple[TrainState, Position]
     n_grams: dict[str, list[float]]
     score: Callable[..., Evaluation]
     screen: Console
@@ -153,10 +154,13 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     experiment = set_up(config, its_run)
     opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
     start = _last_snapshot(experiment, its_run) if its_run else None
+    with screen.status("measuring the pace ..."):
+        experiment = fix_length(experiment)
     screen.print(summary.introduction(experiment))
     with screen.status("counting n-grams, to compare with ..."):
         n_grams = baselines(experiment.dataset)
     screen.print(summary.n_gram_line(experiment, n_grams["test"]))
+    start = start or _beginning(experiment)
     if not its_run:
         its_run = runs.create(folder, _first_files(experiment))
         held.enter_context(runs.locked(its_run))
@@ -169,9 +173,9 @@ def _train(session: Session) -> tuple[Stop, Position, float | None]:
     """Train to the end or until a signal comes; tell also how many symbols a second were learned from."""
     experiment, its_run = session.experiment, session.run
     config, noun = experiment.config, summary.unit(experiment.config.data.tokenizer)
-    state, position = session.start or _beginning(experiment)
+    state, position = session.start
     runs.rewind(its_run, position.updates, position.validated)
-    if session.start:
+    if position.updates:
         session.screen.print(f"going on after update {position.updates:,} of {experiment.updates:,}")
     text = experiment.dataset.ids["valid"][: config.training.validate_targets + 1]
     with stop_on_signals() as stop, progress(session.screen, experiment.updates, position.updates) as shown:

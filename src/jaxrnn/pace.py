@@ -1,0 +1,62 @@
+"""From minutes to updates: measured once, before a run begins, and kept in its configuration.
+
+A run whose length were read from the clock could not be resumed to the same bits, nor could its rate follow a schedule.
+So the clock is asked once, and from then on the run is as long as its configuration says.
+"""
+
+import time
+from functools import partial
+
+import jax
+import msgspec
+
+from jaxrnn.config import length
+from jaxrnn.experiment import Experiment, build_learner, first_state
+from jaxrnn.position import Position
+from jaxrnn.trainer import next_chunks
+from jaxrnn.training import make_train_step
+
+_SECONDS = 3.0
+_FORWARD = 1 / 3  # the share of an update that a validation takes for as many symbols: it has no backward pass
+
+
+def fix_length(experiment: Experiment) -> Experiment:
+    """Turn a length in minutes into one in updates; any other length stays as it is.
+
+    Args:
+        experiment: the experiment.
+
+    Returns:
+        The same with its length in updates. The minutes are for training and its validations; compilation before, and
+        the test after, come on top. How exact they are depends on what else the machine does.
+
+    Cost:
+        One compilation, and a few seconds of updates that are thrown away.
+    """
+    config = experiment.config
+    amount, unit = length(config.training)
+    if unit != "minutes":
+        return experiment
+    update = _seconds_per_update(experiment._replace(updates=10**9))
+    places = experiment.streams.batch_size * experiment.streams.chunk_length
+    validation = _FORWARD * update * config.training.validate_targets / (places * config.training.accumulate)
+    updates = max(1, round(60 * amount / (update + validation / config.training.validate_every)))
+    training = msgspec.structs.replace(config.training, length=f"{updates} updates")
+    config = msgspec.structs.replace(config, training=training)
+    learner = build_learner(config, len(experiment.dataset.vocabulary.symbols), updates)
+    return experiment._replace(config=config, updates=updates, learner=learner)
+
+
+def _seconds_per_update(experiment: Experiment) -> float:
+    """Make updates for a few seconds, and forget them."""
+    config, learner = experiment.config, experiment.learner
+    train_step = make_train_step(learner.estimator, learner.optimizer)
+    state, position = jax.jit(partial(first_state, config, learner))(), Position()
+    began, before = 0.0, 0
+    while not began or time.monotonic() - began < _SECONDS:
+        chunks, position = next_chunks(experiment, position)
+        state, metrics = train_step(state, chunks)
+        jax.block_until_ready(metrics)
+        if not began:  # the first dispatch includes the compilation
+            began, before = time.monotonic(), position.updates
+    return (time.monotonic() - began) / (position.updates - before)
