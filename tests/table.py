@@ -16,6 +16,7 @@ from jaxrnn.gradients import (
     Chunk,
     GradientEstimator,
     accumulate,
+    adaptive_bptt,
     bptt,
     checkpointed_bptt,
     geometric,
@@ -139,6 +140,9 @@ ESTIMATORS: dict[str, EstimatorRow] = {
     ),
     "truncated_bptt_replaying": EstimatorRow(  # exact in a first call, that has no past; a multiple of 5 and of 7 steps
         lambda cell, loss, length: truncated_bptt(cell, loss, horizon=35 * length), "exact"
+    ),
+    "adaptive_bptt": EstimatorRow(  # likewise, until its window is full
+        lambda cell, loss, length: adaptive_bptt(cell, loss, longest=35 * length), "exact"
     ),
     "randomized_bptt_never_cut": EstimatorRow(  # that all outcomes together are exact: gradients/test_randomized.py
         lambda cell, loss, length: randomized_bptt(cell, loss, segment_length=length, truncation=geometric(0.0)),

@@ -1,6 +1,7 @@
 """Gradient estimators: how credit flows back (or forward) through time, as values."""
 
 from jaxrnn.gradients.accumulate import accumulate
+from jaxrnn.gradients.adaptive import adaptive_bptt, certify, credit_by_lag
 from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator
 from jaxrnn.gradients.bptt import bptt
 from jaxrnn.gradients.checkpointed import checkpointed_bptt
@@ -17,8 +18,11 @@ __all__ = [
     "Estimate",
     "GradientEstimator",
     "accumulate",
+    "adaptive_bptt",
     "bptt",
+    "certify",
     "checkpointed_bptt",
+    "credit_by_lag",
     "gate",
     "geometric",
     "heavy_tailed",

@@ -135,9 +135,15 @@ def compiled_memory(estimator: GradientEstimator, params: Params, carry: Carry, 
 
     Returns:
         Bytes, on the default device.
+
+    Raises:
+        InputError: if the compiler does not say.
     """
-    lowered = jax.jit(estimator.estimate).lower(params, CarryState(carry), chunk)
-    return lowered.compile().memory_analysis().temp_size_in_bytes
+    compiled = jax.jit(estimator.estimate).lower(params, CarryState(carry), chunk).compile()
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        raise InputError("memory: the compiler for this device does not report its memory; give a segment_length")
+    return analysis.temp_size_in_bytes
 
 
 def _candidates(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> list[tuple[tuple[int, ...], float]]:

@@ -74,12 +74,12 @@ def checkpointed_bptt(
     run = chunk_loss(cell, loss)
     if (segment_length is None) == (memory is None):
         raise InputError("checkpointed_bptt: give a segment_length or a memory budget, and not both")
-    if memory is None:
-        lengths = tuple(segment_length) if isinstance(segment_length, Sequence) else (segment_length,)
-        good = all(length >= 1 for length in lengths)
-        require(good, "checkpointed_bptt: segment_length", segment_length, "at least 1 time step")
-        return renewing(_recomputing(run, lengths))
-    return renewing(_within_budget(run, read_bytes(memory)))
+    if memory is not None:
+        return renewing(_within_budget(run, read_bytes(memory)))
+    lengths = segment_length if isinstance(segment_length, Sequence) else [segment_length or 0]
+    good = all(length >= 1 for length in lengths)
+    require(good, "checkpointed_bptt: segment_length", segment_length, "at least 1 time step")
+    return renewing(_recomputing(run, lengths))
 
 
 def _recomputing(run: ChunkLoss, lengths: Sequence[int]) -> GradientEstimator:

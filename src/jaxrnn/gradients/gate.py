@@ -48,7 +48,7 @@ def gate(carry: Carry, weight: Any = 1.0, *, clip_norm: float | None = None) -> 
     require(clip_norm is None or clip_norm > 0, "gate: clip_norm", clip_norm, "above 0, or None for no limit")
     floats, others = split_carry(carry)
     floats = _weigh(floats, jnp.asarray(weight, float))
-    if clip_norm is not None:
+    if clip_norm is not None and jax.tree.leaves(floats):
         floats = _clip(floats, jnp.asarray(clip_norm, float))
     return join(floats, others)
 

@@ -19,12 +19,12 @@ class Past(NamedTuple):
     Attributes:
         starts: like the carry, with a leading axis N: what each of them started from, random keys and counters too.
         inputs: `[N, K, B, ...]`.
-        count: int32 `[]`, how many have been seen, at most N.
+        seen: int32 `[]`, how many there were, at most N.
     """
 
     starts: Carry
     inputs: Any
-    count: Array
+    seen: Array
 
 
 class ReplayState(NamedTuple):
@@ -71,7 +71,7 @@ def remember(past: Past, carry: Carry, inputs: Any) -> Past:
     starts, inputs = jax.tree.map(
         lambda old, new: jnp.concatenate([old[1:], new[None]]), (past.starts, past.inputs), (carry, inputs)
     )
-    return Past(starts, inputs, jnp.minimum(past.count + 1, _room(past)))
+    return Past(starts, inputs, jnp.minimum(past.seen + 1, _room(past)))
 
 
 def estimate_with_replay(
@@ -129,7 +129,7 @@ def estimate_with_replay(
         more, credit = jax.vjp(unroll, params, floats)[1](credit)
         return jax.tree.map(jnp.add, grads, more), credit
 
-    grads, _ = jax.lax.fori_loop(0, jnp.minimum(state.past.count, replays), one_further, back)
+    grads, _ = jax.lax.fori_loop(0, jnp.minimum(state.past.seen, replays), one_further, back)
     past = remember(state.past, state.carry, chunk.inputs)
     return Estimate(loss, weight, grads), ReplayState(carry, past)
 

@@ -88,7 +88,7 @@ of it; the nearest that work are 20 and 30
 
     def estimate(params, state, chunk):
         if isinstance(state, ReplayState):
-            return estimate_with_replay(cell, run, params, state, chunk, state.past.count)
+            return estimate_with_replay(cell, run, params, state, chunk, state.past.seen)
         return in_pieces.estimate(params, state, chunk)
 
     return renewing(GradientEstimator(init, estimate))

@@ -1,0 +1,178 @@
+"""The decay of credit over time: measured back from one loss, and the bound on the bias of truncation it implies."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrnn.cell import Cell
+from jaxrnn.shapes import choose
+from jaxrnn.trees import join, split_carry
+from jaxrnn.types import Array, Carry, Params
+
+LEAST_LOG_NORM = -50.0  # relative to the largest: what is smaller is rounding, and says nothing of the decay
+TAIL = 0.9  # the share of the window from which on the decay is extrapolated (tau)
+
+
+class Credit(NamedTuple):
+    """How the credit of the last loss of a window decays: row k - 1 is that which arrives k steps back, k = 1 to W.
+
+    Attributes:
+        log_norms: `[W]`, log phi_k: of the mean over the batch of the norm of the carry's cotangent.
+        reach: `[W]`, the norm of the sum over the lags 1 to k of the mean over the batch of the cotangent.
+    """
+
+    log_norms: Array
+    reach: Array
+
+
+class Certificate(NamedTuple):
+    """What the decay says of truncation.
+
+    Attributes:
+        decay: `[]`, beta: the factor by which credit shrinks each step. Not below 1: nothing can be said.
+        bounds: `[W]`, row K - 1 the bound on the relative bias with K steps of credit; infinite: not certified.
+    """
+
+    decay: Array
+    bounds: Array
+
+
+def credit_by_lag(
+    cell: Cell, loss: Callable[[Any, Any], Array], params: Params, starts: Carry, inputs: Any, last: tuple[Any, Array]
+) -> Credit:
+    """Follow the credit of a window's last loss back through all its steps.
+
+    Equals the loop, with W = N * K steps in all::
+
+        credit = d sum_b weight[b] loss(y_W, targets)[b] / d carry_{W-1}              # lag 1
+        for k in range(1, W + 1):
+            phi[k] = sum_b norm(credit[b]) / sum(weight)
+            reach[k] = norm(sum of the credits so far and over b) / sum(weight)
+            credit = credit d carry_{W-k} / d carry_{W-k-1}
+
+    Each row's cotangent is kept as a unit vector and the logarithm of its length, so that it neither under- nor
+    overflows however long the window is.
+
+    Args:
+        cell: any cell.
+        loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`.
+        params: the parameters.
+        starts: like the carry, with a leading axis N: what each chunk of the window starts from.
+        inputs: `[N, K, B, ...]`.
+        last: `(targets [B, ...], weight [B])` of the last step.
+
+    Returns:
+        The credit, `[W]` each; where all weights are 0, none.
+
+    Cost:
+        A forward and a backward pass over the window, in memory of one chunk's carries; no weight gradients.
+
+    References:
+        C. Aicher, N. J. Foti, E. B. Fox, "Adaptively Truncating Backpropagation Through Time to Control Gradient Bias",
+        UAI 2019, section 3.
+    """
+    targets, weight = last
+    tiny = jnp.finfo(weight.dtype).tiny
+    total = jnp.maximum(jnp.sum(weight), tiny)
+
+    def back_one_step(back, at_step):
+        (credit, log_size, so_far), (carry, x, is_last) = back, at_step
+        floats, others = split_carry(carry)
+
+        def step(floats):
+            after, y = cell.step(params, join(floats, others), x)
+            each = loss(jax.tree.map(lambda a: a[None], y), targets[None])[0]
+            return split_carry(after)[0], jnp.sum(jnp.where(weight == 0, 0, weight.astype(each.dtype) * each))
+
+        # The credit starts from the loss of the last step; before it, all comes through the carry.
+        (_, total_loss), pull = jax.vjp(step, floats)
+        (credit,) = pull((credit, is_last.astype(total_loss.dtype)))
+        size = jax.vmap(optax.tree.norm, axis_size=weight.shape[0])(credit).astype(weight.dtype)
+        alive = size > 0
+        credit = jax.tree.map(
+            lambda g: choose(alive, g / _along(jnp.where(alive, size, 1), g), jnp.zeros_like(g)), credit
+        )
+        log_size = jnp.where(alive, log_size + jnp.log(jnp.where(alive, size, 1)), -jnp.inf)
+        here = jax.tree.map(lambda g: jnp.sum(g * _along(jnp.exp(log_size), g), axis=0), credit)
+        so_far = jax.tree.map(jnp.add, so_far, here)
+        log_norm = jax.nn.logsumexp(log_size) - jnp.log(total)
+        return (credit, log_size, so_far), Credit(log_norm, optax.tree.norm(so_far) / total)
+
+    def back_one_chunk(back, chunk):
+        start, xs, is_last = chunk
+        carries = jax.lax.scan(lambda carry, x: (cell.step(params, carry, x)[0], carry), start, xs)[1]
+        return jax.lax.scan(back_one_step, back, (carries, xs, is_last), reverse=True)
+
+    chunks, steps = jax.tree.leaves(inputs)[0].shape[:2]
+    is_last = jnp.zeros(chunks * steps, bool).at[-1].set(True).reshape(chunks, steps)
+    floats = split_carry(jax.tree.map(lambda a: a[0], starts))[0]
+    nothing = jax.tree.map(jnp.zeros_like, floats)
+    start = (nothing, jnp.zeros_like(weight), jax.tree.map(lambda a: jnp.zeros(a.shape[1:], a.dtype), floats))
+    _, credit = jax.lax.scan(back_one_chunk, start, (starts, inputs, is_last), reverse=True)
+    return jax.tree.map(lambda a: a.reshape(-1)[::-1], credit)
+
+
+def certify(credit: Credit) -> Certificate:
+    """Bound the relative bias of truncation at every horizon within the window.
+
+    With beta the geometric decay, fitted to log phi by least squares over the window up to tau, the credit lost with K
+    steps is at most (phi_tau is counted twice below tau)::
+
+        E(K) = phi_K + ... + phi_tau + phi_tau / (1 - beta)           K < tau
+        E(K) = phi_tau beta^(K - tau) / (1 - beta)                    K >= tau
+
+    and the credit in all at least `g = max_K reach_{K-1} - E(K)`, so that the relative bias is at most `E(K) / g`, as a
+    share of the credit that crosses at least one step; what a loss says of its own step is never truncated.
+
+    Args:
+        credit: of a window.
+
+    Returns:
+        The certificate. The bound is one of the cotangents of the carry; for the gradient of the parameters it holds as
+        far as these act on the carry alike at all lags. Beyond tau it stands on the decay going on.
+
+    References:
+        C. Aicher, N. J. Foti, E. B. Fox, "Adaptively Truncating Backpropagation Through Time to Control Gradient Bias",
+        UAI 2019, section 3 and supplement.
+
+    Example:
+        >>> lags = jnp.arange(1, 101)
+        >>> halving = Credit(-lags * jnp.log(2.0), 1 - 0.5 ** lags.astype(float))        # phi_k = 2^-k
+        >>> decay, bounds = certify(halving)
+        >>> round(float(decay), 4), round(float(bounds[4]), 4)                           # 5 steps: 2^-4
+        (0.5, 0.0625)
+    """
+    logs, reach = credit
+    window = logs.shape[0]
+    tau = max(1, int(TAIL * window))
+    lags = jnp.arange(1, window + 1).astype(logs.dtype)
+    used = (lags <= tau) & (logs > jnp.max(logs) + LEAST_LOG_NORM)
+    log_decay = _slope(lags, logs, used)
+    certain = log_decay < 0  # false for NaN too
+    beta = jnp.exp(log_decay)
+
+    norms = jnp.exp(logs)
+    lost_within = jnp.cumsum(jnp.where(lags <= tau, norms, 0)[::-1])[::-1]
+    tail = norms[tau - 1] / (1 - beta)
+    lost = jnp.where(lags < tau, lost_within + tail, tail * beta ** (lags - tau))
+    kept = jnp.concatenate([jnp.zeros(1, reach.dtype), reach[:-1]])
+    whole = jnp.max(kept - lost)
+    bounds = jnp.where(certain & (whole > 0), lost / whole, jnp.inf)
+    return Certificate(beta, bounds)
+
+
+def _slope(x: Array, y: Array, used: Array) -> Array:
+    """The slope of the least-squares line through the points used; NaN for fewer than two."""
+    y = jnp.where(used, y, 0)
+    number = jnp.sum(used.astype(x.dtype))
+    mean = jnp.sum(jnp.where(used, x, 0)) / number
+    x = jnp.where(used, x - mean, 0)
+    return jnp.sum(x * y) / jnp.sum(x * x)
+
+
+def _along(row: Array, leaf: Array) -> Array:
+    """One number for each row, `[B]`, as `[B, 1, ...]` to multiply a leaf."""
+    return jnp.expand_dims(row, tuple(range(1, leaf.ndim))).astype(leaf.dtype)
