@@ -116,7 +116,15 @@ def draw(colours: Colours) -> Figure:
         draw_row(axes, row, -1.35 - 1.05 * place, colours)
     handles = [
         Line2D([], [], color=colours.credit, linewidth=2, label="credit flows back"),
-        Line2D([], [], color=colours.forward, marker="s", markersize=8, linewidth=0, label="in memory while it flows through the last piece"),
+        Line2D(
+            [],
+            [],
+            color=colours.forward,
+            marker="s",
+            markersize=8,
+            linewidth=0,
+            label="in memory while it flows through the last piece",
+        ),
     ]
     axes.legend(
         handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False, fontsize=9,

@@ -1,42 +1,69 @@
-"""Every block of Python in the documentation runs, page by page, under JAX's default settings."""
+"""The pages hold: their Python runs, their commands and settings are understood, their links lead somewhere."""
 
 import re
+import shlex
 from pathlib import Path
 
 import jax
 import pytest
 
 import jaxrnn
+from jaxrnn import evaluate, sample, train
+from jaxrnn.build import check_names
+from jaxrnn.settings import KEYS, resolve
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+PAGES = {page.name: page for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]}
+PARSERS = {"train": train._parser, "evaluate": evaluate._parser, "sample": sample._parser}
+COMMAND = re.compile(r"^(?:[^#\n]*\| )?(?:python -m )?jaxrnn[ .](train|evaluate|sample)\b([^|#\n]*)", re.MULTILINE)
+LINK = re.compile(r'(?:\]\(|src(?:set)?=")(?!https?://|#)([^)"#]+)')
 
 
-def blocks(page: Path) -> list[str]:
-    """The page's blocks of Python, each behind as many empty lines as stand before it: errors name the page's line."""
-    text = page.read_text("utf-8")
-    return ["\n" * text.count("\n", 0, block.start(1)) + block[1] for block in BLOCK.finditer(text)]
+def blocks(name: str, language: str) -> list[str]:
+    """The page's blocks in a language, each behind as many empty lines as stand before it: errors name its lines."""
+    text = PAGES[name].read_text("utf-8")
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    return ["\n" * text.count("\n", 0, block.start(1)) + block[1] for block in found]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=lambda page: page.name)
-def test_page_runs(page, tmp_path, monkeypatch):
+def pages_with(language: str) -> list[str]:
+    return sorted(name for name in PAGES if blocks(name, language))
+
+
+@pytest.mark.parametrize("name", [name for name in pages_with("python") if name != "README.md"])  # see test_examples.py
+def test_python_runs(name, tmp_path, monkeypatch):
+    """All blocks of a page in a row, under JAX's default settings, as a reader would run them."""
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        for block in blocks(page):
-            exec(compile(block, str(page), "exec"), namespace)
+        for block in blocks(name, "python"):
+            exec(compile(block, str(PAGES[name]), "exec"), namespace)
 
 
-def target(page: Path, link: str) -> Path:
-    """The file that a link means; a source file is looked for where the package was imported from."""
-    path = (page.parent / link).resolve()
-    source = ROOT / "src" / "jaxrnn"
-    return Path(jaxrnn.__path__[0]) / path.relative_to(source) if path.is_relative_to(source) else path
+@pytest.mark.parametrize("name", pages_with("sh"))
+def test_commands_are_understood(name):
+    """Every option is one that the command has, every value one that its key takes."""
+    for command, words in COMMAND.findall("\n".join(blocks(name, "sh"))):
+        asked = vars(PARSERS[command]().parse_args(shlex.split(words)))
+        check_names(resolve(overrides={key: asked[key] for key in KEYS if asked.get(key) is not None}))
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "README.md"], ids=lambda page: page.name)
-def test_links_lead_somewhere(page):
-    missing = [link for link in LINK.findall(page.read_text("utf-8")) if not target(page, link).exists()]
-    assert not missing, f"{page.name}: no such file: {missing}"
+@pytest.mark.parametrize("name", pages_with("toml"))
+def test_settings_are_understood(name, tmp_path):
+    for number, block in enumerate(blocks(name, "toml")):
+        file = tmp_path / f"{number}.toml"
+        file.write_text(block, "utf-8")
+        check_names(resolve(file))
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_links_lead_somewhere(name):
+    """A source file is looked for where the package was imported from: the tests also run without src/."""
+    missing = []
+    for link in LINK.findall(PAGES[name].read_text("utf-8")):
+        path, source = (PAGES[name].parent / link).resolve(), ROOT / "src" / "jaxrnn"
+        if path.is_relative_to(source):
+            path = Path(jaxrnn.__path__[0]) / path.relative_to(source)
+        if not path.exists():
+            missing.append(link)
+    assert not missing
