@@ -28,6 +28,7 @@ FLOORS = [
     "experiment meter",
     "position",
     "summary trainer trained command",
+    "pace",
     "train evaluate sample",
     "__main__",
 ]
