@@ -8,8 +8,8 @@ import jax
 import pytest
 
 import jaxrnn
-from jaxrnn import evaluate, sample, train
-from jaxrnn.build import check_names
+from jaxrnn import evaluate, gradients, sample, train
+from jaxrnn.build import ESTIMATORS, check_names
 from jaxrnn.settings import KEYS, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -54,6 +54,13 @@ def test_settings_are_understood(name, tmp_path):
         file = tmp_path / f"{number}.toml"
         file.write_text(block, "utf-8")
         check_names(resolve(file))
+
+
+def test_the_table_of_estimators_is_whole():
+    """Those of the README are there, and none that has a name on the command line is forgotten."""
+    rows = set(re.findall(r"^\| `(\w+)` \|", PAGES["README.md"].read_text("utf-8"), re.MULTILINE))
+    assert rows >= set(ESTIMATORS)
+    assert rows <= set(gradients.__all__)
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
