@@ -77,8 +77,8 @@ def draw_cell(axes: Axes, y: float, colours: Colours) -> None:
         axes.text(x, y, "cell" if not suffix else "", ha="center", va="center", fontsize=7, color=colours.ink)
         arrow(axes, (x, y - 0.85), (x, y - SIZE), colours.quiet)
         arrow(axes, (x, y + SIZE), (x, y + 0.85), colours.quiet)
-        axes.text(x, y - 1.1, f"$x{suffix}$", ha="center", va="center", fontsize=9, color=colours.ink)
-        axes.text(x, y + 1.1, f"$y{suffix}$", ha="center", va="center", fontsize=9, color=colours.ink)
+        axes.text(x, y - 1.1, f"$x{suffix}$", ha="center", va="center", fontsize=10, color=colours.ink)
+        axes.text(x, y + 1.1, f"$y{suffix}$", ha="center", va="center", fontsize=10, color=colours.ink)
 
     unit(-3.2, "")
     arrow(axes, (-3.2 + SIZE, y + 0.14), (-3.2 + SIZE, y - 0.14), colours.forward, bend=-3)
@@ -86,14 +86,14 @@ def draw_cell(axes: Axes, y: float, colours: Colours) -> None:
     for t in range(STEPS):
         unit(t, f"_{{{t + 1}}}")
         arrow(axes, (t - 1 + SIZE, y), (t - SIZE, y), colours.forward)
-    axes.text(RIGHT, y, "forward: one and the same", va="center", fontsize=9, color=colours.forward)
+    axes.text(RIGHT, y, "forward: one and the same", va="center", fontsize=10, color=colours.forward)
 
 
 def draw_row(axes: Axes, row: Row, y: float, colours: Colours) -> None:
     """Draw how credit flows back by one estimator."""
-    axes.text(LEFT, y, row.name, va="center", fontsize=9.5, family="monospace", color=colours.ink)
-    axes.text(RIGHT, y + 0.22, f"gradient: {row.gradient}", va="center", fontsize=9, color=colours.credit)
-    axes.text(RIGHT, y - 0.22, f"memory: {row.memory}", va="center", fontsize=9, color=colours.forward)
+    axes.text(LEFT, y, row.name, va="center", fontsize=10.5, family="monospace", color=colours.ink)
+    axes.text(RIGHT, y + 0.22, f"gradient: {row.gradient}", va="center", fontsize=10, color=colours.credit)
+    axes.text(RIGHT, y - 0.22, f"memory: {row.memory}", va="center", fontsize=10, color=colours.forward)
     for t in range(STEPS):
         step(axes, t, y, colours.forward, filled=t in row.held)
         boundary = t % PIECE == 0
@@ -109,7 +109,7 @@ def draw(colours: Colours) -> Figure:
     """Draw the whole picture."""
     figure = Figure(figsize=(10.6, 3.64))
     axes = figure.add_axes((0, 0, 1, 1))
-    axes.set(xlim=(LEFT - 0.1, STEPS + 4.6), ylim=(-4.85, 2.2), aspect="equal")
+    axes.set(xlim=(LEFT - 0.1, STEPS + 4.9), ylim=(-4.85, 2.2), aspect="equal")
     axes.axis("off")
     draw_cell(axes, 0.85, colours)
     for place, row in enumerate(ROWS):
@@ -127,7 +127,7 @@ def draw(colours: Colours) -> Figure:
         ),
     ]
     axes.legend(
-        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False, fontsize=9,
+        handles=handles, loc="lower center", bbox_to_anchor=(0.5, 0), ncols=2, frameon=False, fontsize=10,
         labelcolor=colours.ink,
     )  # fmt: skip
     return figure
