@@ -22,6 +22,7 @@ class Meter:
         bits: the loss in bits per symbol, smoothed; NaN before the first.
         symbols: symbols learned from, in the time measured.
         seconds: the time measured: training alone, without compilation and validation.
+        skipped: updates that were not made because something was not finite.
     """
 
     def __init__(self, run: Run, progress: Progress, unit: str, max_skipped: int):
@@ -30,10 +31,10 @@ class Meter:
         Args:
             run: where the lines go.
             progress: how to tell the user.
-            unit: what a symbol is, such as "character".
+            unit: what a symbol is called in short, such as "char".
             max_skipped: so many non-finite updates in a row are too many.
         """
-        self.bits, self.symbols, self.seconds = math.nan, 0, 0.0
+        self.bits, self.symbols, self.seconds, self.skipped = math.nan, 0, 0.0, 0
         self._run, self._progress, self._unit, self._max_skipped = run, progress, unit, max_skipped
         self._waiting: tuple[Metrics, int, int] | None = None
         self._clock: float | None = None
@@ -64,6 +65,7 @@ class Meter:
         speed = self._pace(sum(row["weight"] for row in rows))
         for step, row in enumerate(rows, before + 1):
             self._record(step, row, speed)
+        self.skipped += sum(row["skipped"] for row in rows)
         skipped = rows[-1]["skipped_in_a_row"]
         if skipped >= self._max_skipped:
             raise InputError(
@@ -98,8 +100,8 @@ class Meter:
 
     def _words(self, row: dict[str, Any], speed: float) -> str:
         """Say how it goes."""
-        pace = f"{speed:,.0f} {self._unit}s/s" if speed > 0 else "compiled"
-        words = [f"{self.bits:.3f} bits/{self._unit}", pace, f"gradient {row['gradient_norm']:.2f}"]
-        if row["skipped_in_a_row"]:
-            words.append(f"{row['skipped_in_a_row']} updates in a row not finite, skipped")
+        words = [f"loss {self.bits * math.log(2):.3f}", f"{self.bits:.3f} bits/{self._unit}"]
+        words += [f"{speed:,.0f} {self._unit}/s"] if speed > 0 else []
+        words += [f"grad {row['gradient_norm']:.2f}"]
+        words += [f"{self.skipped} skipped, not finite"] if self.skipped else []
         return "  ".join(words)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
 
@@ -57,9 +57,8 @@ def progress(screen: Console, total: int, done: int = 0, every: float = 5.0) -> 
 def _bar(screen: Console, total: int, done: int, every: float) -> Iterator[Progress]:
     """Draw a bar that moves, with the time left."""
     del every
-    left = TimeRemainingColumn(elapsed_when_finished=True)
-    columns = (BarColumn(bar_width=24), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left"), left)
-    with Bar(*columns, TextColumn("{task.fields[note]}"), console=screen, refresh_per_second=4) as bar:
+    left, note = TimeRemainingColumn(), TextColumn("left  {task.fields[note]}")
+    with Bar(BarColumn(bar_width=16), MofNCompleteColumn(), left, note, console=screen, refresh_per_second=4) as bar:
         task = bar.add_task("", total=total, completed=done, note="compiling ...")
         yield Progress(
             update=lambda now, note: bar.update(task, completed=now, note=note),

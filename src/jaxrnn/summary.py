@@ -17,6 +17,7 @@ from jaxrnn.position import Position
 from jaxrnn.types import Params
 
 _UNITS = {"character": "character", "byte": "byte", "word": "word", "whitespace": "word"}
+_IN_SHORT = {"character": "char"}
 _BLOCK = 1 << 16
 
 
@@ -34,6 +35,22 @@ def unit(tokenizer: str) -> str:
         'word'
     """
     return _UNITS.get(tokenizer, "symbol")
+
+
+def in_short(noun: str) -> str:
+    """Shorten the name of a symbol, for lines that must stay short.
+
+    Args:
+        noun: what `unit` gives.
+
+    Returns:
+        A few letters.
+
+    Example:
+        >>> in_short("character"), in_short("word")
+        ('char', 'word')
+    """
+    return _IN_SHORT.get(noun, noun)
 
 
 def characters(vocabulary: Vocabulary, ids: np.ndarray) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from signal import Signals
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from rich.console import Console
 
 from jaxrnn import runs, snapshots, summary
 from jaxrnn.build import NAMES
-from jaxrnn.command import Parser, Stop, run, stop_on_signals
+from jaxrnn.command import Parser, run, stop_on_signals
 from jaxrnn.config import Config
 from jaxrnn.data.vocabulary import to_json
 from jaxrnn.errors import InputError
@@ -76,6 +77,22 @@ class Session(NamedTuple):
     screen: Console
 
 
+class Outcome(NamedTuple):
+    """How a training went.
+
+    Attributes:
+        position: where it ended.
+        signal: what stopped it, or None.
+        speed: symbols learned from in a second, or None where nothing was measured.
+        skipped: updates that were not made because something was not finite.
+    """
+
+    position: Position
+    signal: Signals | None
+    speed: float | None
+    skipped: int
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command.
 
@@ -93,12 +110,12 @@ def _main(argv: Sequence[str]) -> int:
     asked = _parser().parse_args(argv)
     with ExitStack() as held:
         session = _open(asked, console(stderr=asked.json), held)
-        stop, position, speed = _train(session)
-        done = finished(session.experiment, position)
-        answer = _finish(session, position, speed) if done else _leave(session, position, stop)
+        outcome = _train(session)
+        done = finished(session.experiment, outcome.position)
+        answer = _finish(session, outcome) if done else _leave(session, outcome)
     if asked.json:
         print(json.dumps(answer), flush=True)
-    return 0 if done or stop.received is None else 128 + stop.received
+    return 0 if done or outcome.signal is None else 128 + outcome.signal
 
 
 def _parser() -> Parser:
@@ -169,8 +186,8 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     return Session(experiment, its_run, start, n_grams, score, screen)
 
 
-def _train(session: Session) -> tuple[Stop, Position, float | None]:
-    """Train to the end or until a signal comes; tell also how many symbols a second were learned from."""
+def _train(session: Session) -> Outcome:
+    """Train to the end, or until a signal comes."""
     experiment, its_run = session.experiment, session.run
     config, noun = experiment.config, summary.unit(experiment.config.data.tokenizer)
     state, position = session.start
@@ -179,7 +196,7 @@ def _train(session: Session) -> tuple[Stop, Position, float | None]:
         session.screen.print(f"going on after update {position.updates:,} of {experiment.updates:,}")
     text = experiment.dataset.ids["valid"][: config.training.validate_targets + 1]
     with stop_on_signals() as stop, progress(session.screen, experiment.updates, position.updates) as shown:
-        meter = Meter(its_run, shown, noun, config.training.max_skipped)
+        meter = Meter(its_run, shown, summary.in_short(noun), config.training.max_skipped)
 
         def announce(position: Position, score: Score) -> None:
             row = {"kind": "validation", "step": position.updates, "loss": score.nats, "bits": score.bits}
@@ -190,8 +207,9 @@ def _train(session: Session) -> tuple[Stop, Position, float | None]:
             return session.score(params, text, "data.corpus: validation text").score
 
         job = Job(experiment, its_run, validate, meter, announce, stop)
-        _, position = train(job, state, position)
-    return stop, position, meter.symbols / meter.seconds if meter.seconds else None
+        state, position = train(job, state, position)
+    speed = round(meter.symbols / meter.seconds, 1) if meter.seconds else None
+    return Outcome(position, stop.received, speed, int(state.skipped))
 
 
 def _last_snapshot(experiment: Experiment, its_run: Run) -> tuple[TrainState, Position] | None:
@@ -205,18 +223,19 @@ def _beginning(experiment: Experiment) -> tuple[TrainState, Position]:
     return jax.jit(partial(first_state, experiment.config, experiment.learner))(), Position()
 
 
-def _leave(session: Session, position: Position, stop: Stop) -> dict[str, Any]:
+def _leave(session: Session, outcome: Outcome) -> dict[str, Any]:
     """Say how to go on."""
+    position = outcome.position
     how = f"jaxrnn train --run {shlex.quote(str(session.run.folder))} --resume"
     updates = session.experiment.updates
     session.screen.print(f"stopped after update {position.updates:,} of {updates:,}, and saved; to go on: {how}")
-    signal = stop.received.name if stop.received else None
+    signal = outcome.signal.name if outcome.signal else None
     return {"run": str(session.run.folder), "interrupted": signal, "updates": position.updates, "resume": how}
 
 
-def _finish(session: Session, position: Position, speed: float | None) -> dict[str, Any]:
+def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
     """Score the best parameters on the test text, show what they write, and say where everything is."""
-    experiment, its_run, screen = session.experiment, session.run, session.screen
+    experiment, its_run, screen, position = session.experiment, session.run, session.screen, outcome.position
     best, ids = load_trained(its_run.folder), experiment.dataset.ids["test"]
     evaluation = session.score(best.params, ids, "data.corpus: test text")
     result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary)
@@ -226,12 +245,15 @@ def _finish(session: Session, position: Position, speed: float | None) -> dict[s
         "snapshot": best.snapshot.name,
         "updates": position.updates,
         "seconds": round(position.seconds, 1),
-        "tokens_per_second": speed and round(speed, 1),
+        "tokens_per_second": outcome.speed,
+        "skipped": outcome.skipped,
         "parameters": summary.parameters(best.params),
         "baselines": n_grams,
     }
     runs.append(its_run, {"kind": "test", "step": position.updates} | answer)
-    screen.print(f"\ntest text, parameters of {best.snapshot.name}, after {position.seconds:,.0f} seconds of training:")
+    skipped = f", {outcome.skipped} updates skipped" if outcome.skipped else ""
+    spent = f"after {position.seconds:,.0f} seconds of training{skipped}"
+    screen.print(f"\ntest text, parameters of {best.snapshot.name}, {spent}:")
     screen.print(summary.result_text(result))
     screen.print(summary.best_n_gram_line(n_grams))
     screen.print("\nwhat it writes:\n")

@@ -1,0 +1,63 @@
+"""Figures of a run: characters behind symbols, baselines by name, the words of a result."""
+
+import math
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from jaxrnn.data.text import TOKENIZERS
+from jaxrnn.data.vocabulary import build_vocabulary, decode, encode
+from jaxrnn.evaluation import CARRY, Evaluation, Protocol, Score
+from jaxrnn.summary import Result, characters, in_short, n_gram_names, result_json, result_text, unit
+
+TEXT = " the cät sat\non  the 猫 mat\n\nand ran\n"
+
+
+def known(tokenizer, text=TEXT):
+    return build_vocabulary(TOKENIZERS[tokenizer], Counter(TOKENIZERS[tokenizer].split(text)))
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+def test_characters_are_those_of_the_text_that_the_targets_spell(tokenizer):
+    vocabulary = known(tokenizer)
+    ids = encode(vocabulary, TEXT)
+    # The first symbol is no target. What it spells is taken off: nothing else of the text is.
+    assert characters(vocabulary, ids) == len(decode(vocabulary, ids)) - len(decode(vocabulary, ids[:1]))
+
+
+def test_characters_do_not_depend_on_how_the_text_is_read(monkeypatch):
+    vocabulary = known("byte")
+    ids = encode(vocabulary, TEXT)
+    whole = characters(vocabulary, ids)
+    monkeypatch.setattr("jaxrnn.summary._BLOCK", 3)  # smaller than some characters are in bytes
+    assert characters(vocabulary, ids) == whole == len(TEXT) - 1
+
+
+def test_every_tokenizer_has_a_noun():
+    assert all(unit(name) != "symbol" for name in TOKENIZERS)
+    assert max(len(in_short(unit(name))) for name in TOKENIZERS) <= 4
+
+
+def test_baselines_have_names():
+    assert n_gram_names([4.0, 3.0, 2.5, 2.7]) == {
+        "unigram": 4.0,
+        "bigram": 3.0,
+        "trigram": 2.5,
+        "best_ngram": 2.5,
+        "best_order": 3,
+    }
+
+
+def test_bits_per_character_spread_the_loss_of_words_over_their_characters():
+    vocabulary = known("whitespace", "the cat sat")
+    ids = np.array(encode(vocabulary, "the cat sat cat"))
+    evaluation = Evaluation(Score(12.0, 3.0), Protocol(2, CARRY, "1 places of padding", 3), None)
+    result = Result(evaluation, characters(vocabulary, ids), vocabulary)
+    assert result.characters == len(" cat sat cat")
+    answer = result_json(result)
+    assert answer["loss"] == 4.0 and answer["perplexity"] == math.exp(4.0)
+    assert answer["bits_per_character"] == pytest.approx(12.0 / math.log(2) / 12)
+    assert (answer["targets"], answer["streams"], answer["tokenizer"]) == (3, 2, "whitespace")
+    said = result_text(result)
+    assert "54.598 per word" in said and "3 words = 12 characters" in said and CARRY in said
