@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+import reference
+from jaxrnn.fused import trace
 from jaxrnn.trees import is_float, is_key, join, renew_keys, split_carry
 
 
@@ -104,3 +106,37 @@ def estimate_by_definition(cell, loss, params, carry, chunk, cut, renew_every):
 
     (total, last), grads = jax.value_and_grad(objective, has_aux=True)(params)
     return (total, jnp.sum(chunk.weight), grads), last
+
+
+def assert_follows_by_hand(cell, by_hand, steps=6, rows=2):
+    """A cell's step, unroll, trace and gradients are those of the NumPy loops, at random parameters and carry."""
+    params = random_params(1, cell)
+    zeros = np.zeros((rows, cell.output_size))
+    states = random_like(2, (zeros,) * by_hand.states)
+    xs = np.random.default_rng(3).normal(size=(steps, rows, cell.input_size))
+
+    def as_states(carry):
+        return carry if by_hand.states > 1 else (carry,)
+
+    def as_carry(states):
+        return states if by_hand.states > 1 else states[0]
+
+    def unroll(params, states, xs):
+        carry, ys = cell.unroll(params, as_carry(states), xs)
+        return as_states(carry), ys
+
+    last, ys, tape = reference.unroll(by_hand, params, states, xs)
+    (results, cotangents), seen, (carry, y) = quick_jit(
+        lambda *arguments: (
+            all_gradients(unroll, 4, *arguments),
+            trace(cell, params, as_carry(states), xs),
+            cell.step(params, as_carry(states), xs[0]),
+        )
+    )(params, states, xs)
+    first, _ = by_hand.forward(params, states, xs[0])
+    assert_close((as_states(carry), y), (first, first[0]))
+    assert_close(results, (last, ys))
+    d_last, d_ys = random_like(4, results)
+    assert_close(cotangents, reference.bptt(by_hand, params, tape, d_last, d_ys))
+    for name, values in seen.notes.items():
+        assert_close(values, np.array([at_step[name] for at_step in tape]))

@@ -13,9 +13,32 @@ from jaxrnn.types import Array
 
 Initializer = Callable[[Array, tuple[int, ...], jnp.dtype], Array]
 
-orthogonal: Initializer = jax.nn.initializers.orthogonal()
 zeros: Initializer = jax.nn.initializers.zeros
 standard_normal: Initializer = jax.random.normal
+
+
+def orthogonal(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
+    """Uniform over orthogonal matrices: the singular values are 1, so that at first a state neither grows nor fades.
+
+    Args:
+        key: a random key.
+        shape: `[H, H]`, or any two axes: rows or columns are then orthonormal, whichever are fewer.
+        dtype: a float dtype; one of 16 bits is rounded from float32, where the decomposition exists.
+
+    Returns:
+        `[H, H]`.
+
+    References:
+        A. M. Saxe, J. L. McClelland, S. Ganguli, "Exact Solutions to the Nonlinear Dynamics of Learning in Deep Linear
+        Neural Networks", ICLR 2014, arXiv:1312.6120.
+
+    Example:
+        >>> w = orthogonal(jax.random.key(0), (3, 3), jnp.float32)
+        >>> bool(jnp.allclose(w.T @ w, jnp.eye(3), atol=1e-6))
+        True
+    """
+    wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
+    return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
 
 
 def uniform(hidden_size: int) -> Initializer:

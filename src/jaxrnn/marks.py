@@ -44,10 +44,11 @@ def heed_marks(recurrence: Recurrence, initial_carry: Callable[..., Carry]) -> R
         if z.reset is not None:
             carry = restart_rows(z.reset, carry, initial_carry(z.reset.shape))
         new, y = recurrence.recur(params, carry, z.x, dot, note)
-        if z.keep is None:
+        keep = z.keep
+        if keep is None:
             return new, y
         (floats, _), (new_floats, others) = split_carry(carry), split_carry(new)
-        floats = jax.tree.map(lambda a, b: choose(z.keep, a, b), new_floats, floats)
+        floats = jax.tree.map(lambda a, b: choose(keep, a, b), new_floats, floats)
         return join(floats, others), silence(z, y)
 
     return Recurrence(project, recur)
@@ -85,9 +86,10 @@ def blank(marked: Marked) -> Any:
         AssertionError: (from chex) for marks that are not boolean, or whose axes are not the first ones of x.
     """
     _check_marks(marked)
-    if marked.keep is None:
+    keep = marked.keep
+    if keep is None:
         return marked.x
-    return jax.tree.map(lambda x: choose(marked.keep, x, jnp.zeros_like(x)) if is_float(x) else x, marked.x)
+    return jax.tree.map(lambda x: choose(keep, x, jnp.zeros_like(x)) if is_float(x) else x, marked.x)
 
 
 def silence(marked: Marked, y: Any) -> Any:
@@ -100,9 +102,10 @@ def silence(marked: Marked, y: Any) -> Any:
     Returns:
         `[*batch, O]`.
     """
-    if marked.keep is None:
+    keep = marked.keep
+    if keep is None:
         return y
-    return jax.tree.map(lambda leaf: choose(marked.keep, leaf, jnp.zeros_like(leaf)), y)
+    return jax.tree.map(lambda leaf: choose(keep, leaf, jnp.zeros_like(leaf)), y)
 
 
 def within_lengths(lengths: Array, steps: int) -> Array:

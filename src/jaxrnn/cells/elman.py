@@ -6,8 +6,8 @@ from functools import partial
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cell import Cell, Recurrence, product, unnoted
-from jaxrnn.cells.layer import add_bias, checked, project_input, zero_state
+from jaxrnn.cell import Cell, product, unnoted
+from jaxrnn.cells.layer import add_bias, layer_recurrence, project_input, zero_state
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
 from jaxrnn.types import Array, Params
@@ -61,9 +61,10 @@ def elman(
         b_hh=b_hh,
         dtype=dtype,
     )
-    recurrence = Recurrence(checked("elman", input_size, project_input), partial(recur, activation=activation))
+    initial_carry = zero_state(hidden_size, dtype)
+    recurrence = layer_recurrence("elman", input_size, initial_carry, partial(recur, activation=activation))
     sizes = {"input_size": input_size, "output_size": hidden_size}
-    return derive(init, zero_state(hidden_size, dtype), recurrence, **sizes)
+    return derive(init, initial_carry, recurrence, **sizes)
 
 
 def elman_step(params: Params, carry: Array, x: Array, *, activation=jnp.tanh) -> tuple[Array, Array]:

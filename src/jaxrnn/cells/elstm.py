@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cell import Cell, Recurrence, product, unnoted
-from jaxrnn.cells.layer import checked, project_input, zero_state
+from jaxrnn.cell import Cell, product, unnoted
+from jaxrnn.cells.layer import layer_recurrence, project_input, zero_state
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import spread
@@ -82,9 +82,10 @@ def elstm(
             "b_ih": layer["b_ih"].at[:hidden_size].add(forget_bias),
         }
 
-    recurrence = Recurrence(checked("elstm", input_size, project_input), recur)
+    initial_carry = zero_state(hidden_size, dtype)
+    recurrence = layer_recurrence("elstm", input_size, initial_carry, recur)
     sizes = {"input_size": input_size, "output_size": hidden_size}
-    return derive(init, zero_state(hidden_size, dtype), recurrence, **sizes)
+    return derive(init, initial_carry, recurrence, **sizes)
 
 
 def elstm_step(params: Params, carry: Array, x: Array) -> tuple[Array, Array]:

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cell import Cell, Recurrence, product, unnoted
-from jaxrnn.cells.layer import add_bias, checked, project_input, zero_state
+from jaxrnn.cell import Cell, product, unnoted
+from jaxrnn.cells.layer import add_bias, layer_recurrence, project_input, zero_state
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import spread
@@ -72,9 +72,10 @@ def gru(
         dtype=dtype,
     )
     recur = recur_reset_after if reset_after else recur_reset_before
-    recurrence = Recurrence(checked("gru", input_size, project_input), recur)
+    initial_carry = zero_state(hidden_size, dtype)
+    recurrence = layer_recurrence("gru", input_size, initial_carry, recur)
     sizes = {"input_size": input_size, "output_size": hidden_size}
-    return derive(init, zero_state(hidden_size, dtype), recurrence, **sizes)
+    return derive(init, initial_carry, recurrence, **sizes)
 
 
 def gru_step(params: Params, carry: Array, x: Array, *, reset_after: bool = True) -> tuple[Array, Array]:

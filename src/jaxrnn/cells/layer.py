@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import as_shape, product
+from jaxrnn.cell import Recurrence, as_shape, product
 from jaxrnn.shapes import check_last_axis, spread
-from jaxrnn.types import Array, Params
+from jaxrnn.types import Array, Carry, Params
 
 
 def project_input(params: Params, x: Array) -> Array:
@@ -24,23 +25,35 @@ def project_input(params: Params, x: Array) -> Array:
     return z + spread(params["b_ih"], z)
 
 
-def checked(name: str, input_size: int, project: Callable[[Params, Array], Array]) -> Callable[[Params, Array], Array]:
-    """Let a projection refuse inputs of another size, by name.
+def layer_recurrence(
+    name: str, input_size: int, initial_carry: Callable[..., Carry], recur: Callable[..., tuple[Carry, Array]]
+) -> Recurrence:
+    """Make the recurrence of a layer, which refuses inputs and carries of other shapes by name.
 
     Args:
         name: the cell's name.
         input_size: I.
-        project: `(params, x) -> z`.
+        initial_carry: `(batch_shape, key=None) -> carry`.
+        recur: `(params, carry, z [*batch, G*H], dot, note) -> (carry, y)`.
 
     Returns:
-        The projection, which raises an AssertionError for a last axis that is not I.
+        The recurrence, with `project_input` for its projection. It raises an AssertionError (from chex) for an input
+        whose last axis is not I, and for a carry that is not like `initial_carry(*batch)`.
     """
+    one_row = jax.eval_shape(lambda: initial_carry(()))
 
-    def project_checked(params, x):
+    def project(params, x):
         check_last_axis(f"{name}: the input x [*batch, I]", x, input_size)
-        return project(params, x)
+        return project_input(params, x)
 
-    return project_checked
+    def recur_checked(params, carry, z, dot, note):
+        batch = z.shape[:-1]
+        expected = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*batch, *a.shape), a.dtype), one_row)
+        message = f"{name}: the carry (tree 0) must be like initial_carry({batch}) (tree 1)"
+        chex.assert_trees_all_equal_shapes(carry, expected, custom_message=message)
+        return recur(params, carry, z, dot, note)
+
+    return Recurrence(project, recur_checked)
 
 
 def add_bias(z: Array, params: Params) -> Array:

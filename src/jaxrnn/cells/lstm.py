@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cell import Cell, Recurrence, product, unnoted
-from jaxrnn.cells.layer import add_bias, checked, project_input, zero_state
+from jaxrnn.cell import Cell, product, unnoted
+from jaxrnn.cells.layer import add_bias, layer_recurrence, project_input, zero_state
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
 from jaxrnn.types import Array, Params
@@ -76,7 +76,7 @@ def lstm(
         zeros = zero_state(hidden_size, dtype)
         return zeros(batch_shape, key), zeros(batch_shape, key)
 
-    recurrence = Recurrence(checked("lstm", input_size, project_input), recur)
+    recurrence = layer_recurrence("lstm", input_size, initial_carry, recur)
     return derive(init, initial_carry, recurrence, input_size=input_size, output_size=hidden_size)
 
 
