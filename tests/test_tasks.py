@@ -102,18 +102,35 @@ def test_encoder_and_decoder_are_one_cell():
 
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_a_chunk_of_no_weight_has_no_gradient(name):
-    """Exactly 0, and the carry goes on as it does with weights."""
+    """Exactly 0, whatever the targets are, and the carry goes on as it does with weights."""
     cell, rng = with_readout(gru(INPUT, HIDDEN), 2), np.random.default_rng(7)
     params, carry = random_params(8, cell), random_like(9, cell.initial_carry(2))
     xs, targets = rng.normal(size=(STEPS, 2, INPUT)), rng.normal(size=(STEPS, 2, 2))
     estimator = ESTIMATORS[name].build(cell, squared_error, 2)
-    weighed, silent = Chunk(xs, targets, np.ones((STEPS, 2))), Chunk(xs, targets, np.zeros((STEPS, 2)))
+    weighed, silent = (
+        Chunk(xs, targets, np.ones((STEPS, 2))),
+        Chunk(xs, np.full_like(targets, np.nan), np.zeros((STEPS, 2))),
+    )
     start = estimator.init(jax.random.key(10), params, carry, weighed)
     estimate = quick_jit(estimator.estimate)
     (some, expected), (nothing, state) = estimate(params, start, weighed), estimate(params, start, silent)
     assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves(nothing))
     assert any(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(some))
     assert_close(state.carry, expected.carry, tolerance=0)
+
+
+def test_a_target_that_is_missing_reaches_nothing():
+    """Where the weight is 0 the target may be NaN, as in a series with gaps: any other number gives the same gradient."""
+    cell, rng = with_readout(gru(INPUT, HIDDEN), 2), np.random.default_rng(11)
+    params = random_params(12, cell)
+    weight = (rng.random((STEPS, 2)) < 0.5).astype(float)
+    assert 0 < weight.sum() < weight.size
+    chunk = Chunk(rng.normal(size=(STEPS, 2, INPUT)), rng.normal(size=(STEPS, 2, 2)), weight)
+    gaps = chunk._replace(targets=np.where(weight[..., None] == 0, np.nan, chunk.targets))
+    estimator = bptt(cell, squared_error)
+    estimate = quick_jit(estimator.estimate)
+    start = estimator.init(jax.random.key(13), params, cell.initial_carry(2), chunk)
+    assert_close(estimate(params, start, gaps)[0], estimate(params, start, chunk)[0], tolerance=0)
 
 
 def test_from_both_ends_of_every_row():
