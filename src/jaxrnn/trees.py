@@ -9,12 +9,34 @@ from jaxrnn.types import Carry
 
 
 def is_float(leaf: Any) -> bool:
-    """Tell whether a leaf has a cotangent: true for floating dtypes, false for integers, booleans and random keys."""
+    """Tell whether a leaf has a cotangent: true for floating dtypes, false for integers, booleans and random keys.
+
+    Args:
+        leaf: an array, or anything with a dtype.
+
+    Returns:
+        True or False.
+
+    Example:
+        >>> is_float(jnp.ones(2)), is_float(jnp.arange(2))
+        (True, False)
+    """
     return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 
 def is_key(leaf: Any) -> bool:
-    """Tell whether a leaf is an array of typed random keys."""
+    """Tell whether a leaf is an array of typed random keys.
+
+    Args:
+        leaf: an array, or anything with a dtype.
+
+    Returns:
+        True or False.
+
+    Example:
+        >>> is_key(jax.random.key(0)), is_key(jnp.arange(2))
+        (True, False)
+    """
     return jnp.issubdtype(jnp.result_type(leaf), jax.dtypes.prng_key)
 
 
