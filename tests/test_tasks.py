@@ -120,7 +120,7 @@ def test_a_chunk_of_no_weight_has_no_gradient(name):
 
 
 def test_a_target_that_is_missing_reaches_nothing():
-    """Where the weight is 0 the target may be NaN, as in a series with gaps: any other number gives the same gradient."""
+    """Where the weight is 0 the target may be NaN, as in a series with gaps: the gradient does not see it."""
     cell, rng = with_readout(gru(INPUT, HIDDEN), 2), np.random.default_rng(11)
     params = random_params(12, cell)
     weight = (rng.random((STEPS, 2)) < 0.5).astype(float)
