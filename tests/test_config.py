@@ -157,6 +157,10 @@ def test_horizon_matters_only_to_the_estimator_that_has_one():
     check(Config(gradient=Gradient(estimator="truncated_bptt", horizon=128)))  # chunks of the past are replayed
 
 
+def test_one_is_singular():
+    assert length(Training(length="1 minute")) == length(Training(length="1 minutes")) == (1, "minutes")
+
+
 @pytest.mark.parametrize(
     "text", ["", "5", "five epochs", "-1 epochs", "1.5 epochs", "4 updates ", "4  updates", "٣ epochs"]
 )

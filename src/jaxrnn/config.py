@@ -147,6 +147,7 @@ def length(training: Training) -> Length:
         Length(amount=10, unit='epochs')
     """
     amount, _, unit = training.length.partition(" ")
+    unit = unit if unit in UNITS else f"{unit}s"  # one epoch
     if not (amount.isascii() and amount.isdigit() and int(amount) > 0 and unit in UNITS):
         expected = "expected a number and its unit, such as '2000 updates', '10 epochs' or '5 minutes'"
         raise InputError(f"training.length = {training.length!r}: {expected}")

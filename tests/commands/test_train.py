@@ -13,9 +13,10 @@ import time
 import numpy as np
 import pytest
 
-from jaxrnn import runs, snapshots, train
+from jaxrnn import runs, snapshots, train, trainer
 from jaxrnn.settings import resolve
 from jaxrnn.trained import load_trained
+from jaxrnn.training import make_train_step
 
 UPDATES = 42  # of SETTINGS: 2 epochs of 41 chunks, 2 an update
 
@@ -95,6 +96,35 @@ def test_the_test_text_is_scored_with_the_best_parameters(finished_run):
     rows = [row for row in runs.metrics(runs.at(folder)) if row["kind"] == "validation"]
     best = min(rows, key=lambda row: row["loss"])
     assert said.answer["snapshot"] == f"best_{best['step']}" == load_trained(folder).snapshot.name
+
+
+def test_validation_does_not_disturb_training(jaxrnn, settings, tmp_path):
+    def trained(validate_every):
+        folder = tmp_path / f"every-{validate_every}"
+        fixed = {"optimizer__schedule": "constant", "training__length": "24 updates", "sampling__length": 1}
+        said = jaxrnn("train", *settings(**fixed, training__validate_every=validate_every), "--run", folder)
+        assert said.code == 0
+        updates = [row for row in untimed(folder) if row["kind"] == "update"]
+        return len(runs.metrics(runs.at(folder))), updates, arrays(folder, "step_24")
+
+    often, seldom = trained(3), trained(1000)
+    assert often[0] > seldom[0]
+    assert often[1:] == seldom[1:]
+
+
+def test_a_run_compiles_one_training_program(jaxrnn, settings, tmp_path, monkeypatch):
+    made = []
+
+    def kept(*parts):
+        made.append(make_train_step(*parts))
+        return made[-1]
+
+    monkeypatch.setattr(trainer, "make_train_step", kept)
+    words = settings(training__length="24 updates", sampling__length=1)  # beyond the end of an epoch
+    jaxrnn("train", *words, "--run", tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "snapshots" / "step_24")
+    assert "going on after update 21" in jaxrnn("train", "--run", tmp_path / "run", "--resume").out
+    assert [step._cache_size() for step in made] == [1, 1]
 
 
 # Stopping and going on -----------------------------------------------------------------------------------------------
