@@ -18,7 +18,7 @@ train: $(VENV)/.has-base ## train a character model on the source text of Python
 	$(python) -m jaxrnn.train $(ARGS)
 
 test: $(VENV)/.has-test ## run the tests; JAXRNN_DATA=FOLDER for those that want real data sets
-	$(python) -m pytest $(ARGS)
+	$(python) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-peers: $(VENV)/.has-test $(VENV)/.has-peers ## run the comparisons with PyTorch and Flax (a big download)
 	$(python) -m pytest tests/peers $(ARGS)
