@@ -1,0 +1,75 @@
+"""The layers of PyTorch with copied weights: the same outputs, carries and gradients over a sequence, two layers deep.
+
+To 1e-12 in float64 and to 1e-6 in float32, relative to the largest number of each array.
+"""
+
+import jax
+import numpy as np
+import pytest
+
+from agreement import all_gradients, assert_close, quick_jit, random_like, random_params
+from jaxrnn.cells import elman, gru, lstm
+from jaxrnn.compose import stack
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; it comes with the extra 'peers'")
+
+STEPS, ROWS, INPUT, HIDDEN = 6, 2, 3, 4
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+PEERS = {
+    "lstm": (lstm, torch.nn.LSTM, {}),
+    "gru": (gru, torch.nn.GRU, {}),
+    "elman_tanh": (elman, torch.nn.RNN, {"nonlinearity": "tanh"}),
+    "elman_relu": (
+        lambda *sizes, **o: elman(*sizes, activation=jax.nn.relu, **o),
+        torch.nn.RNN,
+        {"nonlinearity": "relu"},
+    ),
+}
+NAMES = {"w_ih": "weight_ih_l", "w_hh": "weight_hh_l", "b_ih": "bias_ih_l", "b_hh": "bias_hh_l"}
+
+
+def as_torch(array):
+    return torch.tensor(np.asarray(array), requires_grad=True)
+
+
+def as_layers(named):
+    """`weight_ih_l0 [G*H, I]` and so on, as parameters of a stack: PyTorch keeps its matrices transposed."""
+    return {
+        str(layer): {ours: named(f"{theirs}{layer}").detach().numpy().T for ours, theirs in NAMES.items()}
+        for layer in (0, 1)
+    }
+
+
+def states_apart(carry):
+    """`(carry of layer 0, of layer 1)` from PyTorch's `[L, B, H]` for each state."""
+    per_state = carry if isinstance(carry, tuple) else (carry,)
+    layers = [tuple(state[layer].detach().numpy() for state in per_state) for layer in (0, 1)]
+    return tuple(layer if len(layer) > 1 else layer[0] for layer in layers)
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("name", PEERS)
+def test_values_and_gradients(name, dtype):
+    make, peer, options = PEERS[name]
+    cell = stack(make(INPUT, HIDDEN, dtype=dtype), make(HIDDEN, HIDDEN, dtype=dtype))
+    params, carry = random_params(0, cell), random_like(1, cell.initial_carry(ROWS))
+    xs = np.random.default_rng(2).normal(size=(STEPS, ROWS, INPUT)).astype(dtype)
+    results, cotangents = quick_jit(lambda *arguments: all_gradients(cell.unroll, 3, *arguments))(params, carry, xs)
+
+    theirs = peer(INPUT, HIDDEN, num_layers=2, dtype=getattr(torch, dtype), **options)
+    with torch.no_grad():
+        for layer, of_layer in params.items():
+            for ours, p in of_layer.items():
+                getattr(theirs, f"{NAMES[ours]}{layer}").copy_(torch.tensor(np.asarray(p).T))
+    start = jax.tree.map(lambda *layers: as_torch(np.stack(layers)), *carry)
+    inputs = as_torch(xs)
+    ys, last = theirs(inputs, start)
+    assert_close((states_apart(last), ys.detach().numpy()), jax.tree.map(np.asarray, results), TOLERANCE[dtype])
+
+    d_carry, d_ys = random_like(3, results)
+    d_last = jax.tree.map(lambda *layers: torch.tensor(np.stack(layers)), *d_carry)
+    outputs, given = jax.tree.leaves((ys, last)), jax.tree.leaves((torch.tensor(d_ys), d_last))
+    torch.autograd.backward(outputs, given)
+    grads = as_layers(lambda name: getattr(theirs, name).grad)
+    d_start = states_apart(jax.tree.map(lambda h: h.grad, start))
+    assert_close((grads, d_start, inputs.grad.numpy()), jax.tree.map(np.asarray, cotangents), TOLERANCE[dtype])
