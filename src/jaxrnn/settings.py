@@ -177,11 +177,8 @@ def dumps(config: Config) -> str:
         The text of the file.
 
     Example:
-        >>> print(dumps(Config())[:27])
-        seed = 1
-        <BLANKLINE>
-        [data]
-        corpus =
+        >>> dumps(Config()).splitlines()[:3]
+        ['seed = 1', '', '[data]']
     """
     tables = msgspec.to_builtins(config)
     for section in SECTIONS:
