@@ -3,6 +3,8 @@
 To 1e-12 in float64 and to 1e-6 in float32, relative to the largest number of each array.
 """
 
+from functools import partial
+
 import jax
 import numpy as np
 import pytest
@@ -19,11 +21,7 @@ PEERS = {
     "lstm": (lstm, torch.nn.LSTM, {}),
     "gru": (gru, torch.nn.GRU, {}),
     "elman_tanh": (elman, torch.nn.RNN, {"nonlinearity": "tanh"}),
-    "elman_relu": (
-        lambda *sizes, **o: elman(*sizes, activation=jax.nn.relu, **o),
-        torch.nn.RNN,
-        {"nonlinearity": "relu"},
-    ),
+    "elman_relu": (partial(elman, activation=jax.nn.relu), torch.nn.RNN, {"nonlinearity": "relu"}),
 }
 NAMES = {"w_ih": "weight_ih_l", "w_hh": "weight_hh_l", "b_ih": "bias_ih_l", "b_hh": "bias_hh_l"}
 

@@ -1,0 +1,64 @@
+"""Embedding, core and readout, tied or not, against the same by hand."""
+
+import jax
+import numpy as np
+import pytest
+
+import reference
+from agreement import assert_close, count_of, quick_jit, random_like, random_params
+from jaxrnn.cells import lstm
+from jaxrnn.compose import Noise, dropout, language_model
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import Chunk, bptt
+from jaxrnn.losses import softmax_cross_entropy
+
+STEPS, ROWS, HIDDEN, VOCABULARY = 6, 2, 4, 7
+RNG = np.random.default_rng(0)
+IDS, TARGETS = RNG.integers(0, VOCABULARY, (2, STEPS, ROWS))
+WEIGHT = RNG.random((STEPS, ROWS)) * (RNG.random((STEPS, ROWS)) < 0.7)
+
+
+def estimated(model, params, carry):
+    estimator = bptt(model, softmax_cross_entropy)
+    state = estimator.init(None, params, carry, None)
+    return quick_jit(lambda: estimator.estimate(params, state, Chunk(IDS, TARGETS, WEIGHT))[0])()
+
+
+@pytest.mark.parametrize("tie", [False, True], ids=["untied", "tied"])
+def test_loss_and_gradient_are_those_by_hand(tie):
+    """Tied: the table is the readout's matrix as well, so its gradient is the sum of those of both uses."""
+    model = language_model(lstm(HIDDEN, HIDDEN), VOCABULARY, tie=tie)
+    params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS))
+    apart = params | {"readout": params["readout"] | ({"w": params["embedding"]["w"].T} if tie else {})}
+    loss, grads = reference.language_model(reference.lstm(), apart, carry[2], IDS, TARGETS, WEIGHT)
+    if tie:
+        grads["embedding"]["w"] += grads["readout"].pop("w").T
+    grads |= {"dropout_in": {}, "dropout_out": {}}
+    found = estimated(model, params, carry)
+    assert_close((found.loss, found.weight, found.grads), (np.asarray(loss), np.asarray(WEIGHT.sum()), grads))
+
+
+def test_a_tied_table_is_one_array_and_counts_once():
+    tied, apart = (language_model(lstm(HIDDEN, HIDDEN), VOCABULARY, tie=tie) for tie in (True, False))
+    params = [model.init(jax.random.key(0)) for model in (tied, apart)]
+    assert "w" not in params[0]["readout"]
+    assert count_of(params[1]) - count_of(params[0]) == HIDDEN * VOCABULARY
+    squares = [sum(float((g**2).sum()) for g in jax.tree.leaves(random_like(1, p))) for p in params]
+    assert squares[0] < squares[1], "a global norm counts it once too"
+
+
+def test_dropout_sits_below_and_above_the_core():
+    model = language_model(lstm(HIDDEN, HIDDEN), VOCABULARY, dropout=0.5)
+    params = random_params(1, model)
+    noisy, quiet = model.initial_carry(ROWS, jax.random.key(0)), model.initial_carry(ROWS)
+    assert [isinstance(carry, Noise) for carry in noisy] == [False, True, False, True, False]
+    run = quick_jit(lambda carry: model.unroll(params, carry, IDS)[1])
+    assert np.abs(run(noisy) - run(quiet)).max() > 1e-3
+    assert_close(run(quiet), run(quiet), tolerance=0)
+
+
+def test_cores_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="tied weights need equal sizes, but the core takes 3 and gives 4"):
+        language_model(lstm(3, 4), VOCABULARY, tie=True)
+    with pytest.raises(InputError, match="the core needs fixed sizes"):
+        language_model(dropout(0.5), VOCABULARY)
