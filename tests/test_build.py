@@ -92,7 +92,7 @@ def test_named_variants_are_what_their_names_say(name):
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_every_estimator_takes_a_language_model(name):
     cell = build_model(small(cell="elstm" if name == "snap1" else "elman"), V)
-    estimator = build_estimator(Gradient(estimator=name, horizon=2, segment_length=2), cell)
+    estimator = build_estimator(Gradient(rule=name, horizon=2, segment_length=2), cell)
 
     def estimate(key):
         params, carry = cell.init(key), cell.initial_carry((B,))
@@ -105,7 +105,7 @@ def test_every_estimator_takes_a_language_model(name):
 
 @pytest.mark.parametrize(
     ("name", "settings", "exact"),
-    [("truncated_bptt", {"horizon": 2}, False), ("checkpointed_bptt", {"segment_length": 2}, True)],
+    [("truncated", {"horizon": 2}, False), ("checkpointed", {"segment_length": 2}, True)],
 )
 def test_an_estimator_gets_its_settings(name, settings, exact):
     cell = build_model(small(cell="elman", initializer="uniform"), V)
@@ -114,7 +114,7 @@ def test_an_estimator_gets_its_settings(name, settings, exact):
     def gradients(params):
         key, carry = jax.random.key(0), cell.initial_carry((B,))
         chunk = Chunk(IDS, (IDS + 1) % V, jnp.ones((K, B)))
-        estimators = (bptt(cell, softmax_cross_entropy), build_estimator(Gradient(estimator=name, **settings), cell))
+        estimators = (bptt(cell, softmax_cross_entropy), build_estimator(Gradient(rule=name, **settings), cell))
         return [one.estimate(params, one.init(key, params, carry, chunk), chunk)[0] for one in estimators]
 
     whole, estimate = gradients(some_params(cell))
@@ -125,7 +125,7 @@ def test_an_estimator_gets_its_settings(name, settings, exact):
 
 def test_a_budget_takes_the_place_of_a_segment_length():
     cell = build_model(small(cell="elman"), V)
-    estimator = build_estimator(Gradient(estimator="checkpointed_bptt", memory="10B"), cell)
+    estimator = build_estimator(Gradient(rule="checkpointed", memory="10B"), cell)
     with pytest.raises(InputError, match="memory"):
         estimator.init(
             jax.random.key(0), some_params(cell), cell.initial_carry((B,)), Chunk(IDS, IDS, jnp.ones((K, B)))

@@ -110,8 +110,8 @@ def test_differences_name_key_and_both_values():
         ("[training]\nlength = '0 epochs'", ["training.length = '0 epochs'"]),
         ("[data]\nvalid = 'x'", ["data.valid", "data.test"]),
         ("[model]\ntie = true", ["model.embedding_size", "model.hidden_size"]),
-        ("[gradient]\nestimator='truncated_bptt'\nhorizon=65", ["gradient.horizon = 65", "data.chunk_length = 64"]),
-        ("[gradient]\nestimator='checkpointed_bptt'\nsegment_length=65", ["gradient.segment_length = 65"]),
+        ("[gradient]\nrule='truncated'\nhorizon=65", ["gradient.horizon = 65", "data.chunk_length = 64"]),
+        ("[gradient]\nrule='checkpointed'\nsegment_length=65", ["gradient.segment_length = 65"]),
     ],
 )
 def test_a_bad_file_is_refused_by_name(tmp_path, text, named):
@@ -154,7 +154,7 @@ def test_values_on_the_command_line_are_read_as_their_keys_type():
 
 def test_horizon_matters_only_to_the_estimator_that_has_one():
     check(Config(gradient=Gradient(horizon=65, segment_length=65)))
-    check(Config(gradient=Gradient(estimator="truncated_bptt", horizon=128)))  # chunks of the past are replayed
+    check(Config(gradient=Gradient(rule="truncated", horizon=128)))  # chunks of the past are replayed
 
 
 def test_one_is_singular():

@@ -59,9 +59,9 @@ INITIALIZERS: dict[str, Callable[[Model], dict[str, Any]]] = {
 
 ESTIMATORS: dict[str, Callable[[Gradient], Callable[..., GradientEstimator]]] = {
     "bptt": lambda gradient: bptt,
-    "truncated_bptt": lambda gradient: partial(truncated_bptt, horizon=gradient.horizon),
-    "checkpointed_bptt": lambda gradient: partial(checkpointed_bptt, **_segments(gradient)),
-    "randomized_bptt": lambda gradient: partial(
+    "truncated": lambda gradient: partial(truncated_bptt, horizon=gradient.horizon),
+    "checkpointed": lambda gradient: partial(checkpointed_bptt, **_segments(gradient)),
+    "randomized": lambda gradient: partial(
         randomized_bptt, segment_length=gradient.segment_length, truncation=geometric(gradient.cut_rate)
     ),
     "rtrl": lambda gradient: rtrl,
@@ -79,7 +79,7 @@ NAMES: Mapping[str, Mapping[str, Any]] = {
     "data.tokenizer": TOKENIZERS,
     "model.cell": CELLS,
     "model.initializer": INITIALIZERS,
-    "gradient.estimator": ESTIMATORS,
+    "gradient.rule": ESTIMATORS,
     "optimizer.name": OPTIMIZERS,
     "optimizer.schedule": SCHEDULES,
 }
@@ -169,7 +169,7 @@ def build_estimator(gradient: Gradient, cell: Cell) -> GradientEstimator:
     Returns:
         The estimator of the gradient of the cross-entropy.
     """
-    return ESTIMATORS[gradient.estimator](gradient)(cell, softmax_cross_entropy)
+    return ESTIMATORS[gradient.rule](gradient)(cell, softmax_cross_entropy)
 
 
 def build_optimizer(section: OptimizerSection, steps: int) -> Optimizer:

@@ -56,11 +56,11 @@ class Model(Section, frozen=True):
 class Gradient(Section, frozen=True):
     """How credit flows back through time."""
 
-    estimator: Annotated[str, _about("the gradient estimator")] = "bptt"
-    horizon: Annotated[int, _about("truncated_bptt: steps that credit flows back (k2)", ge=1)] = 32
-    segment_length: Annotated[int, _about("checkpointed_bptt, randomized_bptt: steps in a segment", ge=1)] = 16
-    memory: Annotated[str | None, _about("checkpointed_bptt: a budget instead, such as 64MiB")] = None
-    cut_rate: Annotated[float, _about("randomized_bptt: how likely credit is cut between segments", ge=0, lt=1)] = 0.5
+    rule: Annotated[str, _about("the gradient estimator")] = "bptt"
+    horizon: Annotated[int, _about("truncated: steps that credit flows back (k2)", ge=1)] = 32
+    segment_length: Annotated[int, _about("checkpointed, randomized: steps in a segment", ge=1)] = 16
+    memory: Annotated[str | None, _about("checkpointed: a budget instead, such as 64MiB")] = None
+    cut_rate: Annotated[float, _about("randomized: how likely credit is cut between segments", ge=0, lt=1)] = 0.5
 
 
 class Optimizer(Section, frozen=True):
@@ -164,7 +164,7 @@ def check(config: Config) -> None:
         InputError: naming the keys.
 
     Example:
-        >>> check(Config(gradient=Gradient(estimator="truncated_bptt", horizon=65)))
+        >>> check(Config(gradient=Gradient(rule="truncated", horizon=65)))
         Traceback (most recent call last):
             ...
         jaxrnn.errors.InputError: gradient.horizon = 65: expected at most data.chunk_length = 64, or a multiple of it
@@ -177,8 +177,8 @@ def check(config: Config) -> None:
         sizes = f"{model.embedding_size} is not model.hidden_size = {model.hidden_size}"
         raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
     chunk = f"data.chunk_length = {data.chunk_length}"
-    if gradient.estimator == "truncated_bptt" and gradient.horizon > data.chunk_length:
+    if gradient.rule == "truncated" and gradient.horizon > data.chunk_length:
         if gradient.horizon % data.chunk_length:
             raise InputError(f"gradient.horizon = {gradient.horizon}: expected at most {chunk}, or a multiple of it")
-    if gradient.estimator in ("checkpointed_bptt", "randomized_bptt") and gradient.segment_length > data.chunk_length:
+    if gradient.rule in ("checkpointed", "randomized") and gradient.segment_length > data.chunk_length:
         raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {chunk}")

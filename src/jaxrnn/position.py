@@ -74,10 +74,10 @@ def load(snapshot: Path, config: Config, learner: Learner) -> tuple[TrainState, 
     Raises:
         InputError: if the snapshot is damaged, or was made with another configuration.
     """
-    kept = json.loads((snapshot / snapshots.META).read_text())["config"]
-    changed = [name for name, value in flatten(config).items() if kept.get(name) != value and name not in _PLACES]
+    kept = flatten(Config()) | json.loads((snapshot / snapshots.META).read_text())["config"]  # keys newer than the run
+    changed = [name for name, value in flatten(config).items() if kept[name] != value and name not in _PLACES]
     if changed:
-        was = ", ".join(f"{name} was {kept.get(name)!r}" for name in changed)
+        was = ", ".join(f"{name} was {kept[name]!r}" for name in changed)
         raise InputError(f"{snapshot}: the run's config.toml has changed since: {was}; restore it, or start a new run")
     state, meta = snapshots.load(snapshot, jax.eval_shape(lambda: first_state(config, learner)))
     return state, Position(**meta["position"])

@@ -122,7 +122,7 @@ def introduction(experiment: Experiment) -> str:
         ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {_many(replaced, noun)} read as unknown"),
         ("model", f"{model.cell}, {_many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
         ("", f"{_many(parameters(params), 'parameter')}"),
-        ("gradient", f"{gradient.estimator} over {data.chunk_length} steps, {_many(data.batch_size, 'stream')}"),
+        ("gradient", f"{gradient.rule} over {data.chunk_length} steps, {_many(data.batch_size, 'stream')}"),
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
         ("length", f"{_many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
     )

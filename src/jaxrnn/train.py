@@ -47,7 +47,7 @@ EXAMPLES = """\
   jaxrnn train --data.corpus book.txt             the same model on a text of your own (a file, a folder, a .gz)
   jaxrnn train configs/tinyshakespeare.toml       what differs from the built-in values, from a file
   jaxrnn train --model.cell gru --model.hidden_size 256 --training.length "2 epochs"
-  jaxrnn train --gradient.estimator truncated_bptt --gradient.horizon 16
+  jaxrnn train --gradient.rule truncated --gradient.horizon 16
   jaxrnn train --run runs/mine                    choose the run's folder; then, after Ctrl-C or a power cut:
   jaxrnn train --run runs/mine --resume           go on as if nothing had happened, to the same bits
   zcat news.gz | jaxrnn train --data.corpus -     read the text from standard input

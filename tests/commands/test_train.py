@@ -283,7 +283,7 @@ def test_a_bad_text_is_refused(refusal, tmp_path, content, named):
     ("words", "named"),
     [
         (["--model.cell", "lsmt"], ["model.cell: no 'lsmt'; did you mean 'lstm'?"]),
-        (["--gradient.estimator", "btpt"], ["gradient.estimator: no 'btpt'; did you mean 'bptt'?"]),
+        (["--gradient.rule", "btpt"], ["gradient.rule: no 'btpt'; did you mean 'bptt'?"]),
         (["--optimizer.name", "adan"], ["optimizer.name: no 'adan'; did you mean 'adam'?"]),
         (["--optimizer.options", "{b3 = 1}"], ["adam", "'b3'", "did you mean 'b"]),
         (["--sampling.prompt", "Ω"], ["sampling.prompt", "'\\u03a9' not in the vocabulary"]),
