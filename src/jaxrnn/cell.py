@@ -18,7 +18,8 @@ class Recurrence(NamedTuple):
             alike, so that a whole chunk is projected by one product.
         recur: `(params, carry, z, dot, note) -> (carry, y)`, the rest. Every product with a weight goes through
             `dot(a, w)`, where `w` is computed from `params` alone; every named quantity (state, gate, candidate)
-            through `note(name, value)`, which returns the value.
+            through `note(name, value)`, which returns the value. Both are called in `recur` itself, not inside a
+            function that it gives to `jit`, `vmap`, `checkpoint`, `cond` or `scan`: they take down what they are given.
     """
 
     project: Callable[[Params, Any], Any]
@@ -131,7 +132,7 @@ def from_step(
     Args:
         init: `(key) -> params`.
         initial_carry: `(batch_shape, key=None) -> carry`.
-        step: `(params, carry, x [*batch, I]) -> (carry, y [*batch, O])`.
+        step: `(params, carry, x [*batch, I]) -> (carry, y [*batch, O])`. It is handed `Marked` inputs as they are.
         input_size: I, where fixed.
         output_size: O, where fixed.
 

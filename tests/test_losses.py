@@ -1,0 +1,52 @@
+"""The losses against plain NumPy, in value and slope, and at the ends of what floats can hold."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import reference
+from agreement import assert_close
+from jaxrnn.losses import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
+
+RNG = np.random.default_rng(0)
+OUTPUTS, WEIGHT = RNG.normal(size=(5, 2, 7)), RNG.random((5, 2))
+IDS = RNG.integers(0, 7, (5, 2))
+
+
+@pytest.mark.parametrize(
+    ("loss", "by_hand", "targets"),
+    [
+        (softmax_cross_entropy, reference.softmax_cross_entropy, IDS),
+        (squared_error, reference.squared_error, RNG.normal(size=(5, 2, 7))),
+    ],
+    ids=["softmax", "squared"],
+)
+def test_value_and_slope(loss, by_hand, targets):
+    found = jax.value_and_grad(lambda outputs: jnp.sum(WEIGHT * loss(outputs, targets)))(OUTPUTS)
+    assert_close(found, jax.tree.map(np.asarray, by_hand(OUTPUTS, targets, WEIGHT)))
+    assert loss(OUTPUTS, targets).shape == (5, 2)
+
+
+@pytest.mark.parametrize("dtype", [bool, int, float])
+def test_one_sigmoid_unit(dtype):
+    logits, targets = OUTPUTS[..., 0], IDS > 3
+    p = reference.sigmoid(logits)
+    expected = -np.where(targets, np.log(p), np.log(1 - p))
+    for shaped in (logits, logits[..., None]):
+        value, slope = jax.value_and_grad(lambda a: jnp.sum(sigmoid_cross_entropy(a, targets.astype(dtype))))(shaped)
+        assert_close((value, slope), (np.asarray(expected.sum()), (p - targets).reshape(shaped.shape)))
+
+
+def test_squared_error_of_one_output():
+    targets = RNG.normal(size=(5, 2))
+    assert_close(squared_error(OUTPUTS[..., :1], targets), (OUTPUTS[..., 0] - targets) ** 2)
+
+
+def test_large_logits_do_not_overflow():
+    """A certain answer costs nothing, a certainly wrong one as much as it was wrong; slopes stay between -1 and 1."""
+    logits = jnp.array([[1e4, 0.0, -1e4], [-1e4, 0.0, 1e4]])
+    value, slope = jax.value_and_grad(lambda a: jnp.sum(softmax_cross_entropy(a, jnp.array([0, 0]))))(logits)
+    assert_close((value, slope), (np.asarray(2e4), np.array([[0.0, 0.0, 0.0], [-1.0, 0.0, 1.0]])))
+    each = sigmoid_cross_entropy(jnp.array([1e4, 1e4, -1e4]), jnp.array([1, 0, 0]))
+    assert_close(each, np.array([0.0, 1e4, 0.0]))
