@@ -1,5 +1,5 @@
 # The toolbox: `make help` lists it. Each target first makes the environment it needs, and again only when
-# pyproject.toml has changed. ARGS goes to the command: make train ARGS="--training.minutes 1".
+# pyproject.toml has changed. ARGS goes to the command: make train ARGS='--training.length "1 minute"'.
 
 VENV ?= .venv
 PYTHON ?= $(shell for python in python3 python python3.13 python3.12 python3.11; do \

@@ -3,11 +3,11 @@
 import json
 import os
 import platform
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
-import jaxlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -21,7 +21,7 @@ def machine() -> dict[str, Any]:
     return {
         "jaxrnn": jaxrnn.__version__,
         "jax": jax.__version__,
-        "jaxlib": jaxlib.__version__,
+        "jaxlib": version("jaxlib"),
         "numpy": np.__version__,
         "python": platform.python_version(),
         "system": platform.system(),

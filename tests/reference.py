@@ -12,8 +12,8 @@ import numpy as np
 class Reference(NamedTuple):
     """A cell.
 
-    `forward(params, carry, x) -> (carry, values)`; `backward(params, values, d_carry) -> (d_carry, d_x, d_params)`. A carry
-    is a tuple of `[B, H]`, its first member the output. `values` names all that the step computed.
+    `forward(params, carry, x) -> (carry, values)`; `backward(params, values, d_carry) -> (d_carry, d_x, d_params)`. A
+    carry is a tuple of `[B, H]`, its first member the output. `values` names all that the step computed.
     """
 
     gates: int

@@ -61,7 +61,7 @@ def test_a_whole_configuration_reads_back_equal(tmp_path):
         "data.test": "ü",
         "data.minimum_count": "3",
         "model.tie": "true",
-        "model.embedding_size": "512",
+        "model.embedding_size": "384",
         "optimizer.clip_norm": "inf",
         "optimizer.weight_decay": "0",
         "optimizer.rate": "1.2345678901234567e-05",

@@ -45,9 +45,9 @@ class Model(Section, frozen=True):
     """The recurrent network."""
 
     cell: Annotated[str, _about("the recurrent cell")] = "lstm"
-    hidden_size: Annotated[int, _about("units in each layer (H)", ge=1)] = 512
+    hidden_size: Annotated[int, _about("units in each layer (H)", ge=1)] = 384
     num_layers: Annotated[int, _about("layers, one above the other (L)", ge=1)] = 1
-    embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 128
+    embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 64
     tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
     dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
@@ -67,7 +67,7 @@ class Optimizer(Section, frozen=True):
     """What is done with a gradient."""
 
     name: Annotated[str, _about("the optimizer")] = "adam"
-    rate: Annotated[float, _about("the learning rate at its highest", gt=0)] = 2e-3
+    rate: Annotated[float, _about("the learning rate at its highest", gt=0)] = 8e-3
     schedule: Annotated[str, _about("the course of the rate")] = "cosine"
     warmup: Annotated[int, _about("updates during which the rate rises to its highest", ge=0)] = 100
     final: Annotated[float, _about("linear, cosine: the fraction of the rate left at the end", ge=0, le=1)] = 0.01
@@ -83,7 +83,7 @@ class Optimizer(Section, frozen=True):
 class Training(Section, frozen=True):
     """How long, and what happens on the way."""
 
-    length: Annotated[str, _about("how long: '2000 updates', '10 epochs' or '5 minutes'")] = "2000 updates"
+    length: Annotated[str, _about("how long: '2000 updates', '10 epochs' or '5 minutes'")] = "4 minutes"
     accumulate: Annotated[int, _about("successive chunks that share the weights of one update", ge=1)] = 1
     updates_per_dispatch: Annotated[int, _about("updates made by one call of the device", ge=1)] = 1
     validate_every: Annotated[int, _about("updates between two validations, each followed by a snapshot", ge=1)] = 250

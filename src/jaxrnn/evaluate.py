@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxrnn import summary
 from jaxrnn.command import Parser, run
 from jaxrnn.data.corpora import whole_text
 from jaxrnn.data.dataset import prepare
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
-from jaxrnn.experiment import open_text
-from jaxrnn.progress import console
-from jaxrnn.scorer import make_score
-from jaxrnn.trained import Trained, load_trained
+from jaxrnn.running import summary
+from jaxrnn.running.experiment import open_text
+from jaxrnn.running.progress import console
+from jaxrnn.running.scorer import make_score
+from jaxrnn.running.trained import Trained, load_trained
 
 EXAMPLES = """\
   jaxrnn evaluate runs/stdlib-lstm-1                       the test split of the text that it was trained on

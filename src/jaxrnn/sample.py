@@ -12,9 +12,9 @@ import msgspec
 
 from jaxrnn.command import Parser, run
 from jaxrnn.config import Sampling
+from jaxrnn.running.trained import Trained, load_trained
+from jaxrnn.running.writer import write_on
 from jaxrnn.settings import resolve
-from jaxrnn.trained import Trained, load_trained
-from jaxrnn.writer import write_on
 
 EXAMPLES = """\
   jaxrnn sample runs/stdlib-lstm-1                                   begin a line, and write on

@@ -20,27 +20,28 @@ from typing import Any, NamedTuple
 import jax
 from rich.console import Console
 
-from jaxrnn import runs, snapshots, summary
+from jaxrnn import snapshots
 from jaxrnn.build import NAMES
 from jaxrnn.command import Parser, run, stop_on_signals
 from jaxrnn.config import Config
 from jaxrnn.data.vocabulary import to_json
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Evaluation, Score
-from jaxrnn.experiment import Experiment, about_text, first_state, set_up
-from jaxrnn.meter import Meter
 from jaxrnn.ngrams import baselines
-from jaxrnn.pace import fix_length
-from jaxrnn.position import Position, load
-from jaxrnn.progress import console, progress
-from jaxrnn.runs import Run
-from jaxrnn.scorer import make_score
+from jaxrnn.running import runs, summary
+from jaxrnn.running.experiment import Experiment, about_text, first_state, set_up
+from jaxrnn.running.meter import Meter
+from jaxrnn.running.pace import fix_length
+from jaxrnn.running.position import Position, load
+from jaxrnn.running.progress import console, progress
+from jaxrnn.running.runs import Run
+from jaxrnn.running.scorer import make_score
+from jaxrnn.running.trained import Trained, load_trained
+from jaxrnn.running.trainer import Job, finished, train
+from jaxrnn.running.writer import opening, write_on
 from jaxrnn.settings import KEYS, add_keys, differences, dumps, resolve
-from jaxrnn.trained import Trained, load_trained
-from jaxrnn.trainer import Job, finished, train
 from jaxrnn.training import TrainState
 from jaxrnn.types import Params
-from jaxrnn.writer import opening, write_on
 
 EXAMPLES = """\
   jaxrnn train                                    a character LSTM on the source of Python's standard library

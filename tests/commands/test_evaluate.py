@@ -6,9 +6,9 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrnn import runs
 from jaxrnn.data.vocabulary import encode
-from jaxrnn.trained import load_trained
+from jaxrnn.running import runs
+from jaxrnn.running.trained import load_trained
 
 
 def test_the_test_split_scores_as_it_did_at_the_end_of_training(finished_run, jaxrnn):

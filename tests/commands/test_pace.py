@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxrnn import pace, runs
 from jaxrnn.config import length
+from jaxrnn.running import pace, runs
 
 
 @pytest.fixture

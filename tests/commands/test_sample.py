@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from jaxrnn import runs, sample
+from jaxrnn import sample
+from jaxrnn.running import runs
 
 
 @pytest.fixture

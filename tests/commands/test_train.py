@@ -13,9 +13,10 @@ import time
 import numpy as np
 import pytest
 
-from jaxrnn import runs, snapshots, train, trainer
+from jaxrnn import snapshots, train
+from jaxrnn.running import runs, trainer
+from jaxrnn.running.trained import load_trained
 from jaxrnn.settings import resolve
-from jaxrnn.trained import load_trained
 from jaxrnn.training import make_train_step
 
 UPDATES = 42  # of SETTINGS: 2 epochs of 41 chunks, 2 an update

@@ -64,7 +64,7 @@ def language_model(
     readout = dense(core.output_size, vocabulary_size, w=readout_init, dtype=dtype)
     layers = {"embedding": table, "dropout_in": dropout_layer(dropout), "core": core}
     layers |= {"dropout_out": dropout_layer(dropout), "readout": readout}
-    model = stack(*layers.values(), names=layers)
+    model = stack(*layers.values(), names=tuple(layers))
     return _tied(model) if tie else model
 
 

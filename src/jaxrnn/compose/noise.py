@@ -24,7 +24,7 @@ class Noise(NamedTuple):
     """
 
     key: Array | None
-    count: Array | None
+    count: Array | None  # pyright: ignore[reportIncompatibleMethodOverride]
 
 
 def initial_noise(batch_shape: int | tuple[int, ...], key: Array | None = None) -> Noise:
@@ -63,7 +63,8 @@ def row_masks(noise: Noise, rate: float, size: int) -> Array:
         return jax.random.bernoulli(jax.random.fold_in(key, count), 1.0 - rate, (size,))
 
     draw = one_row
-    for _ in range(noise.count.ndim):
+    assert noise.key is not None, "row_masks: the deterministic cell has no masks"
+    for _ in range(noise.key.ndim):
         draw = jax.vmap(draw)
     return draw(noise.key, noise.count)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import jax
 
-from jaxrnn import runs
 from jaxrnn.errors import InputError
-from jaxrnn.progress import Progress
-from jaxrnn.runs import Run
+from jaxrnn.running import runs
+from jaxrnn.running.progress import Progress
+from jaxrnn.running.runs import Run
 from jaxrnn.training import Metrics
 
 _SMOOTHING = 0.95  # the share of the past in the numbers shown: about the last 20 updates

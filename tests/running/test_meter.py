@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from jaxrnn import runs
 from jaxrnn.errors import InputError
-from jaxrnn.meter import Meter
-from jaxrnn.progress import Progress
+from jaxrnn.running import runs
+from jaxrnn.running.meter import Meter
+from jaxrnn.running.progress import Progress
 from jaxrnn.training import Metrics
 
 
@@ -62,7 +62,7 @@ def test_the_loss_shown_is_smooth_and_in_bits(made):
 def test_pauses_do_not_count_as_training(made, monkeypatch):
     meter, run, _ = made
     reads = iter([101.0, 102.0, 103.0, 201.0, 202.0])  # the first after a pause, or a compilation, starts the clock
-    monkeypatch.setattr("jaxrnn.meter.time.monotonic", lambda: next(reads))
+    monkeypatch.setattr("jaxrnn.running.meter.time.monotonic", lambda: next(reads))
     for step in range(3):
         meter.put(metrics([1.0], weights=[50]), step, step + 1)
     meter.pause()

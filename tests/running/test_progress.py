@@ -4,7 +4,7 @@ import io
 
 from rich.console import Console
 
-from jaxrnn.progress import progress
+from jaxrnn.running.progress import progress
 
 
 def test_a_file_gets_plain_lines_and_no_control_characters():

@@ -11,9 +11,9 @@ import jax
 import msgspec
 
 from jaxrnn.config import length
-from jaxrnn.experiment import Experiment, build_learner, first_state
-from jaxrnn.position import Position
-from jaxrnn.trainer import next_chunks
+from jaxrnn.running.experiment import Experiment, build_learner, first_state
+from jaxrnn.running.position import Position
+from jaxrnn.running.trainer import next_chunks
 from jaxrnn.training import make_train_step
 
 _SECONDS = 3.0

@@ -15,11 +15,11 @@ import jax
 from jaxrnn import snapshots
 from jaxrnn.data.chunks import number_of_chunks, read
 from jaxrnn.evaluation import Score
-from jaxrnn.experiment import Experiment, next_epoch
 from jaxrnn.gradients import Chunk
-from jaxrnn.meter import Meter
-from jaxrnn.position import Position, save
-from jaxrnn.runs import Run
+from jaxrnn.running.experiment import Experiment, next_epoch
+from jaxrnn.running.meter import Meter
+from jaxrnn.running.position import Position, save
+from jaxrnn.running.runs import Run
 from jaxrnn.schedules import Plateau, observe, stalled
 from jaxrnn.training import TrainState, make_train_step, scale_rate, stack_chunks
 

@@ -12,8 +12,8 @@ from jaxrnn.data.chunks import account
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import Vocabulary, fingerprint
 from jaxrnn.evaluation import Evaluation, Score
-from jaxrnn.experiment import Experiment, updates_per_epoch
-from jaxrnn.position import Position
+from jaxrnn.running.experiment import Experiment, updates_per_epoch
+from jaxrnn.running.position import Position
 from jaxrnn.types import Params
 
 _UNITS = {"character": "character", "byte": "byte", "word": "word", "whitespace": "word"}

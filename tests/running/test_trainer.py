@@ -7,9 +7,9 @@ import pytest
 
 from jaxrnn.config import Config, Data, Training
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
-from jaxrnn.experiment import Experiment, updates_per_epoch
-from jaxrnn.position import Position
-from jaxrnn.trainer import finished, next_chunks, validation_due
+from jaxrnn.running.experiment import Experiment, updates_per_epoch
+from jaxrnn.running.position import Position
+from jaxrnn.running.trainer import finished, next_chunks, validation_due
 
 
 def experiment(ids=61, updates=20, batch_size=2, chunk_length=4, **training):

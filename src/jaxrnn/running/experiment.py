@@ -17,7 +17,7 @@ from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
 from jaxrnn.optimizers import Optimizer
-from jaxrnn.runs import Run
+from jaxrnn.running.runs import Run
 from jaxrnn.training import TrainState
 from jaxrnn.types import Array
 

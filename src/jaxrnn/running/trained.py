@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from jaxrnn import position, runs, snapshots
+from jaxrnn import snapshots
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config
 from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.errors import InputError
-from jaxrnn.experiment import build_learner, kept_vocabulary
-from jaxrnn.runs import Run
+from jaxrnn.running import position, runs
+from jaxrnn.running.experiment import build_learner, kept_vocabulary
+from jaxrnn.running.runs import Run
 from jaxrnn.types import Params
 
 

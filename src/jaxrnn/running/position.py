@@ -10,8 +10,8 @@ import jax
 from jaxrnn import snapshots
 from jaxrnn.config import Config
 from jaxrnn.errors import InputError
-from jaxrnn.experiment import Learner, first_state
-from jaxrnn.runs import Run
+from jaxrnn.running.experiment import Learner, first_state
+from jaxrnn.running.runs import Run
 from jaxrnn.settings import flatten
 from jaxrnn.training import TrainState
 

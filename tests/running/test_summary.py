@@ -9,7 +9,7 @@ import pytest
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import build_vocabulary, decode, encode
 from jaxrnn.evaluation import CARRY, Evaluation, Protocol, Score
-from jaxrnn.summary import Result, characters, in_short, n_gram_names, result_json, result_text, unit
+from jaxrnn.running.summary import Result, characters, in_short, n_gram_names, result_json, result_text, unit
 
 TEXT = " the cät sat\non  the 猫 mat\n\nand ran\n"
 
@@ -30,7 +30,7 @@ def test_characters_do_not_depend_on_how_the_text_is_read(monkeypatch):
     vocabulary = known("byte")
     ids = encode(vocabulary, TEXT)
     whole = characters(vocabulary, ids)
-    monkeypatch.setattr("jaxrnn.summary._BLOCK", 3)  # smaller than some characters are in bytes
+    monkeypatch.setattr("jaxrnn.running.summary._BLOCK", 3)  # smaller than some characters are in bytes
     assert characters(vocabulary, ids) == whole == len(TEXT) - 1
 
 

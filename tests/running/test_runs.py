@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from jaxrnn import runs
 from jaxrnn.config import Config, Data, Model
 from jaxrnn.errors import InputError
+from jaxrnn.running import runs
 from jaxrnn.settings import dumps
 
 FILES = {"config.toml": dumps(Config(seed=5)), "vocabulary.json": "{}"}
@@ -73,7 +73,7 @@ def test_names_count_up(tmp_path):
 def test_two_processes_cannot_train_one_run(tmp_path):
     run = runs.create(tmp_path / "run", FILES)
     other = (
-        "import sys, pathlib; from jaxrnn import runs; run = runs.at(pathlib.Path(sys.argv[1]))\n"
+        "import sys, pathlib; from jaxrnn.running import runs; run = runs.at(pathlib.Path(sys.argv[1]))\n"
         "with runs.locked(run): print('held', flush=True); sys.stdin.read()"
     )
     with subprocess.Popen(
