@@ -222,6 +222,19 @@ def test_batch_axes():
     assert_close(run(cell.initial_carry((1, ROWS)), xs[:, None]), rows[:, None])
 
 
+@pytest.mark.parametrize("name", ["peephole", "drawn", "no_product"])
+def test_the_loop_of_other_backends(name, monkeypatch):
+    """On a CPU each step's input is loaded one step ahead; elsewhere it is not, and the results are the same."""
+    recur, carry = RECURRENCES[name]
+
+    def run():
+        return quick_jit(lambda *arguments: all_gradients(fused_scan(recur), 1, *arguments))(PARAMS, carry, ZS)
+
+    here = run()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert_close(run(), here)
+
+
 def depends_on_carry(params, h, z, dot, note):
     h = jnp.tanh(z + dot(h, params["w"] * jnp.sum(h)))
     return h, h
