@@ -7,6 +7,7 @@ Runs the command as a user would and keeps its last words, its curve and its sam
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,8 @@ def main(
 def run(folder: Path, options: list[str]) -> dict[str, Any]:
     """Train in a process of its own; its last line, its curve of validations and updates, and its sample."""
     command = [sys.executable, "-m", "jaxrnn.train", "--json", "--run", str(folder), *options]
-    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # as `make train` does
+    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     updates = [line for line in lines if line["kind"] == "update"]
     blocks = [updates[i : i + 20] for i in range(0, len(updates), 20)]

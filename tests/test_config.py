@@ -110,8 +110,8 @@ def test_differences_name_key_and_both_values():
         ("[training]\nlength = '0 epochs'", ["training.length = '0 epochs'"]),
         ("[data]\nvalid = 'x'", ["data.valid", "data.test"]),
         ("[model]\ntie = true", ["model.embedding_size", "model.hidden_size"]),
-        ("[gradient]\nrule='truncated'\nhorizon=65", ["gradient.horizon = 65", "data.chunk_length = 64"]),
-        ("[gradient]\nrule='checkpointed'\nsegment_length=65", ["gradient.segment_length = 65"]),
+        ("[gradient]\nrule='truncated'\nhorizon=33", ["gradient.horizon = 33", "data.chunk_length = 32"]),
+        ("[gradient]\nrule='checkpointed'\nsegment_length=33", ["gradient.segment_length = 33"]),
     ],
 )
 def test_a_bad_file_is_refused_by_name(tmp_path, text, named):

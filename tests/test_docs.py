@@ -1,5 +1,6 @@
 """The pages hold: their Python runs, their commands and settings are understood, their links lead somewhere."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -61,6 +62,14 @@ def test_the_table_of_estimators_is_whole():
     rows = set(re.findall(r"^\| `(\w+)` \|", PAGES["README.md"].read_text("utf-8"), re.MULTILINE))
     named = {name if name in gradients.__all__ else f"{name}_bptt" for name in ESTIMATORS}
     assert named <= rows <= set(gradients.__all__)
+
+
+def test_the_figures_of_the_readme_are_those_of_the_results():
+    final = json.loads((ROOT / "benchmarks/results/default_run.json").read_text("utf-8"))["final"]
+    readme = " ".join(PAGES["README.md"].read_text("utf-8").split())
+    best = final["baselines"]["best_ngram"]
+    for figure in (f"{final['seconds']:.0f} seconds", f"{final['bits_per_character']:.2f} bits per", f"needs {best:.2f}"):
+        assert figure in readme
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))

@@ -37,8 +37,8 @@ class Data(Section, frozen=True):
     minimum_count: Annotated[
         _Positive | None, _about("rarer symbols of the training text are read as unknown; left out: the corpus says")
     ] = None
-    batch_size: Annotated[int, _about("streams of text read side by side (B)", ge=1)] = 32
-    chunk_length: Annotated[int, _about("new time steps for each estimate of the gradient (K, or k1)", ge=1)] = 64
+    batch_size: Annotated[int, _about("streams of text read side by side (B)", ge=1)] = 64
+    chunk_length: Annotated[int, _about("new time steps for each estimate of the gradient (K, or k1)", ge=1)] = 32
 
 
 class Model(Section, frozen=True):
@@ -67,7 +67,7 @@ class Optimizer(Section, frozen=True):
     """What is done with a gradient."""
 
     name: Annotated[str, _about("the optimizer")] = "adam"
-    rate: Annotated[float, _about("the learning rate at its highest", gt=0)] = 8e-3
+    rate: Annotated[float, _about("the learning rate at its highest", gt=0)] = 1e-2
     schedule: Annotated[str, _about("the course of the rate")] = "cosine"
     warmup: Annotated[int, _about("updates during which the rate rises to its highest", ge=0)] = 100
     final: Annotated[float, _about("linear, cosine: the fraction of the rate left at the end", ge=0, le=1)] = 0.01
@@ -83,7 +83,7 @@ class Optimizer(Section, frozen=True):
 class Training(Section, frozen=True):
     """How long, and what happens on the way."""
 
-    length: Annotated[str, _about("how long: '2000 updates', '10 epochs' or '5 minutes'")] = "4 minutes"
+    length: Annotated[str, _about("how long: '2000 updates', '10 epochs' or '5 minutes'")] = "5 minutes"
     accumulate: Annotated[int, _about("successive chunks that share the weights of one update", ge=1)] = 1
     updates_per_dispatch: Annotated[int, _about("updates made by one call of the device", ge=1)] = 1
     validate_every: Annotated[int, _about("updates between two validations, each followed by a snapshot", ge=1)] = 250
@@ -164,10 +164,10 @@ def check(config: Config) -> None:
         InputError: naming the keys.
 
     Example:
-        >>> check(Config(gradient=Gradient(rule="truncated", horizon=65)))
+        >>> check(Config(gradient=Gradient(rule="truncated", horizon=33)))
         Traceback (most recent call last):
             ...
-        jaxrnn.errors.InputError: gradient.horizon = 65: expected at most data.chunk_length = 64, or a multiple of it
+        jaxrnn.errors.InputError: gradient.horizon = 33: expected at most data.chunk_length = 32, or a multiple of it
     """
     data, model, gradient = config.data, config.model, config.gradient
     length(config.training)
