@@ -68,8 +68,9 @@ def test_the_figures_of_the_readme_are_those_of_the_results():
     final = json.loads((ROOT / "benchmarks/results/default_run.json").read_text("utf-8"))["final"]
     readme = " ".join(PAGES["README.md"].read_text("utf-8").split())
     best = final["baselines"]["best_ngram"]
-    for figure in (f"{final['seconds']:.0f} seconds", f"{final['bits_per_character']:.2f} bits per", f"needs {best:.2f}"):
-        assert figure in readme
+    score, seconds = final["bits_per_character"], final["seconds"]
+    for figure in (f"{seconds:.0f} seconds", f"{score:.2f} bits per character", f"needs {best:.2f}"):
+        assert figure in readme.replace("**", "")
 
 
 @pytest.mark.parametrize("name", sorted(PAGES))
