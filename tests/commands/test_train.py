@@ -266,7 +266,7 @@ def refusal(jaxrnn, tmp_path, monkeypatch):
         (b"a short text\n" * 2, ["data.corpus", "text.txt", "test text: 1 symbols", "shorter than a chunk"]),
         (
             b"a short text\n" * 20,
-            ["data.corpus", "text.txt", "shorter than a chunk", "batch_size 32 x chunk_length 64"],
+            ["data.corpus", "text.txt", "shorter than a chunk", "batch_size 64 x chunk_length 32"],
         ),
         (b"caf\xe9 " * 999, ["text.txt", "byte 3 (0xe9) is not UTF-8", "--data.tokenizer byte"]),
     ],
