@@ -1,6 +1,5 @@
 """Where a run stands, and how state and position are saved and read back together."""
 
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -74,7 +73,7 @@ def load(snapshot: Path, config: Config, learner: Learner) -> tuple[TrainState, 
     Raises:
         InputError: if the snapshot is damaged, or was made with another configuration.
     """
-    kept = flatten(Config()) | json.loads((snapshot / snapshots.META).read_text())["config"]  # keys newer than the run
+    kept = flatten(Config()) | snapshots.load_meta(snapshot)["config"]  # defaults for keys newer than the run
     changed = [name for name, value in flatten(config).items() if kept[name] != value and name not in _PLACES]
     if changed:
         was = ", ".join(f"{name} was {kept[name]!r}" for name in changed)
