@@ -281,8 +281,10 @@ def loops(jaxpr):
 
 
 def carried_shapes(equation):
-    first = equation.params["num_consts"]
-    return {v.aval.shape for v in equation.invars[first : first + equation.params["num_carry"]]}
+    """The shapes that a scan carries: results of one shape inside and outside the loop (all others are stacked)."""
+    body = getattr(equation.params["jaxpr"], "jaxpr", equation.params["jaxpr"])
+    pairs = zip(equation.outvars, body.outvars, strict=True)
+    return {outside.aval.shape for outside, inside in pairs if outside.aval.shape == inside.aval.shape}
 
 
 def weight_shapes_carried(unroll, cell):
