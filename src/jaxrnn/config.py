@@ -167,7 +167,8 @@ def check(config: Config) -> None:
         >>> check(Config(gradient=Gradient(rule="truncated", horizon=33)))
         Traceback (most recent call last):
             ...
-        jaxrnn.errors.InputError: gradient.horizon = 33: expected at most data.chunk_length = 32, or a multiple of it
+        jaxrnn.errors.InputError: gradient.horizon = 33: no multiple of data.chunk_length = 32; the nearest that work \
+are 32 and 64
     """
     data, model, gradient = config.data, config.model, config.gradient
     length(config.training)
@@ -178,7 +179,9 @@ def check(config: Config) -> None:
         raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
     chunk = f"data.chunk_length = {data.chunk_length}"
     if gradient.rule == "truncated" and gradient.horizon > data.chunk_length:
-        if gradient.horizon % data.chunk_length:
-            raise InputError(f"gradient.horizon = {gradient.horizon}: expected at most {chunk}, or a multiple of it")
+        if gradient.horizon % data.chunk_length:  # it would run, but for nothing over a part of each oldest chunk
+            below = gradient.horizon // data.chunk_length * data.chunk_length
+            nearest = f"the nearest that work are {below} and {below + data.chunk_length}"
+            raise InputError(f"gradient.horizon = {gradient.horizon}: no multiple of {chunk}; {nearest}")
     if gradient.rule in ("checkpointed", "randomized") and gradient.segment_length > data.chunk_length:
         raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {chunk}")

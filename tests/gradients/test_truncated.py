@@ -66,7 +66,7 @@ def slope_of_b(horizon):
     return fed(estimator, params, LINEAR.initial_carry(1), in_chunks(linear_stream()))()[0].grads["b"]
 
 
-@pytest.mark.parametrize("horizon", [1, 2, 3, 6, 9, 15, 18])
+@pytest.mark.parametrize("horizon", [1, 2, 3, 4, 5, 6, 8, 9, 15, 16, 18])
 def test_exactly_the_promised_lags_are_kept(horizon):
     """`d h_t / d b = sum_k a^k x_{t-k}`; at offset i of its chunk lags 0 to `horizon - K + i`, of its piece 0 to i."""
     xs, es, _ = (np.asarray(a).ravel() for a in linear_stream())
@@ -130,7 +130,7 @@ def defined():
     return lambda cuts: compiled(new, cuts)
 
 
-@pytest.mark.parametrize("horizon", [LENGTH, 2 * LENGTH, 3 * LENGTH])
+@pytest.mark.parametrize("horizon", [LENGTH, LENGTH + 1, 2 * LENGTH - 1, 2 * LENGTH, 3 * LENGTH - 2, 3 * LENGTH])
 def test_replay_is_the_definition_with_resets_padding_and_dropout(horizon):
     cell, params, carry, stream = noisy_network()
     estimates, _ = fed(truncated_bptt(cell, squared_error, horizon=horizon), params, carry, in_chunks(stream))()
@@ -148,18 +148,33 @@ def test_the_forward_pass_is_that_of_bptt_while_parameters_change():
     assert_close(replayed[1], plain[1])
 
 
-@pytest.mark.parametrize(
-    ("horizon", "message"),
-    [
-        (0, "horizon is 0"),
-        (LENGTH + 1, "no multiple of it; the nearest that work are 3 and 6"),
-        (3 * LENGTH - 1, "the nearest that work are 6 and 9"),
-    ],
-)
-def test_a_horizon_that_does_not_fit_is_refused_with_the_nearest_that_do(horizon, message):
-    chunk = Chunk(*(np.zeros((LENGTH, 1, 1)),) * 2, np.zeros((LENGTH, 1)))
-    with pytest.raises(InputError, match=message):
-        truncated_bptt(LINEAR, slopes, horizon=horizon).init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
+@pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 8, 11])  # 0, 1, k - 1, k, k + 1, 2k, and one k does not divide
+def test_a_sequence_of_any_length_is_the_definition(steps):
+    """`stop_gradient` on the carry before every k-th step, within one gradient over the whole sequence."""
+    horizon, (cell, params, carry, stream) = 4, noisy_network()
+    sequence = jax.tree.map(lambda a: a[:steps], stream)
+    estimator = truncated_bptt(cell, squared_error, horizon=horizon)
+    found, state = quick_jit(estimator.estimate)(params, estimator.init(None, params, carry, sequence), sequence)
+
+    def definition(params):
+        now, total = renew_keys(carry), 0.0
+        for t in range(steps):
+            floats, others = split_carry(now)
+            now = join(jax.lax.stop_gradient(floats), others) if t % horizon == 0 else now
+            x, target, weight = jax.tree.map(lambda a, t=t: a[t], sequence)
+            now, y = cell.step(params, now, x)
+            total += jnp.sum(weight * squared_error(y, target))
+        return total, now
+
+    (loss, last), grads = quick_jit(jax.value_and_grad(definition, has_aux=True))(params)
+    assert_close((found.loss, found.grads), (loss, grads))
+    assert_close(split_carry(state.carry)[0], split_carry(last)[0])
+
+
+@pytest.mark.parametrize("horizon", [0, -1, 2.5, None, "3"])
+def test_a_horizon_that_is_no_number_of_steps_is_refused(horizon):
+    with pytest.raises(InputError, match="truncated_bptt: horizon is .* a whole number of time steps"):
+        truncated_bptt(LINEAR, slopes, horizon=horizon)
 
 
 def test_a_chunk_of_another_length_than_the_past_is_refused():

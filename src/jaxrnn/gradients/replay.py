@@ -75,7 +75,7 @@ def remember(past: Past, carry: Carry, inputs: Any) -> Past:
 
 
 def estimate_with_replay(
-    cell: Cell, run: ChunkLoss, params: Params, state: ReplayState, chunk: Chunk, replays: Any
+    cell: Cell, run: ChunkLoss, params: Params, state: ReplayState, chunk: Chunk, replays: Any, steps_more: int = 0
 ) -> tuple[Estimate, ReplayState]:
     """Differentiate the loss of the new chunk through itself and through the chunks before it.
 
@@ -87,6 +87,9 @@ def estimate_with_replay(
             carry, pull = vjp(cell.unroll, params, start, inputs)
             more, credit = pull(credit)
             grads = grads + more
+        start, inputs = past[-replays - 1]                       # and the last steps of one more
+        start, inputs = cell.unroll(params, start, inputs[:-steps_more]), inputs[-steps_more:]
+        ...                                                      # as above
 
     Each past chunk starts from the carry that it had when it was new, so the forward pass is untouched: it is that of
     `bptt`, even where the parameters have changed since.
@@ -98,6 +101,7 @@ def estimate_with_replay(
         state: the carry and the past.
         chunk: `[K, B, ...]`, of the same length as the past ones.
         replays: `[]`, how many past chunks credit goes back through; those not seen yet are left out.
+        steps_more: of the chunk before those, how many steps at its end; less than K.
 
     Returns:
         `(estimate, state)`.
@@ -118,10 +122,11 @@ def estimate_with_replay(
 
     (loss, (weight, carry)), back = jax.value_and_grad(newest, argnums=(0, 1), has_aux=True)(params, floats)
 
-    def one_further(n, back):
+    def one_further(n, back, skip=0):
         grads, credit = back
         start, inputs = jax.tree.map(lambda a: a[_room(state.past) - 1 - n], (state.past.starts, state.past.inputs))
-        floats, others = split_carry(start)
+        skipped, inputs = (jax.tree.map(lambda a: a[part], inputs) for part in (slice(skip), slice(skip, None)))
+        floats, others = split_carry(cell.unroll(params, start, skipped)[0] if skip else start)
 
         def unroll(params, floats):
             return split_carry(cell.unroll(params, join(floats, others), inputs)[0])[0]
@@ -129,7 +134,12 @@ def estimate_with_replay(
         more, credit = jax.vjp(unroll, params, floats)[1](credit)
         return jax.tree.map(jnp.add, grads, more), credit
 
-    grads, _ = jax.lax.fori_loop(0, jnp.minimum(state.past.seen, replays), one_further, back)
+    back = jax.lax.fori_loop(0, jnp.minimum(state.past.seen, replays), one_further, back)
+    if steps_more:
+        skip = chunk.weight.shape[0] - steps_more
+        one_more = lambda back: one_further(replays, back, skip)  # noqa: E731
+        back = jax.lax.cond(state.past.seen > replays, one_more, lambda back: back, back)
+    grads, _ = back
     past = remember(state.past, state.carry, chunk.inputs)
     return Estimate(loss, weight, grads), ReplayState(carry, past)
 

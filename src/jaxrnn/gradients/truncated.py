@@ -1,11 +1,11 @@
 """Truncated backpropagation through time: credit flows back over a limited horizon."""
 
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 from jaxrnn.cell import Cell
 from jaxrnn.choices import require
-from jaxrnn.errors import InputError
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.replay import ReplayState, empty_past, estimate_with_replay
@@ -20,7 +20,7 @@ def truncated_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, horizon: in
     loss at offset i of its piece reaches back over the lags 0 to i; the pieces' gradients add up to **one** estimate,
     made with the same parameters. (For an update after every piece, feed pieces of that length to `bptt` instead.)
 
-    **A multiple of the chunk.** The losses of the new chunk are differentiated through the last `horizon` steps: past
+    **Longer than the chunk.** The losses of the new chunk are differentiated through the last `horizon` steps: past
     chunks are kept in the state and replayed. A loss at offset i of the chunk reaches back over the lags 0 to
     `horizon - K + i`. This is BPTT(h; h') of Williams and Peng, with h = k2 and h' = k1. Where parameters have changed
     since, past chunks are replayed under the new ones, each from the carry that it had.
@@ -32,18 +32,20 @@ def truncated_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, horizon: in
     Args:
         cell: any cell.
         loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`; see `jaxrnn.losses`.
-        horizon: k2, in time steps. Chunks may have any length from the horizon up, or all have one that divides it.
+        horizon: k2, in time steps. Chunks may have any length; those shorter than the horizon must all have the same.
 
     Returns:
         The estimator; its state is the carry, and for a longer horizon the past. Biased: of the exact gradient it keeps
         the lags above.
 
     Raises:
-        InputError: if the horizon is not at least 1; from `init`, if it is longer than the chunk and no multiple of it.
+        InputError: if the horizon is not a whole number of at least 1; from `estimate`, for a chunk of another length
+            than those that are kept for replay.
 
     Cost:
         Memory of one piece, or one chunk, and one gradient: flat in K, or in the horizon but for the inputs kept. The
-        compute of full BPTT, times `horizon / K` for a longer horizon.
+        compute of full BPTT, times `horizon / K` for a longer horizon. Where the horizon is no multiple of the chunk,
+        the steps of the oldest chunk that are beyond it run forward for nothing.
 
     References:
         R. J. Williams, J. Peng, "An Efficient Gradient-Based Algorithm for On-Line Training of Recurrent Network
@@ -57,38 +59,29 @@ def truncated_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, horizon: in
         >>> cell = elman(3, 4)
         >>> params, carry = cell.init(jax.random.key(0)), cell.initial_carry(2)
         >>> chunk = Chunk(jnp.ones((10, 2, 3)), jnp.zeros((10, 2, 4)), jnp.ones((10, 2)))
-        >>> for horizon in (5, 30):
+        >>> for horizon in (5, 25):
         ...     estimator = truncated_bptt(cell, squared_error, horizon=horizon)
         ...     state = estimator.init(jax.random.key(1), params, carry, chunk)
         ...     estimate, state = estimator.estimate(params, state, chunk)
         ...     print(float(estimate.weight))
         20.0
         20.0
-        >>> truncated_bptt(cell, squared_error, horizon=24).init(jax.random.key(1), params, carry, chunk)
-        Traceback (most recent call last):
-            ...
-        jaxrnn.errors.InputError: truncated_bptt: horizon is 24, longer than the chunk of 10 steps but no multiple \
-of it; the nearest that work are 20 and 30
     """
-    require(horizon >= 1, "truncated_bptt: horizon", horizon, "at least 1 time step")
+    whole = isinstance(horizon, Integral) and horizon >= 1
+    require(whole, "truncated_bptt: horizon", horizon, "a whole number of time steps, at least 1")
     run = chunk_loss(cell, loss)
     in_pieces = accumulate(reverse_mode(run), horizon)
 
     def init(key, params, carry, chunk):
         steps = chunk.weight.shape[0]
-        if horizon <= steps:
+        if not 0 < steps < horizon:
             return in_pieces.init(key, params, carry, chunk)
-        past_chunks, left = divmod(horizon - steps, steps)
-        if left:
-            raise InputError(
-                f"truncated_bptt: horizon is {horizon}, longer than the chunk of {steps} steps but no multiple of it; "
-                f"the nearest that work are {horizon - left} and {horizon - left + steps}"
-            )
-        return ReplayState(carry, empty_past(carry, chunk, past_chunks))
+        return ReplayState(carry, empty_past(carry, chunk, -(-(horizon - steps) // steps)))
 
     def estimate(params, state, chunk):
-        if isinstance(state, ReplayState):
-            return estimate_with_replay(cell, run, params, state, chunk, state.past.seen)
-        return in_pieces.estimate(params, state, chunk)
+        if not isinstance(state, ReplayState):
+            return in_pieces.estimate(params, state, chunk)
+        replays, steps_more = divmod(horizon - chunk.weight.shape[0], max(1, chunk.weight.shape[0]))
+        return estimate_with_replay(cell, run, params, state, chunk, replays, steps_more)
 
     return renewing(GradientEstimator(init, estimate))
