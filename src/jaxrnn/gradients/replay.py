@@ -125,8 +125,10 @@ def estimate_with_replay(
     def one_further(n, back, skip=0):
         grads, credit = back
         start, inputs = jax.tree.map(lambda a: a[_room(state.past) - 1 - n], (state.past.starts, state.past.inputs))
-        skipped, inputs = (jax.tree.map(lambda a: a[part], inputs) for part in (slice(skip), slice(skip, None)))
-        floats, others = split_carry(cell.unroll(params, start, skipped)[0] if skip else start)
+        if skip:
+            start, _ = cell.unroll(params, start, jax.tree.map(lambda a: a[:skip], inputs))
+            inputs = jax.tree.map(lambda a: a[skip:], inputs)
+        floats, others = split_carry(start)
 
         def unroll(params, floats):
             return split_carry(cell.unroll(params, join(floats, others), inputs)[0])[0]
