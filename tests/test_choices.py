@@ -4,8 +4,9 @@ import math
 
 import pytest
 
-from jaxrnn.choices import look_up, require, unknown
+from jaxrnn.choices import look_up, nearest, require, unknown
 from jaxrnn.errors import InputError
+from jaxrnn.settings import KEYS
 
 
 def test_a_known_name_is_found():
@@ -13,13 +14,26 @@ def test_a_known_name_is_found():
 
 
 @pytest.mark.parametrize(
-    "name, nearest", [("lsmt", "lstm"), ("LSTM", "lstm"), ("gruu", "gru"), ("", "gru"), (7, "gru")]
+    ("name", "guess"),
+    [
+        ("lsmt", "; did you mean 'lstm'?"),
+        ("LSTM", "; did you mean 'lstm'?"),
+        ("gruu", "; did you mean 'gru'?"),
+        ("", ""),
+        (7, ""),
+    ],
 )
-def test_an_unknown_name_is_answered_with_the_nearest_and_with_all(name, nearest):
+def test_an_unknown_name_is_answered_with_the_nearest_and_with_all(name, guess):
     with pytest.raises(InputError) as refused:
         look_up("cell", name, {"gru": 1, "lstm": 2})
-    assert nearest in str(refused.value) and "expected one of: gru, lstm" in str(refused.value)
-    assert "\n" not in str(refused.value)
+    assert str(refused.value) == f"cell: no {name!r}{guess} (expected one of: gru, lstm)"
+
+
+def test_the_nearest_name_is_suggested_only_where_one_is_near():
+    assert nearest("model.cel", KEYS) == "; did you mean 'model.cell'?"
+    assert nearest("--model.cel", [f"--{name}" for name in KEYS]) == "; did you mean '--model.cell'?"
+    assert nearest("--hidden-size", [f"--{name}" for name in KEYS]) == "; did you mean '--model.hidden_size'?"
+    assert nearest("xyzzy", KEYS) == ""
 
 
 def test_nothing_is_near_where_there_is_nothing():

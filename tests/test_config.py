@@ -7,7 +7,7 @@ import pytest
 
 from jaxrnn.config import Config, Data, Gradient, Model, Training, check, length
 from jaxrnn.errors import InputError
-from jaxrnn.settings import KEYS, SECTIONS, add_keys, differences, dumps, flatten, nearest, resolve
+from jaxrnn.settings import KEYS, SECTIONS, add_keys, differences, dumps, flatten, resolve
 
 
 def _file(tmp_path, text):
@@ -167,13 +167,6 @@ def test_one_is_singular():
 def test_a_length_is_a_number_and_a_unit(text):
     with pytest.raises(InputError, match="training.length"):
         length(Training(length=text))
-
-
-def test_the_nearest_name_is_suggested_only_where_one_is_near():
-    assert nearest("model.cel", KEYS) == "; did you mean 'model.cell'?"
-    assert nearest("--model.cel", [f"--{name}" for name in KEYS]) == "; did you mean '--model.cell'?"
-    assert nearest("--hidden-size", [f"--{name}" for name in KEYS]) == "; did you mean '--model.hidden_size'?"
-    assert nearest("xyzzy", KEYS) == ""
 
 
 def test_the_help_shows_every_key_with_its_default():

@@ -4,9 +4,9 @@ import sys
 from collections.abc import Sequence
 
 from jaxrnn import evaluate, sample, train
+from jaxrnn.choices import nearest
 from jaxrnn.command import run
 from jaxrnn.errors import InputError
-from jaxrnn.settings import nearest
 
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "sample": sample.main}
 

@@ -35,7 +35,7 @@ def look_up(what: str, name: str, table: Mapping[str, Entry]) -> Entry:
 
 
 def unknown(name: str, known: Iterable[str]) -> str:
-    """Say that there is no such name, which one was probably meant and which ones there are.
+    """Say that there is no such name, which one was probably meant, and which ones there are.
 
     Args:
         name: the name that is not known.
@@ -49,9 +49,32 @@ def unknown(name: str, known: Iterable[str]) -> str:
         "no 'lsmt'; did you mean 'lstm'? (expected one of: gru, lstm)"
     """
     known = list(known)
-    nearest = difflib.get_close_matches(str(name), known, n=1, cutoff=0.0)
-    guess = f"; did you mean {nearest[0]!r}?" if nearest else ""
-    return f"no {name!r}{guess} (expected one of: {', '.join(known)})"
+    return f"no {name!r}{nearest(name, known)} (expected one of: {', '.join(known)})"
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Say which known name was probably meant.
+
+    Args:
+        name: a name that is not known.
+        known: those that are, such as cells, keys or options; of `section.key` the key alone may be meant.
+
+    Returns:
+        The end of an error message; empty where nothing is near.
+
+    Example:
+        >>> nearest("model.hiden_size", ["model.hidden_size", "model.cell"])
+        "; did you mean 'model.hidden_size'?"
+        >>> nearest("hidden_size", ["model.hidden_size", "model.cell"])
+        "; did you mean 'model.hidden_size'?"
+    """
+    name, known = str(name).casefold(), list(known)
+    whole = {other.casefold(): other for other in known}
+    last = {other.rpartition(".")[2].casefold(): other for other in known}
+    for wanted, names in ((name, whole), (name.rpartition(".")[2].lstrip("-"), last)):
+        if close := difflib.get_close_matches(wanted, names, n=1, cutoff=0.5):
+            return f"; did you mean {names[close[0]]!r}?"
+    return ""
 
 
 def require(good: Any, what: str, value: Any, expected: str) -> None:

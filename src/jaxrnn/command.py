@@ -17,8 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
+from jaxrnn.choices import nearest
 from jaxrnn.errors import InputError
-from jaxrnn.settings import nearest
 
 
 def _wide(prog: str) -> argparse.HelpFormatter:

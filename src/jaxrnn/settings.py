@@ -1,7 +1,6 @@
 """From text to a configuration and back: TOML files, values on the command line, and messages that name the key."""
 
 import argparse
-import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 import tomli_w
 
+from jaxrnn.choices import nearest
 from jaxrnn.config import Config, Section, check
 from jaxrnn.errors import InputError
 
@@ -111,28 +111,6 @@ def _value(name: str, raw: Any, source: str, *, strict: bool) -> Any:
     except msgspec.ValidationError as error:
         expected = str(error).replace("`", "").split(", got")[0].replace("Expected", "expected")
         raise InputError(f"{name} = {raw!r} ({source}): {expected}; it is: {KEYS[name].about}") from None
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Say which known name was probably meant.
-
-    Args:
-        name: a name that is not known.
-        known: those that are, such as keys or options.
-
-    Returns:
-        The end of an error message; empty where nothing is near.
-
-    Example:
-        >>> nearest("model.hiden_size", ["model.hidden_size", "model.cell"])
-        "; did you mean 'model.hidden_size'?"
-        >>> nearest("hidden_size", ["model.hidden_size", "model.cell"])
-        "; did you mean 'model.hidden_size'?"
-    """
-    by_last_part = {other.rpartition(".")[2]: other for other in known}
-    close = difflib.get_close_matches(name, list(known), n=1)
-    close = close or difflib.get_close_matches(name.rpartition(".")[2].lstrip("-"), by_last_part, n=1)
-    return f"; did you mean {by_last_part.get(close[0], close[0])!r}?" if close else ""
 
 
 def _assemble(values: Mapping[str, Any]) -> Config:
