@@ -145,6 +145,24 @@ def chrono(longest: float) -> Initializer:
     return initializer
 
 
+def raised(initializer: Initializer, gate: int, by: float) -> Initializer:
+    """Add a number to one gate's biases, such as 1 to those of the forget gate, so that a cell remembers at first.
+
+    Args:
+        initializer: of biases `[G, H]`.
+        gate: which of the G.
+        by: the number.
+
+    Returns:
+        An initializer of biases `[G, H]`.
+
+    Example:
+        >>> raised(zeros, gate=1, by=2.0)(jax.random.key(0), (3, 1), float).ravel().tolist()
+        [0.0, 2.0, 0.0]
+    """
+    return lambda key, shape, dtype: initializer(key, shape, dtype).at[gate].add(by)
+
+
 def recurrent_params(
     key: Array,
     sizes: tuple[int, int, int],

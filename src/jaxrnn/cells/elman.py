@@ -7,8 +7,7 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
-from jaxrnn.cells.layer import add_bias, layer_recurrence, project_input, zero_state
-from jaxrnn.fused import derive
+from jaxrnn.cells.layer import add_bias, project_input, recurrent_layer
 from jaxrnn.initializers import Initializer
 from jaxrnn.types import Array, Params
 
@@ -52,19 +51,16 @@ def elman(
         >>> ys.shape
         (5, 2, 4)
     """
-    init = partial(
-        initializers.recurrent_params,
-        sizes=(input_size, hidden_size, 1),
-        w_ih=w_ih or initializers.uniform(hidden_size),
+    return recurrent_layer(
+        "elman",
+        (input_size, hidden_size, 1),
+        partial(recur, activation=activation),
+        w_ih=w_ih,
         w_hh=w_hh,
         b_ih=b_ih,
         b_hh=b_hh,
         dtype=dtype,
     )
-    initial_carry = zero_state(hidden_size, dtype)
-    recurrence = layer_recurrence("elman", input_size, initial_carry, partial(recur, activation=activation))
-    sizes = {"input_size": input_size, "output_size": hidden_size}
-    return derive(init, initial_carry, recurrence, **sizes)
 
 
 def elman_step(params: Params, carry: Array, x: Array, *, activation=jnp.tanh) -> tuple[Array, Array]:

@@ -5,8 +5,7 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
-from jaxrnn.cells.layer import layer_recurrence, project_input, zero_state
-from jaxrnn.fused import derive
+from jaxrnn.cells.layer import derive_layer, project_input
 from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import spread
 from jaxrnn.types import Array, Params
@@ -70,7 +69,7 @@ def elstm(
             (input_size, hidden_size, 3),
             w_ih=w_ih or uniform,
             w_hh=initializers.zeros,
-            b_ih=b_ih,
+            b_ih=initializers.raised(b_ih, gate=0, by=forget_bias),
             b_hh=None,
             dtype=dtype,
         )
@@ -79,13 +78,10 @@ def elstm(
             "w_ih": layer["w_ih"],
             "w_c": (w_c or uniform)(key_c, (2, hidden_size), canonical).reshape(-1),
             "w_co": w_co(key_co, (hidden_size, hidden_size), canonical),
-            "b_ih": layer["b_ih"].at[:hidden_size].add(forget_bias),
+            "b_ih": layer["b_ih"],
         }
 
-    initial_carry = zero_state(hidden_size, dtype)
-    recurrence = layer_recurrence("elstm", input_size, initial_carry, recur)
-    sizes = {"input_size": input_size, "output_size": hidden_size}
-    return derive(init, initial_carry, recurrence, **sizes)
+    return derive_layer("elstm", (input_size, hidden_size), init, recur, dtype=dtype)
 
 
 def elstm_step(params: Params, carry: Array, x: Array) -> tuple[Array, Array]:

@@ -1,14 +1,11 @@
 """The gated recurrent unit of Cho et al. (2014), in both published forms."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
-from jaxrnn.cells.layer import add_bias, layer_recurrence, project_input, zero_state
-from jaxrnn.fused import derive
+from jaxrnn.cells.layer import add_bias, project_input, recurrent_layer
 from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import spread
 from jaxrnn.types import Array, Params
@@ -62,20 +59,9 @@ def gru(
         >>> ys.shape
         (5, 2, 4)
     """
-    init = partial(
-        initializers.recurrent_params,
-        sizes=(input_size, hidden_size, 3),
-        w_ih=w_ih or initializers.uniform(hidden_size),
-        w_hh=w_hh,
-        b_ih=b_ih,
-        b_hh=b_hh,
-        dtype=dtype,
-    )
     recur = recur_reset_after if reset_after else recur_reset_before
-    initial_carry = zero_state(hidden_size, dtype)
-    recurrence = layer_recurrence("gru", input_size, initial_carry, recur)
-    sizes = {"input_size": input_size, "output_size": hidden_size}
-    return derive(init, initial_carry, recurrence, **sizes)
+    sizes = (input_size, hidden_size, 3)
+    return recurrent_layer("gru", sizes, recur, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype)
 
 
 def gru_step(params: Params, carry: Array, x: Array, *, reset_after: bool = True) -> tuple[Array, Array]:

@@ -1,14 +1,92 @@
-"""What recurrent layers share: the input's product, and a carry of zeros."""
+"""What recurrent layers share: parameters for each gate, the input's product, and a carry of zeros."""
 
 from collections.abc import Callable
+from functools import partial
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Recurrence, as_shape, product
+from jaxrnn import initializers
+from jaxrnn.cell import Cell, Recurrence, as_shape, product
+from jaxrnn.fused import derive
+from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import check_last_axis, spread
 from jaxrnn.types import Array, Carry, Params
+
+
+def recurrent_layer(
+    name: str,
+    sizes: tuple[int, int, int],
+    recur: Callable[..., tuple[Carry, Array]],
+    *,
+    states: int = 1,
+    w_ih: Initializer | None = None,
+    w_hh: Initializer = initializers.orthogonal,
+    b_ih: Initializer = initializers.zeros,
+    b_hh: Initializer | None = initializers.zeros,
+    dtype: jnp.dtype | type = float,
+) -> Cell:
+    """Make a cell of one recurrent layer, whose gates lie side by side in `w_ih`, `w_hh` and the biases.
+
+    Args:
+        name: the cell's name, for messages.
+        sizes: `(I, H, G)`.
+        recur: `(params, carry, z [*batch, G*H], dot, note) -> (carry, y [*batch, H])`, all that depends on the carry.
+        states: how many `[*batch, H]` the carry has: one is the carry itself, more are a tuple.
+        w_ih: initializer of each gate's `[I, H]`; by default uniform on (-1/sqrt(H), 1/sqrt(H)).
+        w_hh: initializer of each gate's `[H, H]`.
+        b_ih: initializer of the input biases `[G, H]`.
+        b_hh: initializer of the recurrent biases `[G, H]`, or None for a single bias.
+        dtype: of parameters and carry.
+
+    Returns:
+        A cell with params `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b_ih [G*H]` and, unless left out, `b_hh [G*H]`.
+
+    Example:
+        >>> fading = recurrent_layer("fading", (3, 4, 1), lambda params, h, z, dot, note: (0.5 * h + z,) * 2)
+        >>> fading.step(fading.init(jax.random.key(0)), fading.initial_carry(2), jnp.ones((2, 3)))[1].shape
+        (2, 4)
+    """
+    input_size, hidden_size, _ = sizes
+    w_ih = w_ih or initializers.uniform(hidden_size)
+    init = partial(initializers.recurrent_params, sizes=sizes, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype)
+    return derive_layer(name, (input_size, hidden_size), init, recur, states=states, dtype=dtype)
+
+
+def derive_layer(
+    name: str,
+    sizes: tuple[int, int],
+    init: Callable[[Array], Params],
+    recur: Callable[..., tuple[Carry, Array]],
+    *,
+    states: int = 1,
+    dtype: jnp.dtype | type = float,
+) -> Cell:
+    """Make a cell of one recurrent layer with parameters of its own, of which `w_ih` and `b_ih` project the input.
+
+    Args:
+        name: the cell's name, for messages.
+        sizes: `(I, H)`.
+        init: `(key) -> params`, with `w_ih [I, G*H]` and `b_ih [G*H]` among them.
+        recur: `(params, carry, z [*batch, G*H], dot, note) -> (carry, y [*batch, H])`.
+        states: how many `[*batch, H]` the carry has: one is the carry itself, more are a tuple.
+        dtype: of the carry.
+
+    Returns:
+        The cell. It raises an AssertionError (from chex) for an input whose last axis is not I, and for a carry that is
+        not like its `initial_carry(*batch)`.
+    """
+    input_size, hidden_size = sizes
+
+    def initial_carry(batch_shape, key=None):
+        del key  # the layer is not noisy
+        shape, canonical = (*as_shape(batch_shape), hidden_size), jax.dtypes.canonicalize_dtype(dtype)
+        zeros = tuple(jnp.zeros(shape, canonical) for _ in range(states))
+        return zeros if states > 1 else zeros[0]
+
+    recurrence = _checked_recurrence(name, input_size, initial_carry, recur)
+    return derive(init, initial_carry, recurrence, input_size=input_size, output_size=hidden_size)
 
 
 def project_input(params: Params, x: Array) -> Array:
@@ -25,21 +103,23 @@ def project_input(params: Params, x: Array) -> Array:
     return z + spread(params["b_ih"], z)
 
 
-def layer_recurrence(
-    name: str, input_size: int, initial_carry: Callable[..., Carry], recur: Callable[..., tuple[Carry, Array]]
-) -> Recurrence:
-    """Make the recurrence of a layer, which refuses inputs and carries of other shapes by name.
+def add_bias(z: Array, params: Params) -> Array:
+    """Add the recurrent bias where the parameters have one.
 
     Args:
-        name: the cell's name.
-        input_size: I.
-        initial_carry: `(batch_shape, key=None) -> carry`.
-        recur: `(params, carry, z [*batch, G*H], dot, note) -> (carry, y)`.
+        z: `[*batch, G*H]`.
+        params: with `b_hh [G*H]`, or without.
 
     Returns:
-        The recurrence, with `project_input` for its projection. It raises an AssertionError (from chex) for an input
-        whose last axis is not I, and for a carry that is not like `initial_carry(*batch)`.
+        `[*batch, G*H]`.
     """
+    return z + spread(params["b_hh"], z) if "b_hh" in params else z
+
+
+def _checked_recurrence(
+    name: str, input_size: int, initial_carry: Callable[..., Carry], recur: Callable[..., tuple[Carry, Array]]
+) -> Recurrence:
+    """The recurrence of a layer, which refuses inputs and carries of other shapes by name."""
     one_row = jax.eval_shape(lambda: initial_carry(()))
 
     def project(params, x):
@@ -54,34 +134,3 @@ def layer_recurrence(
         return recur(params, carry, z, dot, note)
 
     return Recurrence(project, recur_checked)
-
-
-def add_bias(z: Array, params: Params) -> Array:
-    """Add the recurrent bias where the parameters have one.
-
-    Args:
-        z: `[*batch, G*H]`.
-        params: with `b_hh [G*H]`, or without.
-
-    Returns:
-        `[*batch, G*H]`.
-    """
-    return z + spread(params["b_hh"], z) if "b_hh" in params else z
-
-
-def zero_state(hidden_size: int, dtype: jnp.dtype | type) -> Callable[..., Array]:
-    """A state of zeros for every row.
-
-    Args:
-        hidden_size: H.
-        dtype: a float dtype; `float` is JAX's default one.
-
-    Returns:
-        `(batch_shape, key=None) -> [*batch, H]`; a key changes nothing, for the layer is not noisy.
-    """
-
-    def initial_state(batch_shape, key=None):
-        del key
-        return jnp.zeros((*as_shape(batch_shape), hidden_size), jax.dtypes.canonicalize_dtype(dtype))
-
-    return initial_state

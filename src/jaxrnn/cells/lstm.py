@@ -5,8 +5,7 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
-from jaxrnn.cells.layer import add_bias, layer_recurrence, project_input, zero_state
-from jaxrnn.fused import derive
+from jaxrnn.cells.layer import add_bias, project_input, recurrent_layer
 from jaxrnn.initializers import Initializer
 from jaxrnn.types import Array, Params
 
@@ -59,25 +58,9 @@ def lstm(
         >>> ys.shape, bool(jnp.all(ys[-1] == h))
         ((5, 2, 4), True)
     """
-
-    def init(key):
-        params = initializers.recurrent_params(
-            key,
-            (input_size, hidden_size, 4),
-            w_ih=w_ih or initializers.uniform(hidden_size),
-            w_hh=w_hh,
-            b_ih=b_ih,
-            b_hh=b_hh,
-            dtype=dtype,
-        )
-        return params | {"b_ih": params["b_ih"].at[hidden_size : 2 * hidden_size].add(forget_bias)}
-
-    def initial_carry(batch_shape, key=None):
-        zeros = zero_state(hidden_size, dtype)
-        return zeros(batch_shape, key), zeros(batch_shape, key)
-
-    recurrence = layer_recurrence("lstm", input_size, initial_carry, recur)
-    return derive(init, initial_carry, recurrence, input_size=input_size, output_size=hidden_size)
+    b_ih = initializers.raised(b_ih, gate=1, by=forget_bias)
+    sizes = (input_size, hidden_size, 4)
+    return recurrent_layer("lstm", sizes, recur, states=2, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype)
 
 
 def lstm_step(params: Params, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array]:
