@@ -132,6 +132,20 @@ def test_one_update_for_a_sequence_is_one_setting_away():
     assert max(jax.tree.leaves(difference)) > 1e-3  # and an update after every chunk is another
 
 
+def test_the_rate_goes_with_the_weight_where_chunks_differ_in_length():
+    """Then plain descent follows the sums, as if they were divided by the full weight and not by their own."""
+    sgd, full_weight = optimizer("sgd", 0.05), 10.0
+    chunks = chunks_of(2)
+    train_step = make_train_step(BPTT, sgd, full_weight=full_weight)
+    state, metrics = train_step(start(made_by=sgd), stack_chunks(chunks, updates=2))
+    params, carry = PARAMS, CELL.initial_carry((B,))
+    for chunk in chunks:
+        (_, carry), grads = plain_gradient(params, carry, chunk)
+        params = jax.tree.map(lambda p, g: p - 0.05 * g / full_weight, params, grads)
+    assert_close(state.params, params)
+    np.testing.assert_allclose(metrics.rate, [0.05 * chunk.weight.sum() / full_weight for chunk in chunks], rtol=1e-12)
+
+
 def test_several_updates_in_a_dispatch_are_the_same_updates():
     chunks = chunks_of(6)
     (one, seen_one), (three, seen_three) = run(chunks, updates=1), run(chunks, updates=3)

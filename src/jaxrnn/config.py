@@ -39,6 +39,7 @@ class Data(Section, frozen=True):
     ] = None
     batch_size: Annotated[int, _about("streams of text read side by side (B)", ge=1)] = 64
     chunk_length: Annotated[int, _about("new time steps for each estimate of the gradient (K, or k1)", ge=1)] = 32
+    chunk_spread: Annotated[float, _about("random chunk lengths: their standard deviation; 0 = all equal", ge=0)] = 0.0
 
 
 class Model(Section, frozen=True):
@@ -183,5 +184,7 @@ are 32 and 64
             below = gradient.horizon // data.chunk_length * data.chunk_length
             nearest = f"the nearest that work are {below} and {below + data.chunk_length}"
             raise InputError(f"gradient.horizon = {gradient.horizon}: no multiple of {chunk}; {nearest}")
+        if data.chunk_spread:
+            raise InputError(f"gradient.horizon = {gradient.horizon}: expected at most {chunk} with data.chunk_spread")
     if gradient.rule in ("checkpointed", "randomized") and gradient.segment_length > data.chunk_length:
         raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {chunk}")

@@ -102,7 +102,9 @@ def init(
     return _own(state)
 
 
-def make_train_step(estimator: GradientEstimator, optimizer: Optimizer) -> Callable[..., tuple[TrainState, Metrics]]:
+def make_train_step(
+    estimator: GradientEstimator, optimizer: Optimizer, *, full_weight: float | None = None
+) -> Callable[..., tuple[TrainState, Metrics]]:
     """Make the compiled function that trains: U updates in one call, each from A chunks.
 
     Equals the loop::
@@ -116,6 +118,7 @@ def make_train_step(estimator: GradientEstimator, optimizer: Optimizer) -> Calla
     Args:
         estimator: how to differentiate through time.
         optimizer: how to descend.
+        full_weight: see `update`.
 
     Returns:
         `train_step(state, chunks, count=U) -> (state, metrics)`, where every array of `chunks` leads with `[U, A]`.
@@ -144,7 +147,7 @@ def make_train_step(estimator: GradientEstimator, optimizer: Optimizer) -> Calla
         within = jnp.arange(len(chunks.weight)) < (len(chunks.weight) if count is None else jnp.asarray(count, int))
 
         def one(state: TrainState, at_u: tuple[Array, Chunk]) -> tuple[TrainState, Metrics]:
-            after, metrics = update(estimator, optimizer, state, at_u[1])
+            after, metrics = update(estimator, optimizer, state, at_u[1], full_weight=full_weight)
             return _select(at_u[0], after, state), metrics
 
         return jax.lax.scan(one, state, (within, chunks))
@@ -153,7 +156,12 @@ def make_train_step(estimator: GradientEstimator, optimizer: Optimizer) -> Calla
 
 
 def update(
-    estimator: GradientEstimator, optimizer: Optimizer, state: TrainState, chunks: Chunk
+    estimator: GradientEstimator,
+    optimizer: Optimizer,
+    state: TrainState,
+    chunks: Chunk,
+    *,
+    full_weight: float | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Make one update from A chunks that follow one another, all seen with the same parameters.
 
@@ -175,6 +183,8 @@ def update(
         optimizer: how to descend.
         state: what there is before.
         chunks: one chunk after the other, `[A, K, B, ...]`.
+        full_weight: the total weight at which the learning rate is the whole one, for chunks of different lengths: the
+            rate is multiplied by `total.weight / full_weight`, so that every step counts as much. None: never.
 
     Returns:
         The new state, and the metrics of this update, each `[]`.
@@ -190,7 +200,8 @@ def update(
     finite = sound & jnp.isfinite(total.loss) & jnp.isfinite(gradient_norm)
 
     usable = _select(finite, grads, jax.tree.map(jnp.zeros_like, grads))
-    descent = descend(optimizer, usable, state.params, state.optimizer, state.step, state.rate_scale)
+    share = 1.0 if full_weight is None else (total.weight / full_weight).astype(state.rate_scale.dtype)
+    descent = descend(optimizer, usable, state.params, state.optimizer, state.step, share * state.rate_scale)
     finite &= _all_finite(descent.params)
     made = finite & counted
     params = _select(made, descent.params, state.params)

@@ -15,9 +15,9 @@ import pytest
 
 from jaxrnn import snapshots, train
 from jaxrnn.running import runs, trainer
+from jaxrnn.running.experiment import build_train_step
 from jaxrnn.running.trained import load_trained
 from jaxrnn.settings import resolve
-from jaxrnn.training import make_train_step
 
 UPDATES = 42  # of SETTINGS: 2 epochs of 41 chunks, 2 an update
 
@@ -117,10 +117,10 @@ def test_a_run_compiles_one_training_program(jaxrnn, settings, tmp_path, monkeyp
     made = []
 
     def kept(*parts):
-        made.append(make_train_step(*parts))
+        made.append(build_train_step(*parts))
         return made[-1]
 
-    monkeypatch.setattr(trainer, "make_train_step", kept)
+    monkeypatch.setattr(trainer, "build_train_step", kept)
     words = settings(training__length="24 updates", sampling__length=1)  # beyond the end of an epoch
     jaxrnn("train", *words, "--run", tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "snapshots" / "step_24")
@@ -165,6 +165,25 @@ def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_bits(
     assert untimed(folder) == untimed(whole)
     assert {**said.answer, **last.answer}.keys() == said.answer.keys()
     assert last.answer["loss"] == said.answer["loss"]
+
+
+def test_chunks_of_random_lengths_are_the_same_when_a_run_goes_on(jaxrnn, settings, tmp_path):
+    folder = tmp_path / "run"
+    words = settings(data__chunk_spread=2.0, optimizer__schedule="constant", training__length="2 epochs")
+    assert jaxrnn("train", *words, "--run", folder).code == 0
+    *_, before, last = sorted((folder / "snapshots").glob("step_*"), key=lambda path: int(path.name[5:]))
+    whole, rows = arrays(folder, last.name), untimed(folder)
+    shutil.rmtree(last)
+    assert (
+        f"going on after update {before.name[5:]} of {last.name[5:]}"
+        in jaxrnn("train", "--run", folder, "--resume").out
+    )
+    assert arrays(folder, last.name) == whole
+    assert untimed(folder) == rows
+    updates = [row for row in rows if row["kind"] == "update" and row["step"] > 3]  # after the warm-up
+    assert len({row["targets"] for row in updates}) > 5
+    for row in updates:
+        np.testing.assert_allclose(row["rate"], 0.3 * row["targets"] / (4 * 8 * 2))
 
 
 def start(words, folder):

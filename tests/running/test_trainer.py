@@ -7,7 +7,7 @@ import pytest
 
 from jaxrnn.config import Config, Data, Training
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
-from jaxrnn.running.experiment import Experiment, updates_per_epoch
+from jaxrnn.running.experiment import Experiment, epoch_streams, updates_per_epoch
 from jaxrnn.running.position import Position
 from jaxrnn.running.trainer import finished, next_chunks, validation_due
 
@@ -51,6 +51,20 @@ def test_a_run_makes_exactly_its_updates(updates):
     seen = dispatches(made)
     real = sum(int(update.any()) for chunks, _ in seen for update in chunks.weight)
     assert real == updates == seen[-1][1].updates
+
+
+def test_with_random_lengths_every_epoch_has_its_own_cuts_and_all_targets():
+    made = experiment(ids=401)
+    config = Config(data=Data(batch_size=2, chunk_length=20, chunk_spread=3.0))
+    streams = make_streams(np.arange(401), 2, 26, drop_tail=True)
+    made = made._replace(config=config, streams=epoch_streams(config, streams, 0))
+    made = made._replace(updates=2 * updates_per_epoch(config, made.streams))
+    seen = dispatches(made)
+    learned = Counter(int(t) for chunks, _ in seen for t in chunks.targets[chunks.weight > 0])
+    assert learned == dict.fromkeys(range(1, 401), 2)
+    steps = [int(chunks.weight[0, 0, :, 0].sum()) for chunks, _ in seen]
+    assert seen[-1][1].epoch == 2 and steps[: len(steps) // 2] != steps[len(steps) // 2 :]
+    assert sorted(steps[: len(steps) // 2]) == sorted(steps[len(steps) // 2 :])
 
 
 def test_a_dispatch_never_crosses_the_end_of_an_epoch():

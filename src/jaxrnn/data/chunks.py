@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk
+from jaxrnn.types import Marked
 
 
 class Streams(NamedTuple):
@@ -28,12 +29,15 @@ class Streams(NamedTuple):
         chunk_length: how many steps a chunk has, `K`.
         drop_tail: True (training): all rows are `(N - 1) // B` long and the `(N - 1) % B` last targets are dropped.
             False (evaluation): nothing is dropped, the first `(N - 1) % B` rows are one step longer.
+        cuts: `[chunks + 1]` the steps of a row at which chunks of different lengths begin, and the last one ends; none
+            is longer than `chunk_length`. None: one begins every `chunk_length` steps. See `jaxrnn.data.lengths`.
     """
 
     ids: np.ndarray
     batch_size: int
     chunk_length: int
     drop_tail: bool
+    cuts: np.ndarray | None = None
 
 
 class Cursor(NamedTuple):
@@ -122,7 +126,7 @@ def rows(streams: Streams) -> tuple[np.ndarray, np.ndarray]:
 
 
 def number_of_chunks(streams: Streams) -> int:
-    """How many chunks an epoch has: the longest row's length over `K`, rounded up.
+    """How many chunks an epoch has: the longest row's length over `K`, rounded up, or as many as there are cuts for.
 
     Args:
         streams: the text as rows.
@@ -130,6 +134,8 @@ def number_of_chunks(streams: Streams) -> int:
     Returns:
         The number of chunks; 0 if there is no target.
     """
+    if streams.cuts is not None:
+        return len(streams.cuts) - 1
     _, lengths = rows(streams)
     return -(-int(lengths.max()) // streams.chunk_length)
 
@@ -164,7 +170,8 @@ def read(streams: Streams, index: int) -> Chunk:
 
     Returns:
         `Chunk` of `[K, B]` NumPy arrays: inputs and targets int32, weight float32. After a row's end the ids are 0
-        and the weight is 0.
+        and the weight is 0. Where chunks differ in length, the next chunk must go on from a shorter one's last step, so
+        its inputs are `Marked`: the steps beyond it are not kept.
 
     Raises:
         IndexError: there is no such chunk.
@@ -183,12 +190,21 @@ def read(streams: Streams, index: int) -> Chunk:
     if not 0 <= index < chunks:
         raise IndexError(f"chunk {index}: expected 0 to {chunks - 1}")
     starts, lengths = rows(streams)
-    steps = index * streams.chunk_length + np.arange(streams.chunk_length)[:, None]
-    inside = steps < lengths[None, :]
+    begin, end = _span(streams, index)
+    steps = begin + np.arange(streams.chunk_length)[:, None]
+    inside = steps < np.minimum(lengths[None, :], end)
     positions = np.where(inside, starts[None, :] + steps, 0)
     inputs, targets = (np.where(inside, streams.ids[positions + ahead], 0).astype(np.int32) for ahead in (0, 1))
     weight: Any = inside.astype(np.float32)  # NumPy, for the one jit to put on its device
-    return Chunk(inputs, targets, weight)
+    keep: Any = inside
+    return Chunk(inputs if streams.cuts is None else Marked(inputs, keep=keep), targets, weight)
+
+
+def _span(streams: Streams, index: int) -> tuple[int, int]:
+    """The steps of a row at which a chunk begins and ends."""
+    if streams.cuts is None:
+        return index * streams.chunk_length, (index + 1) * streams.chunk_length
+    return int(streams.cuts[index]), int(streams.cuts[index + 1])
 
 
 def advance(streams: Streams, cursor: Cursor) -> Cursor:

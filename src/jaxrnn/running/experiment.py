@@ -1,6 +1,7 @@
 """Everything that a configuration stands for, made ready: text, model, estimator, optimizer and the first state."""
 
 import json
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -12,14 +13,15 @@ from jaxrnn.config import Config, length
 from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks
 from jaxrnn.data.corpora import Corpus, corpus_digest
 from jaxrnn.data.dataset import Dataset, prepare
+from jaxrnn.data.lengths import longest, vary_lengths
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
 from jaxrnn.optimizers import Optimizer
 from jaxrnn.running.runs import Run
-from jaxrnn.training import TrainState
-from jaxrnn.types import Array
+from jaxrnn.training import Metrics, TrainState
+from jaxrnn.types import Array, Marked
 
 
 class Learner(NamedTuple):
@@ -43,7 +45,7 @@ class Experiment(NamedTuple):
         config: the configuration.
         corpus: the text in its splits.
         dataset: the text as ids, with the vocabulary.
-        streams: the training text as rows of chunks.
+        streams: the training text as rows of chunks; for the cuts of a later epoch see `epoch_streams`.
         learner: the model and the way it learns.
         updates: how many updates training takes in all.
     """
@@ -164,14 +166,29 @@ def set_up(config: Config, run: Run | None = None) -> Experiment:
     name = f"data.corpus = {data.corpus!r}"
     for split, text in (("valid", "validation text"), ("test", "test text")):
         make_streams(dataset.ids[split], 1, 1, drop_tail=False, name=f"{name}: {text}")  # refuses one without a target
-    streams = make_streams(
-        dataset.ids["train"], data.batch_size, data.chunk_length, drop_tail=True, name=f"{name}: training text"
-    )
+    places = longest(data.chunk_length, data.chunk_spread)
+    streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=f"{name}: training text")
+    streams = epoch_streams(config, streams, 0)
     amount, unit = length(config.training)
     per_unit = {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]  # see `pace.fix_length`
     updates = amount * per_unit
     learner = build_learner(config, len(dataset.vocabulary.symbols), updates)
     return Experiment(config, corpus, dataset, streams, learner, updates)
+
+
+def epoch_streams(config: Config, streams: Streams, epoch: int) -> Streams:
+    """Cut the training text as an epoch wants it: another order of chunk lengths for each, where they differ.
+
+    Args:
+        config: the configuration.
+        streams: the training text.
+        epoch: which epoch, from 0.
+
+    Returns:
+        The training text as rows of chunks, as many in every epoch.
+    """
+    data = config.data
+    return vary_lengths(streams, data.chunk_length, data.chunk_spread, seed=config.seed, epoch=epoch)
 
 
 def updates_per_epoch(config: Config, streams: Streams) -> int:
@@ -201,6 +218,21 @@ def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Lea
     cell = build.build_model(config.model, vocabulary_size)
     estimator = build.build_estimator(config.gradient, cell)
     return Learner(cell, estimator, build.build_optimizer(config.optimizer, updates))
+
+
+def build_train_step(config: Config, learner: Learner) -> Callable[..., tuple[TrainState, Metrics]]:
+    """Make the compiled function that trains. Where chunks differ in length, the learning rate goes with the length.
+
+    Args:
+        config: the configuration.
+        learner: the model and the way it learns.
+
+    Returns:
+        `train_step(state, chunks) -> (state, metrics)`, see `jaxrnn.training.make_train_step`.
+    """
+    data, accumulate = config.data, config.training.accumulate
+    full_weight = data.chunk_length * data.batch_size * accumulate if data.chunk_spread else None
+    return training.make_train_step(learner.estimator, learner.optimizer, full_weight=full_weight)
 
 
 def first_state(config: Config, learner: Learner) -> TrainState:
@@ -243,6 +275,7 @@ def _keys(config: Config) -> Array:
 
 def _blank_chunk(config: Config) -> Chunk:
     """A chunk that shows nothing but its shapes."""
-    shape = (config.data.chunk_length, config.data.batch_size)
+    shape = (longest(config.data.chunk_length, config.data.chunk_spread), config.data.batch_size)
     ids = jnp.zeros(shape, jnp.int32)
-    return Chunk(ids, ids, jnp.zeros(shape, jnp.float32))
+    inputs = Marked(ids, keep=jnp.zeros(shape, bool)) if config.data.chunk_spread else ids
+    return Chunk(inputs, ids, jnp.zeros(shape, jnp.float32))

@@ -11,10 +11,9 @@ import jax
 import msgspec
 
 from jaxrnn.config import length
-from jaxrnn.running.experiment import Experiment, build_learner, first_state
+from jaxrnn.running.experiment import Experiment, build_learner, build_train_step, first_state
 from jaxrnn.running.position import Position
 from jaxrnn.running.trainer import next_chunks
-from jaxrnn.training import make_train_step
 
 _SECONDS = 3.0
 _FORWARD = 1 / 3  # the share of an update that a validation takes for as many symbols: it has no backward pass
@@ -38,7 +37,7 @@ def fix_length(experiment: Experiment) -> Experiment:
     if unit != "minutes":
         return experiment
     update = _seconds_per_update(experiment._replace(updates=10**9))
-    places = experiment.streams.batch_size * experiment.streams.chunk_length
+    places = config.data.batch_size * config.data.chunk_length
     validation = _FORWARD * update * config.training.validate_targets / (places * config.training.accumulate)
     updates = max(1, round(60 * amount / (update + validation / config.training.validate_every)))
     training = msgspec.structs.replace(config.training, length=f"{updates} updates")
@@ -50,7 +49,7 @@ def fix_length(experiment: Experiment) -> Experiment:
 def _seconds_per_update(experiment: Experiment) -> float:
     """Make updates for a few seconds, and forget them."""
     config, learner = experiment.config, experiment.learner
-    train_step = make_train_step(learner.estimator, learner.optimizer)
+    train_step = build_train_step(config, learner)
     state, position = jax.jit(partial(first_state, config, learner))(), Position()
     began, before = 0.0, 0
     while not began or time.monotonic() - began < _SECONDS:

@@ -1,7 +1,7 @@
 """What a user sees while a run goes on: a bar on a terminal, a plain line now and then in a log file."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import NamedTuple
@@ -33,6 +33,25 @@ def console(*, stderr: bool = False) -> Console:
         The console.
     """
     return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False)
+
+
+def show(screen: Console, pieces: Iterable[str]) -> str:
+    """Write text as it comes, as it is, and end the line.
+
+    Args:
+        screen: where to.
+        pieces: the text.
+
+    Returns:
+        The text as a whole.
+    """
+    text = ""
+    for piece in pieces:
+        text += piece
+        screen.file.write(piece)
+        screen.file.flush()
+    screen.print()
+    return text
 
 
 @contextmanager

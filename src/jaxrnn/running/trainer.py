@@ -16,12 +16,12 @@ from jaxrnn import snapshots
 from jaxrnn.data.chunks import number_of_chunks, read
 from jaxrnn.evaluation import Score
 from jaxrnn.gradients import Chunk
-from jaxrnn.running.experiment import Experiment, next_epoch
+from jaxrnn.running.experiment import Experiment, build_train_step, epoch_streams, next_epoch
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.position import Position, save
 from jaxrnn.running.runs import Run
 from jaxrnn.schedules import Plateau, observe, stalled
-from jaxrnn.training import TrainState, make_train_step, scale_rate, stack_chunks
+from jaxrnn.training import TrainState, scale_rate, stack_chunks
 
 
 class Job(NamedTuple):
@@ -59,7 +59,7 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
         InputError: after too many updates in a row that were not finite.
     """
     config, learner = job.experiment.config, job.experiment.learner
-    train_step = make_train_step(learner.estimator, learner.optimizer)
+    train_step = build_train_step(config, learner)
     begin_epoch = jax.jit(partial(next_epoch, config, learner))
     began = time.monotonic() - position.seconds
     while not finished(job.experiment, position) and not job.stop():
@@ -119,7 +119,8 @@ def next_chunks(experiment: Experiment, position: Position) -> tuple[Chunk, Posi
     Returns:
         Chunks `[U, A, K, B]`, filled up with weight 0 where there are fewer, and the position after them.
     """
-    training, streams = experiment.config.training, experiment.streams
+    training = experiment.config.training
+    streams = epoch_streams(experiment.config, experiment.streams, position.epoch)
     accumulate, in_epoch = training.accumulate, number_of_chunks(streams)
     updates = min(training.updates_per_dispatch, experiment.updates - position.updates)
     end = min(position.chunk + updates * accumulate, in_epoch)
