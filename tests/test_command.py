@@ -8,7 +8,7 @@ import warnings
 import pytest
 
 from jaxrnn.__main__ import COMMANDS, main
-from jaxrnn.command import Parser, run
+from jaxrnn.command import Parser, make_command, run
 from jaxrnn.errors import InputError
 from jaxrnn.settings import KEYS
 
@@ -19,6 +19,16 @@ def test_a_mistake_of_the_user_is_one_line_and_code_2(capsys):
 
     assert run(fails, ["a.txt"]) == 2
     assert capsys.readouterr() == ("", "error: file a.txt: is missing\n")
+
+
+@pytest.mark.parametrize(("words", "out", "err"), [([], "words\n", ""), (["--json"], '{"n": 1}\n', "words\n")])
+def test_a_command_ends_with_its_answer_where_json_is_asked_for(words, out, err, capsys):
+    def work(asked, screen):
+        screen.print("words")
+        return 3, {"n": 1}
+
+    assert make_command(lambda: Parser("x", "", "", ""), work)(words) == 3
+    assert capsys.readouterr() == (out, err)
 
 
 def test_a_fault_of_the_program_keeps_its_traceback():

@@ -1,4 +1,4 @@
-"""What the commands share: arguments that are refused in one line, and what the exit codes mean.
+"""What the commands share: how each begins and ends, arguments refused in one line, and what the exit codes mean.
 
 | code | meaning                                                                        |
 |------|--------------------------------------------------------------------------------|
@@ -9,16 +9,20 @@
 """
 
 import argparse
+import json
 import os
 import signal
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from rich.console import Console
 
 from jaxrnn.choices import nearest
 from jaxrnn.errors import InputError
+from jaxrnn.running.progress import console
 
 
 def _wide(prog: str) -> argparse.HelpFormatter:
@@ -27,7 +31,10 @@ def _wide(prog: str) -> argparse.HelpFormatter:
 
 
 class Parser(argparse.ArgumentParser):
-    """The standard parser, except that it raises `InputError`, and names the option that was probably meant."""
+    """The standard parser, except that it raises `InputError`, and names the option that was probably meant.
+
+    Every command has `--json`.
+    """
 
     def __init__(self, prog: str, usage: str, description: str, examples: str):
         """Make a parser whose help ends with examples.
@@ -46,6 +53,7 @@ class Parser(argparse.ArgumentParser):
             formatter_class=_wide,
             allow_abbrev=False,
         )
+        self.add_argument("--json", action="store_true", help="end with a line of JSON; all words go to standard error")
 
     def parse_args(self, args=None, namespace=None):  # pyright: ignore[reportIncompatibleMethodOverride]
         """Parse, after a look at the names of all options.
@@ -63,6 +71,30 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments."""
         raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def make_command(
+    make_parser: Callable[[], Parser], work: Callable[[argparse.Namespace, Console], tuple[int, Any]]
+) -> Callable[..., int]:
+    """Make a command: it reads the words, does the work, and ends with the answer where JSON was asked for.
+
+    Args:
+        make_parser: what a user may ask for.
+        work: `(asked, screen) -> (exit code, answer)`. All words go to the screen, which is standard error beside JSON;
+            the answer is what JSON can hold.
+
+    Returns:
+        `main(argv=None) -> exit code`; without arguments it takes the words from the process. See `run`.
+    """
+
+    def main(argv: Sequence[str]) -> int:
+        asked = make_parser().parse_args(argv)
+        code, answer = work(asked, console(stderr=asked.json))
+        if asked.json:
+            print(json.dumps(answer), flush=True)
+        return code
+
+    return lambda argv=None: run(main, argv)
 
 
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:

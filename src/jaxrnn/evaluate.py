@@ -1,20 +1,20 @@
 """Score a trained model, and say by what protocol: `python -m jaxrnn.evaluate RUN`."""
 
-import json
 import sys
-from collections.abc import Sequence
+from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from rich.console import Console
 
-from jaxrnn.command import Parser, run
+from jaxrnn.command import Parser, make_command
 from jaxrnn.data.corpora import whole_text
 from jaxrnn.data.dataset import prepare
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
 from jaxrnn.running import summary
 from jaxrnn.running.experiment import open_text
-from jaxrnn.running.progress import console
 from jaxrnn.running.scorer import make_score
 from jaxrnn.running.trained import Trained, load_trained
 
@@ -31,24 +31,10 @@ is predicted, from all that came before it in its stream.
 SPLITS = ("train", "valid", "test")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the words after the command's name; None takes them from the process.
-
-    Returns:
-        The exit code.
-    """
-    return run(_main, argv)
-
-
-def _main(argv: Sequence[str]) -> int:
+def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the text, score, and say what came out."""
-    asked = _parser().parse_args(argv)
     if asked.streams is not None and asked.streams < 1:
         raise InputError(f"--streams {asked.streams}: expected 1 or more")
-    screen = console(stderr=asked.json)
     best = load_trained(asked.run)
     what, ids = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
     streams, chunk_length = asked.streams or best.config.data.batch_size, best.config.data.chunk_length
@@ -57,10 +43,8 @@ def _main(argv: Sequence[str]) -> int:
     result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary)
     screen.print(f"{what}, parameters of {best.snapshot}:")
     screen.print(summary.result_text(result))
-    if asked.json:
-        about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}
-        print(json.dumps(summary.result_json(result) | about), flush=True)
-    return 0
+    about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}
+    return 0, summary.result_json(result) | about
 
 
 def _parser() -> Parser:
@@ -72,7 +56,6 @@ def _parser() -> Parser:
     text.add_argument("--split", choices=SPLITS, help="a split of the run's own text [test]")
     text.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
     parser.add_argument("--streams", type=int, metavar="N", help="streams side by side [the run's batch_size]")
-    parser.add_argument("--json", action="store_true", help="end with a line of JSON; all words go to standard error")
     return parser
 
 
@@ -87,6 +70,8 @@ def _whole(best: Trained, source: str) -> tuple[str, np.ndarray]:
     tokenizer = TOKENIZERS[best.vocabulary.tokenizer]
     return f"text of {source}", prepare(whole_text(source), tokenizer, vocabulary=best.vocabulary).ids["text"]
 
+
+main = make_command(_parser, _evaluate)
 
 if __name__ == "__main__":
     sys.exit(main())

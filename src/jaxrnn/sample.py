@@ -1,17 +1,18 @@
 """Let a trained model write: `python -m jaxrnn.sample RUN --prompt TEXT`."""
 
-import json
 import select
 import stat
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from rich.console import Console
 
-from jaxrnn.command import Parser, run
+from jaxrnn.command import Parser, make_command
 from jaxrnn.config import Sampling
+from jaxrnn.running.progress import show
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.writer import write_on
 from jaxrnn.settings import resolve
@@ -31,33 +32,13 @@ _PATIENCE = 0.2
 _KEYS = {name: f"sampling.{name}" for name in ("prompt", "length", "temperature", "top_k", "top_p")} | {"seed": "seed"}
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the words after the command's name; None takes them from the process.
-
-    Returns:
-        The exit code.
-    """
-    return run(_main, argv)
-
-
-def _main(argv: Sequence[str]) -> int:
+def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the prompt, and write on from it."""
-    asked = _parser().parse_args(argv)
     best = load_trained(asked.run)
     choice, seed = _choice(asked, best)
-    screen, text = (sys.stderr if asked.json else sys.stdout), ""
-    for piece in write_on(best.cell, best.params, best.vocabulary, choice, seed):
-        text += piece
-        screen.write(piece)
-        screen.flush()
-    screen.write("\n")
-    if asked.json:
-        about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "seed": seed}
-        print(json.dumps(msgspec.structs.asdict(choice) | about | {"text": text}), flush=True)
-    return 0
+    text = show(screen, write_on(best.cell, best.params, best.vocabulary, choice, seed))
+    about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "seed": seed}
+    return 0, msgspec.structs.asdict(choice) | about | {"text": text}
 
 
 def _parser() -> Parser:
@@ -71,7 +52,6 @@ def _parser() -> Parser:
     parser.add_argument("--top-k", metavar="K", help="choose among the k likeliest symbols only")
     parser.add_argument("--top-p", metavar="P", help="choose among the likeliest that have this probability together")
     parser.add_argument("--seed", metavar="S", help="seed of the draws [the run's]")
-    parser.add_argument("--json", action="store_true", help="end with a line of JSON; the text goes to standard error")
     return parser
 
 
@@ -106,6 +86,8 @@ def _something_is_piped() -> bool:
     except (OSError, ValueError):
         return False
 
+
+main = make_command(_parser, _sample)
 
 if __name__ == "__main__":
     sys.exit(main())

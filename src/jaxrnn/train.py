@@ -10,7 +10,7 @@ import json
 import shlex
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from rich.console import Console
 
 from jaxrnn import snapshots
 from jaxrnn.build import NAMES
-from jaxrnn.command import Parser, run, stop_on_signals
+from jaxrnn.command import Parser, make_command, stop_on_signals
 from jaxrnn.config import Config
 from jaxrnn.data.vocabulary import to_json
 from jaxrnn.errors import InputError
@@ -33,7 +33,7 @@ from jaxrnn.running.experiment import Experiment, about_text, first_state, set_u
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.position import Position, load
-from jaxrnn.running.progress import console, progress
+from jaxrnn.running.progress import progress, show
 from jaxrnn.running.runs import Run
 from jaxrnn.running.scorer import make_score
 from jaxrnn.running.trained import Trained, load_trained
@@ -94,29 +94,14 @@ class Outcome(NamedTuple):
     skipped: int
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: the words after the command's name; None takes them from the process.
-
-    Returns:
-        The exit code.
-    """
-    return run(_main, argv)
-
-
-def _main(argv: Sequence[str]) -> int:
+def _train(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Begin or go on, train, and say how it went."""
-    asked = _parser().parse_args(argv)
     with ExitStack() as held:
-        session = _open(asked, console(stderr=asked.json), held)
-        outcome = _train(session)
+        session = _open(asked, screen, held)
+        outcome = _run(session)
         done = finished(session.experiment, outcome.position)
         answer = _finish(session, outcome) if done else _leave(session, outcome)
-    if asked.json:
-        print(json.dumps(answer), flush=True)
-    return 0 if done or outcome.signal is None else 128 + outcome.signal
+    return 0 if done or outcome.signal is None else 128 + outcome.signal, answer
 
 
 def _parser() -> Parser:
@@ -130,7 +115,6 @@ def _parser() -> Parser:
     parser.add_argument("file", nargs="?", type=Path, metavar="config.toml", help="what differs from the values below")
     parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder [runs/CORPUS-CELL-NUMBER]")
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
-    parser.add_argument("--json", action="store_true", help="end with a line of JSON; all words go to standard error")
     add_keys(parser, NAMES)
     return parser
 
@@ -187,7 +171,7 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     return Session(experiment, its_run, start, n_grams, score, screen)
 
 
-def _train(session: Session) -> Outcome:
+def _run(session: Session) -> Outcome:
     """Train to the end, or until a signal comes."""
     experiment, its_run = session.experiment, session.run
     config, noun = experiment.config, summary.unit(experiment.config.data.tokenizer)
@@ -265,15 +249,13 @@ def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
 
 def _show_sample(session: Session, best: Trained) -> None:
     """Write a sample to the screen as it comes, and keep it."""
-    choice, text = best.config.sampling, ""
-    for piece in write_on(best.cell, best.params, best.vocabulary, choice, best.config.seed):
-        text += piece
-        session.screen.file.write(piece)
-        session.screen.file.flush()
-    session.screen.print()
+    pieces = write_on(best.cell, best.params, best.vocabulary, best.config.sampling, best.config.seed)
+    text = show(session.screen, pieces)
     session.run.samples.mkdir(exist_ok=True)
     (session.run.samples / f"{best.snapshot.name}.txt").write_text(text, encoding="utf-8")
 
+
+main = make_command(_parser, _train)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -50,7 +50,7 @@ def show(screen: Console, pieces: Iterable[str]) -> str:
         text += piece
         screen.file.write(piece)
         screen.file.flush()
-    screen.print()
+    screen.file.write("\n")
     return text
 
 
