@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import from_step
 from jaxrnn.gradients import Chunk
+from jaxrnn.stepwise import from_step
 
 UNITS, POSITIVE = 23, 10
 TRANSITION = 0.5 * np.eye(UNITS) + 0.5 * np.eye(UNITS, k=1)

@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import numpy as np
 
-from jaxrnn.cell import Cell, from_step
+from jaxrnn.cell import Cell
 from jaxrnn.cells import elman, elstm, gru, lstm, lstm_step
 from jaxrnn.compose import dropout, language_model, stack, with_readout
 from jaxrnn.gradients import (
@@ -27,6 +27,7 @@ from jaxrnn.gradients import (
     uoro,
 )
 from jaxrnn.losses import softmax_cross_entropy, squared_error
+from jaxrnn.stepwise import from_step
 
 VOCABULARY = 7
 

@@ -20,7 +20,7 @@ FLOORS = [
     "shapes trees choices initializers losses",
     "cell gradients.base",
     "marks",
-    "fused",
+    "fused stepwise",
     "cells compose gradients",
     "optimizers schedules data folders config",
     "training evaluation sampling snapshots ngrams settings",

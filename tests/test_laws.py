@@ -37,15 +37,11 @@ def marked(xs):
 
 
 def unrolls():
-    """Every row of cells with and without marks, and short; where there is noise, with and without it.
-
-    But a step written by hand is handed the marks as they are: heeding them is its own business.
-    """
+    """Every row of cells with and without marks, and short; where there is noise, with and without it."""
     for name, row in CELLS.items():
         for noisy in {False, row.noisy}:
             for steps, marks in ((STEPS, False), (STEPS, True), (1, True), (0, True)):
-                heeded = not (marks and name == "from_step")
-                if heeded and (steps == STEPS or noisy == row.noisy):
+                if steps == STEPS or noisy == row.noisy:
                     case = f"{name}-{'noisy' if noisy else 'plain'}-{steps}{'-marked' * marks}"
                     yield pytest.param(name, noisy, steps, marks, id=case)
 

@@ -7,20 +7,26 @@ import pytest
 
 import reference
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params
-from jaxrnn.cells import elman, gru, lstm
+from jaxrnn.cells import elman, elman_step, gru, lstm
 from jaxrnn.compose import dropout, language_model, stack
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.marks import within_lengths
 from jaxrnn.shapes import choose
+from jaxrnn.stepwise import from_step
 from jaxrnn.types import Marked
 
 STEPS, ROWS, INPUT, HIDDEN = 7, 4, 3, 5
+ELMAN = elman(INPUT, HIDDEN)
 CELLS = {
-    "elman": (elman(INPUT, HIDDEN), reference.elman()),
+    "elman": (ELMAN, reference.elman()),
     "lstm": (lstm(INPUT, HIDDEN), reference.lstm()),
     "gru_reset_after": (gru(INPUT, HIDDEN), reference.gru_reset_after()),
     "gru_reset_before": (gru(INPUT, HIDDEN, reset_after=False), reference.gru_reset_before()),
+    "from_step": (
+        from_step(elman(INPUT, HIDDEN).init, elman(INPUT, HIDDEN).initial_carry, elman_step),
+        reference.elman(),
+    ),
 }
 RNG = np.random.default_rng(0)
 XS = RNG.normal(size=(STEPS, ROWS, INPUT))

@@ -102,7 +102,7 @@ def make_evaluate(cell: Cell, loss: Callable[[Any, Any], Array]) -> Callable[...
 
     Example:
         >>> import jax.numpy as jnp
-        >>> from jaxrnn.cell import from_step
+        >>> from jaxrnn.stepwise import from_step
         >>> from jaxrnn.losses import softmax_cross_entropy
         >>> clueless = from_step(lambda key: {}, lambda shape, key=None: jnp.zeros(shape),
         ...                      lambda params, carry, x: (carry, jnp.zeros((*x.shape, 4))))

@@ -130,7 +130,7 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
         symbol, and the next one is under way on the device while the caller looks at the last.
 
     Example:
-        >>> from jaxrnn.cell import from_step
+        >>> from jaxrnn.stepwise import from_step
         >>> echo = from_step(lambda key: {}, lambda shape, key=None: jnp.zeros(shape),
         ...                  lambda params, carry, x: (carry, 9.0 * jax.nn.one_hot(x + 1, 5)))
         >>> [ids.item() for ids in make_generate(echo)({}, [0, 1], 3, jax.random.key(0), temperature=0)]

@@ -27,8 +27,7 @@ class Marked(NamedTuple):
 
     Where `reset` is true a row starts anew before the step: its carry is replaced by the initial carry, and no
     gradient crosses. Where `keep` is false the step is padding: the carry passes through untouched and the output is
-    zero, whatever the input holds. Every cell takes a `Marked` input in place of a plain one, in `step` as in `unroll`
-    (but one made by `jaxrnn.cell.from_step` leaves it to the step that it was given).
+    zero, whatever the input holds. Every cell takes a `Marked` input in place of a plain one, in `step` as in `unroll`.
 
     Attributes:
         x: `[*batch, I]` for `step`, `[T, *batch, I]` for `unroll` (no last axis where inputs are integer ids).

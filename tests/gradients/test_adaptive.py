@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from agreement import assert_close, quick_jit, random_like, random_params
-from jaxrnn.cell import from_step
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, stack
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, adaptive_bptt, bptt, certify, credit_by_lag, truncated_bptt
 from jaxrnn.losses import squared_error
+from jaxrnn.stepwise import from_step
 from jaxrnn.trees import join, renew_keys, split_carry
 from jaxrnn.types import Marked
 

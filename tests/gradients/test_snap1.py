@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from agreement import assert_close, quick_jit, random_like, random_params
-from jaxrnn.cell import from_step
 from jaxrnn.cells import elman, elstm, gru, lstm, lstm_step
 from jaxrnn.compose import dropout, language_model, stack, with_readout
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, accumulate, bptt, rtrl, snap1, truncated_bptt
 from jaxrnn.losses import softmax_cross_entropy, squared_error
+from jaxrnn.stepwise import from_step
 from jaxrnn.types import Marked
 from reference import elman as reference_elman
 from reference import lstm as reference_lstm

@@ -1,0 +1,55 @@
+"""Cells of a `step` written by hand: what is derived from equations (`jaxrnn.fused`) is faster."""
+
+from collections.abc import Callable
+from typing import Any
+
+from jaxrnn.cell import Cell, Recurrence, product, scan_unroll, unnoted
+from jaxrnn.marks import heed_marks
+from jaxrnn.types import Array, Carry, Params
+
+
+def from_step(
+    init: Callable[[Array], Params],
+    initial_carry: Callable[..., Carry],
+    step: Callable[[Params, Carry, Any], tuple[Carry, Any]],
+    *,
+    input_size: int | None = None,
+    output_size: int | None = None,
+) -> Cell:
+    """Make a cell of a `step` written in any way at all.
+
+    Its `unroll` is the scan of the step, and its recurrence is the step itself: right everywhere, fast nowhere. Write
+    `project` and `recur` and use `jaxrnn.fused.derive` where speed matters. The step need not know of marks: around it
+    a `Marked` input does what `jaxrnn.marks.heed_marks` says.
+
+    Args:
+        init: `(key) -> params`.
+        initial_carry: `(batch_shape, key=None) -> carry`.
+        step: `(params, carry, x [*batch, I]) -> (carry, y [*batch, O])`, for plain inputs.
+        input_size: I, where fixed.
+        output_size: O, where fixed.
+
+    Returns:
+        The cell.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> leaky = from_step(
+        ...     init=lambda key: {"a": jnp.array(0.5)},
+        ...     initial_carry=lambda batch_shape, key=None: jnp.zeros(batch_shape),
+        ...     step=lambda params, h, x: (params["a"] * h + x,) * 2,
+        ... )
+        >>> leaky.unroll(leaky.init(None), leaky.initial_carry((1,)), jnp.ones((3, 1)))[1].ravel().tolist()
+        [1.0, 1.5, 1.75]
+    """
+
+    def recur(params, carry, z, dot, note):
+        del dot, note
+        return step(params, carry, z)
+
+    recurrence = heed_marks(Recurrence(project=lambda params, x: x, recur=recur), initial_carry)
+
+    def marked_step(params, carry, x):
+        return recurrence.recur(params, carry, recurrence.project(params, x), product, unnoted)
+
+    return Cell(init, initial_carry, marked_step, scan_unroll(marked_step), recurrence, input_size, output_size)
