@@ -6,7 +6,7 @@ import numpy as np
 
 from agreement import assert_close
 from jaxrnn.compose import Noise
-from jaxrnn.trees import is_float, is_key, join, partition, renew_keys, split_carry
+from jaxrnn.trees import dependencies, is_float, is_key, join, partition, renew_keys, split_carry
 
 KEYS = jax.random.split(jax.random.key(0), (2, 3))
 CARRY = ((np.ones(2), jnp.zeros(2, jnp.bfloat16)), Noise(KEYS, np.arange(6).reshape(2, 3)), (), None)
@@ -25,6 +25,20 @@ def test_parts_join_to_the_whole():
     assert_close(join(others, floats), CARRY)
     first, rest = partition({"a": 1, "b": 2, "c": 3}, {"a": True, "b": False, "c": True})
     assert join(first, rest) == {"a": 1, "b": 2, "c": 3}
+
+
+def test_what_a_result_depends_on():
+    """Through other quantities, as an argument handed on, and not where it only goes beside."""
+    tree = {"a": jnp.ones(2), "b": jnp.ones(2), "c": jnp.ones(2), "d": jnp.ones(2)}
+
+    def function(tree):
+        unused = tree["d"] * tree["a"]
+        del unused
+        total = jax.lax.scan(lambda total, x: (total + x, None), 0.0, tree["a"] + 1)[0]
+        return 3.0, tree["c"], total
+
+    assert dependencies(function, tree) == {"a": True, "b": False, "c": True, "d": False}
+    assert dependencies(lambda tree: 3.0, tree) == dict.fromkeys(tree, False)
 
 
 def test_each_key_goes_on_by_itself():

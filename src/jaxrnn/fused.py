@@ -23,7 +23,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence, product, unnoted
 from jaxrnn.marks import heed_marks
-from jaxrnn.trees import is_float, join, partition, split_carry
+from jaxrnn.trees import dependencies, is_float, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
 
@@ -225,7 +225,7 @@ def _right_sides(recur, params: Params, carry: Carry, z: Any) -> list[Array]:
         recur(params, carry, z, dot, unnoted)
         return weights
 
-    if any(jax.tree.leaves(_dependencies(lambda others: collect(params, *others), (carry, z)))):
+    if any(jax.tree.leaves(dependencies(lambda others: collect(params, *others), (carry, z)))):
         raise TypeError("recur: the right side w of dot(a, w) must be computed from params alone, not from carry or z")
     return collect(params, carry, z)
 
@@ -237,17 +237,7 @@ def _used_directly(recur, params: Params, weights: list[Array], carry: Carry, z:
         given = iter(weights)
         return _floats(recur(params, carry, z, lambda a, w: a @ next(given), unnoted))
 
-    return jax.tree.map(lambda used, p: used and is_float(p), _dependencies(step, params), params)
-
-
-def _dependencies(function: Callable[[Any], Any], tree: Any) -> Any:
-    """Like the tree: true for the leaves that the function's result depends on (or may: calls are not looked into)."""
-    jaxpr = jax.make_jaxpr(function)(tree).jaxpr
-    live = {id(var) for var in jaxpr.outvars}
-    for equation in reversed(jaxpr.eqns):
-        if any(id(var) in live for var in equation.outvars):
-            live.update(id(var) for var in equation.invars)
-    return jax.tree.unflatten(jax.tree.structure(tree), [id(var) in live for var in jaxpr.invars])
+    return jax.tree.map(lambda used, p: used and is_float(p), dependencies(step, params), params)
 
 
 def _scan(body, carry: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:

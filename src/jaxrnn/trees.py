@@ -1,5 +1,6 @@
-"""Carries as trees: the float leaves that carry credit, and the integer and key leaves that carry noise."""
+"""Carries and parameters as trees: float leaves that carry credit, integers and keys that carry noise, and masks."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -58,6 +59,31 @@ def partition(tree: Any, mask: Any) -> tuple[Any, Any]:
     chosen = jax.tree.map(lambda leaf, m: leaf if m else None, tree, mask)
     others = jax.tree.map(lambda leaf, m: None if m else leaf, tree, mask)
     return chosen, others
+
+
+def dependencies(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Find out which leaves of a tree the result of a function depends on; nothing is computed.
+
+    Calls within the function, such as those of `jax.jit` or `jax.lax.scan`, are not looked into: each of their results
+    counts as depending on all of their arguments.
+
+    Args:
+        function: `(tree) -> result`, which JAX can trace.
+        tree: any tree of arrays.
+
+    Returns:
+        A mask like the tree, for `partition`: false where the result does not depend on the leaf.
+
+    Example:
+        >>> dependencies(lambda tree: 2.0 * tree["a"], {"a": jnp.ones(2), "b": jnp.ones(3)})
+        {'a': True, 'b': False}
+    """
+    jaxpr = jax.make_jaxpr(function)(tree).jaxpr
+    live = {id(var) for var in jaxpr.outvars}
+    for equation in reversed(jaxpr.eqns):
+        if any(id(var) in live for var in equation.outvars):
+            live.update(id(var) for var in equation.invars)
+    return jax.tree.unflatten(jax.tree.structure(tree), [id(var) in live for var in jaxpr.invars])
 
 
 def join(some: Any, others: Any) -> Any:

@@ -8,11 +8,10 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxrnn.cell import Cell
-from jaxrnn.fused import _dependencies
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Estimate, GradientEstimator
 from jaxrnn.gradients.segments import chunk_loss, renewing
-from jaxrnn.trees import join, partition, split_carry
+from jaxrnn.trees import dependencies, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
 
@@ -111,7 +110,7 @@ def influencing(cell: Cell, params: Params, carry: Carry, x: Any) -> Params:
         >>> sorted(found["cell"]), found["readout"]
         (['b_hh', 'b_ih', 'w_hh', 'w_ih'], {'b': None, 'w': None})
     """
-    mask = _dependencies(lambda params: split_carry(cell.step(params, carry, x)[0])[0], params)
+    mask = dependencies(lambda params: split_carry(cell.step(params, carry, x)[0])[0], params)
     return partition(params, mask)[0]
 
 
