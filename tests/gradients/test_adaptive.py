@@ -83,6 +83,27 @@ def test_the_smallest_horizon_has_its_closed_form(target):
     assert 1 + int(np.argmax(bounds < target)) == math.floor(math.log(target) / math.log(0.9)) + 2
 
 
+@pytest.mark.parametrize(("t", "row"), [(4, 1), (2, 0)])
+def test_outputs_that_do_not_count_may_be_infinite(t, row):
+    """In a row whose last loss has weight 0, and at steps before the last: their cotangents are 0, never NaN."""
+    cell = from_step(LINEAR.init, LINEAR.initial_carry, lambda params, h, x: (params["a"] * h, h + x))
+    target, weight, xs = np.ones((2, 1)), np.array([1.0, 0.0]), np.ones((1, 5, 2, 1))
+
+    @quick_jit
+    def credit(xs):
+        return credit_by_lag(cell, squared_error, linear(0.5), np.ones((1, 2, 1)), xs, (target, weight))
+
+    filled = xs.copy()
+    filled[0, t, row] = np.inf
+    assert_close(credit(filled), credit(xs), tolerance=0)
+    assert np.all(np.isfinite(credit(xs).log_norms))
+
+
+def test_credit_that_is_not_a_number_is_not_taken_for_none():
+    credit = linear_credit(np.nan, 5)
+    assert np.all(np.isnan(credit.log_norms[1:])) and np.all(np.isinf(CERTIFY(credit).bounds))
+
+
 def test_credit_that_does_not_decay_is_not_certified():
     for credit in (linear_credit(1.1, 50), linear_credit(1.0, 50), linear_credit(0.5, 50, weight=0.0)):
         assert np.all(np.isinf(CERTIFY(credit).bounds))

@@ -84,14 +84,18 @@ def credit_by_lag(
 
         def step(floats):
             after, y = cell.step(params, join(floats, others), x)
-            each = loss(jax.tree.map(lambda a: a[None], y), targets[None])[0]
-            return split_carry(after)[0], jnp.sum(jnp.where(weight == 0, 0, weight.astype(each.dtype) * each))
+            # Both choices keep out what does not count, one its loss, the other its cotangents, as in `chunk_loss`.
+            counts = is_last & (weight != 0)
+            y = jax.tree.map(lambda a: choose(counts, a, jnp.zeros_like(a))[None], y)
+            each = loss(y, targets[None])[0]
+            total_loss = jnp.sum(jnp.where(counts, weight.astype(each.dtype) * each, jnp.zeros_like(each)))
+            return split_carry(after)[0], total_loss
 
         # The credit starts from the loss of the last step; before it, all comes through the carry.
         (_, total_loss), pull = jax.vjp(step, floats)
-        (credit,) = pull((credit, is_last.astype(total_loss.dtype)))
+        (credit,) = pull((credit, jnp.ones_like(total_loss)))
         size = jax.vmap(optax.tree.norm, axis_size=weight.shape[0])(credit).astype(weight.dtype)
-        alive = size > 0
+        alive = size != 0  # true for NaN, which must be seen in the end
         credit = jax.tree.map(
             lambda g: choose(alive, g / _along(jnp.where(alive, size, 1), g), jnp.zeros_like(g)), credit
         )
