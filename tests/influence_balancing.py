@@ -1,37 +1,11 @@
-"""Influence balancing: a linear task on which truncated BPTT goes the wrong way unless its horizon is long enough.
-
-References:
-    C. Tallec, Y. Ollivier, "Unbiased Online Recurrent Optimization", arXiv:1702.05043 (the task).
-"""
+"""The theory of influence balancing, and plain gradient descent on it."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.gradients import Chunk
-from jaxrnn.stepwise import from_step
+from jaxrnn.data.influence_balancing import PUSH, TRANSITION, UNITS, balancing_cell, influence_balancing
 
-UNITS, POSITIVE = 23, 10
-TRANSITION = 0.5 * np.eye(UNITS) + 0.5 * np.eye(UNITS, k=1)
-PUSH = np.where(np.arange(UNITS) < POSITIVE, 1.0, -1.0)
-OPTIMUM = -1 / 6
-
-CELL = from_step(
-    init=lambda key: {"theta": jnp.asarray(0.5)},
-    initial_carry=lambda batch_shape, key=None: jnp.ones((batch_shape, UNITS)),
-    step=lambda params, s, x: (lambda new: (new, new[..., 0]))(s @ TRANSITION.T + params["theta"] * PUSH[None]),
-)
-"""`s' = A s + theta u`, output the first unit."""
-
-
-def loss(outputs, targets):
-    """Half the square of the distance."""
-    return 0.5 * (outputs - targets) ** 2
-
-
-def chunk_of(steps):
-    """The first unit shall be 1, always."""
-    return Chunk(np.zeros((steps, 1, 0)), np.ones((steps, 1)), np.ones((steps, 1)))
+CELL = balancing_cell()
 
 
 def stationary(theta):
@@ -50,7 +24,7 @@ def influence(steps):
 
 def train(estimator, chunk_steps, updates, rate, key=0):
     """Theta after each update of plain gradient descent on the losses' sum, the state going on from chunk to chunk."""
-    chunk, params = chunk_of(chunk_steps), {"theta": jnp.asarray(0.5)}
+    chunk, params = influence_balancing(1, steps=chunk_steps), CELL.init(None)
     state = estimator.init(jax.random.key(key), params, CELL.initial_carry(1), chunk)
 
     def update(running, _):

@@ -5,8 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from influence_balancing import CELL, OPTIMUM, chunk_of, influence, loss, stationary, train
+from influence_balancing import CELL, influence, stationary, train
+from jaxrnn.data.influence_balancing import OPTIMUM, influence_balancing
 from jaxrnn.gradients import bptt, checkpointed_bptt, heavy_tailed, randomized_bptt, truncated_bptt
+from jaxrnn.losses import squared_error
 
 THETA = 0.5
 SLOPE_OF_LOSS = -6 * THETA - 1  # at the stationary state, where s_1 = -6 theta
@@ -15,7 +17,7 @@ TRUE_SIGN = np.sign(-6 * SLOPE_OF_LOSS)
 
 def last_gradient(estimator, chunk_steps, calls):
     """Of theta, after some calls at frozen parameters, everything stationary from the start."""
-    chunk, params = chunk_of(chunk_steps), {"theta": jnp.asarray(THETA)}
+    chunk, params = influence_balancing(1, steps=chunk_steps), {"theta": jnp.asarray(THETA)}
     state = estimator.init(jax.random.key(0), params, jnp.asarray(stationary(THETA)), chunk)
 
     def call(state, _):
@@ -27,24 +29,24 @@ def last_gradient(estimator, chunk_steps, calls):
 
 @pytest.mark.parametrize(("horizon", "right"), [(40, False), (41, True)])
 def test_a_sliding_window_is_wrong_up_to_40_steps(horizon, right):
-    gradient = last_gradient(truncated_bptt(CELL, loss, horizon=horizon), 1, calls=50)
+    gradient = last_gradient(truncated_bptt(CELL, squared_error, horizon=horizon), 1, calls=50)
     assert gradient == pytest.approx(SLOPE_OF_LOSS * influence(horizon)[-1], abs=1e-10)
     assert (np.sign(gradient) == TRUE_SIGN) == right
 
 
 @pytest.mark.parametrize(("length", "right"), [(109, False), (110, True)])
 def test_chunks_with_their_losses_summed_are_wrong_up_to_109_steps(length, right):
-    gradient = last_gradient(bptt(CELL, loss), length, calls=1)
+    gradient = last_gradient(bptt(CELL, squared_error), length, calls=1)
     assert gradient == pytest.approx(SLOPE_OF_LOSS * influence(length).sum(), abs=1e-8)
     assert (np.sign(gradient) == TRUE_SIGN) == right
 
 
 def test_training_goes_where_the_sign_of_the_gradient_says():
     """100 steps walk away from the optimum, 200 steps, computed in segments or cut at random without bias, reach it."""
-    away = train(truncated_bptt(CELL, loss, horizon=100), 200, updates=100, rate=1e-4)
+    away = train(truncated_bptt(CELL, squared_error, horizon=100), 200, updates=100, rate=1e-4)
     assert away[-1] > 10 and np.all(np.diff(away[50:]) > 0)
-    exact = train(checkpointed_bptt(CELL, loss, segment_length=14), 200, updates=300, rate=1e-4)
+    exact = train(checkpointed_bptt(CELL, squared_error, segment_length=14), 200, updates=300, rate=1e-4)
     assert abs(exact[-1] - OPTIMUM) < 1e-5
-    unbiased = randomized_bptt(CELL, loss, segment_length=20, truncation=heavy_tailed(8.0))
+    unbiased = randomized_bptt(CELL, squared_error, segment_length=20, truncation=heavy_tailed(8.0))
     found = train(unbiased, 200, updates=600, rate=1e-5)
     assert abs(found[-1] - OPTIMUM) < 1e-5

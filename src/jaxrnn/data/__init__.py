@@ -1,4 +1,4 @@
-"""From a text to chunks of token ids.
+"""From a text to chunks of token ids, and tasks drawn from random numbers.
 
 ::
 
@@ -6,4 +6,5 @@
     text        tokenisers: from text to symbols and back           vocabulary   from symbols to ids and back
     dataset     a corpus as token ids on disk, memory-mapped        cache   folders of files, whole or not at all
     chunks      contiguous streams, cut into chunks of one shape
+    tasks       synthetic tasks with a known floor                  influence_balancing   and one that misleads truncation
 """
