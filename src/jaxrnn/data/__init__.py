@@ -6,5 +6,5 @@
     text        tokenisers: from text to symbols and back           vocabulary   from symbols to ids and back
     dataset     a corpus as token ids on disk, memory-mapped        cache   folders of files, whole or not at all
     chunks      contiguous streams, cut into chunks of one shape
-    tasks       synthetic tasks with a known floor                  influence_balancing   and one that misleads truncation
+    tasks       synthetic tasks with a known floor                  influence_balancing   and one that misleads
 """
