@@ -15,7 +15,7 @@ from agreement import (
     random_params,
     scanned,
 )
-from jaxrnn.trees import is_key
+from jaxrnn.trees import is_float, is_key
 from jaxrnn.types import Marked
 from table import CELLS, ESTIMATORS, make_chunk
 
@@ -93,7 +93,8 @@ def test_estimator_laws(name, estimator):
     (loss, weight, grads), last = by_definition(name)(params, carry, chunk, cut, renew_every)
 
     assert_close((whole.loss, whole.weight, state.carry), (loss, weight, last))  # 1: one forward pass for all
-    assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, start)  # 2: the state keeps its form
+    assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, start)  # 2: the state keeps its form, and is
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state) if is_float(leaf))  # finite
     assert_close(jax.tree.map(lambda a, b: a + b, first, second), whole)  # 3: estimates add
     if row.exactness != "unbiased":
         assert_close(whole.grads, grads)  # 4: exact, or truncated, as declared

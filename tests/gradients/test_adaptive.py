@@ -25,6 +25,7 @@ LINEAR = from_step(
 )
 CREDIT = quick_jit(lambda params, *window: credit_by_lag(LINEAR, slopes, params, *window))
 CERTIFY = quick_jit(certify)
+NOT_CERTIFIED = np.finfo(float).max
 
 
 def slopes(outputs, targets):
@@ -176,7 +177,7 @@ def test_the_estimator_takes_the_shortest_certified_horizon():
     estimates, states = fed(adaptive_bptt(LINEAR, slopes, longest=30, every=2), linear(0.5), chunks, 14)
     assert states.horizon.tolist() == [30] * 9 + [9] * 5
     assert states.windows.tolist() == [0] * 9 + [1, 2, 2, 3, 3]  # full after nine chunks; every second from then on
-    assert np.all(np.isinf(states.bound[:9])) and np.allclose(states.bound[9:], 0.5**6, rtol=1e-4)
+    assert np.all(states.bound[:9] == NOT_CERTIFIED) and np.allclose(states.bound[9:], 0.5**6, rtol=1e-4)
     wide, narrow = (fed(truncated_bptt(LINEAR, slopes, horizon=h), linear(0.5), chunks, 14)[0] for h in (30, 9))
     assert_close(estimates.grads["b"], jnp.where(jnp.arange(14) < 9, wide.grads["b"], narrow.grads["b"]))
     plain, carries = fed(bptt(LINEAR, slopes), linear(0.5), chunks, 14)
@@ -187,7 +188,17 @@ def test_the_estimator_keeps_the_longest_horizon_where_nothing_is_certified():
     chunks = Chunk(*(np.ones((5, LENGTH, 1, 1)),) * 2, np.ones((5, LENGTH, 1)))
     _, states = fed(adaptive_bptt(LINEAR, slopes, longest=6, every=1), linear(1.0), chunks, 5)
     assert states.windows.tolist() == [0, 1, 2, 3, 4]
-    assert np.all(states.horizon == 6) and np.all(np.isinf(states.bound))
+    assert np.all(states.horizon == 6) and np.all(states.bound == NOT_CERTIFIED)
+
+
+def test_a_measurement_that_is_not_finite_is_left_out():
+    chunks = Chunk(*(np.ones((6, LENGTH, 1, 1)) for _ in range(2)), np.ones((6, LENGTH, 1)))
+    chunks.targets[3, -1] = np.nan  # in the window of the fourth call alone
+    _, states = fed(adaptive_bptt(LINEAR, slopes, longest=6, every=1), linear(0.1), chunks, 6)
+    assert states.windows.tolist() == [0, 1, 2, 2, 3, 4] and np.all(states.horizon == 6)
+    assert (states.bound == NOT_CERTIFIED).tolist() == [True, False, False, True, False, False]
+    assert np.all(states.bound[np.array([1, 2, 4, 5])] < 0.1)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(states))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import GradientEstimator
-from jaxrnn.gradients.decay import Certificate, Credit, certify, credit_by_lag
+from jaxrnn.gradients.decay import Credit, certify, credit_by_lag
 from jaxrnn.gradients.replay import Past, ReplayState, empty_past, estimate_with_replay
 from jaxrnn.gradients.segments import chunk_loss, renewing
 from jaxrnn.types import Array, Carry
@@ -22,11 +22,11 @@ class AdaptiveState(NamedTuple):
     Attributes:
         carry: the cell's carry after the last chunk.
         past: the chunks before it.
-        credit: the mean over the windows measured.
+        credit: the mean over the windows measured, its logarithms at least the lowest float.
         windows: int32 `[]`, how many that were.
         calls: int32 `[]`, chunks seen.
         horizon: int32 `[]`, time steps that credit flows back at present.
-        bound: `[]`, the bound on the relative bias at this horizon; infinite: not certified.
+        bound: `[]`, the bound on the relative bias at this horizon; the greatest float: not certified.
     """
 
     carry: Carry
@@ -67,8 +67,9 @@ def adaptive_bptt(
         windows: measurements that are averaged, the newest with a weight of one in so many.
 
     Returns:
-        The estimator. Its state shows `horizon` and `bound`; a bound not below the target, infinite above all, means:
-        **not certified**. Until the first measurement the horizon is the longest, and not certified.
+        The estimator. Its state shows `horizon` and `bound`; a bound not below the target, such as the greatest float,
+        means: **not certified**. Then the horizon is the longest, as it is until the first measurement, and after one
+        that is not finite, which is left out of the mean.
 
     Raises:
         InputError: for settings out of range; from `init`, if `longest` is no multiple of the chunk's length above it.
@@ -117,12 +118,10 @@ def adaptive_bptt(
                 f"more; the nearest that work are {near} and {near + steps}"
             )
         real = jnp.result_type(float)
-        credit = Credit(jnp.full(longest, -jnp.inf, real), jnp.zeros(longest, real))
-        none = jnp.zeros((), jnp.int32)
+        credit = Credit(jnp.full(longest, jnp.finfo(real).min, real), jnp.zeros(longest, real))
+        none, horizon = jnp.zeros((), jnp.int32), jnp.asarray(longest, jnp.int32)
         past = empty_past(carry, chunk, past_chunks)
-        return AdaptiveState(
-            carry, past, credit, none, none, jnp.asarray(longest, jnp.int32), jnp.full((), jnp.inf, real)
-        )
+        return AdaptiveState(carry, past, credit, none, none, horizon, jnp.full((), jnp.finfo(real).max, real))
 
     def measure(params, state, chunk):
         starts, inputs = jax.tree.map(
@@ -133,8 +132,12 @@ def adaptive_bptt(
         last = jax.tree.map(lambda a: a[-1], (chunk.targets, chunk.weight))
         new = credit_by_lag(cell, loss, params, starts, inputs, last)
         credit = _average(state.credit, new, 1 / jnp.minimum(state.windows + 1, windows).astype(state.bound.dtype))
-        horizon, bound = _shortest(certify(credit), chunk.weight.shape[0], target)
-        return state._replace(credit=credit, windows=state.windows + 1, horizon=horizon, bound=bound)
+        sound = jnp.all(jnp.isfinite(credit.log_norms) & jnp.isfinite(credit.reach))
+        bounds = jnp.where(sound, certify(credit).bounds, jnp.inf)
+        horizon, bound = _shortest(bounds, chunk.weight.shape[0], target)
+        credit = jax.tree.map(lambda a, b: jnp.where(sound, a, b), credit, state.credit)
+        count = state.windows + sound.astype(jnp.int32)
+        return state._replace(credit=credit, windows=count, horizon=horizon, bound=bound)
 
     def estimate(params, state, chunk):
         steps = chunk.weight.shape[0]
@@ -152,13 +155,14 @@ def _average(old: Credit, new: Credit, share: Array) -> Credit:
     """The mean of two credits, the new one with the given share; of the norms themselves, not of their logarithms."""
     new = jax.tree.map(lambda a: a.astype(share.dtype), new)
     log_norms = jnp.logaddexp(old.log_norms + jnp.log1p(-share), new.log_norms + jnp.log(share))
+    log_norms = jnp.maximum(log_norms, jnp.finfo(log_norms.dtype).min)  # none is minus infinity: states are finite
     return Credit(log_norms, (1 - share) * old.reach + share * new.reach)
 
 
-def _shortest(certificate: Certificate, steps: int, target: float) -> tuple[Array, Array]:
-    """The shortest multiple of the chunk whose bound is below the target, or the longest, with its bound."""
-    horizons = jnp.arange(steps, certificate.bounds.shape[0] + 1, steps)
-    bounds = certificate.bounds[horizons - steps]  # h - K + 1 steps of credit for the first loss of the chunk
+def _shortest(bounds: Array, steps: int, target: float) -> tuple[Array, Array]:
+    """The shortest multiple of the chunk whose bound `[W]` is below the target, or the longest, with its bound."""
+    horizons = jnp.arange(steps, bounds.shape[0] + 1, steps)
+    bounds = bounds[horizons - steps]  # h - K + 1 steps of credit for the first loss of the chunk
     good = bounds < target
     which = jnp.where(jnp.any(good), jnp.argmax(good), horizons.shape[0] - 1)
-    return horizons[which].astype(jnp.int32), bounds[which]
+    return horizons[which].astype(jnp.int32), jnp.minimum(bounds[which], jnp.finfo(bounds.dtype).max)

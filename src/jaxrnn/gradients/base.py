@@ -72,7 +72,8 @@ class GradientEstimator(NamedTuple):
             params = update(params, estimate)
 
     Laws: the loss and the outgoing carry do not depend on the estimator (for frozen parameters); the state keeps its
-    structure, shapes and dtypes; estimates add; each factory declares how its gradient relates to the exact one.
+    structure, shapes and dtypes, and its floats are finite unless something has gone wrong; estimates add; each factory
+    declares how its gradient relates to the exact one.
 
     Attributes:
         init: `(key, params, carry, chunk) -> state`. The chunk gives shapes only. The state has a field `carry`.
