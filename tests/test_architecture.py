@@ -17,7 +17,8 @@ ROOT = Path(jaxrnn.__file__).parent
 # place of their own; files of one folder may import each other, without circles.
 FLOORS = [
     "errors types",
-    "shapes trees choices initializers losses",
+    "choices",
+    "shapes trees initializers losses",
     "cell gradients.base",
     "marks",
     "fused stepwise",

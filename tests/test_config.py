@@ -111,7 +111,11 @@ def test_differences_name_key_and_both_values():
         ("[data]\nvalid = 'x'", ["data.valid", "data.test"]),
         ("[model]\ntie = true", ["model.embedding_size", "model.hidden_size"]),
         ("[gradient]\nrule='truncated'\nhorizon=33", ["gradient.horizon = 33", "data.chunk_length = 32"]),
+        ("[gradient]\nrule='adaptive'\nlongest=33", ["gradient.longest = 33", "the nearest that work are 64 and 96"]),
+        ("[gradient]\nrule='adaptive'\n[data]\nchunk_spread=2.0", ["gradient.longest = 128", "chunk_spread = 0"]),
         ("[gradient]\nrule='checkpointed'\nsegment_length=33", ["gradient.segment_length = 33"]),
+        ("[model]\ncell='gru'\ninitializer='chrono'", ["model.initializer = 'chrono'", "not for 'gru'"]),
+        ("[model]\nlongest_memory=2", ["model.longest_memory = 2", "expected float > 2"]),
     ],
 )
 def test_a_bad_file_is_refused_by_name(tmp_path, text, named):

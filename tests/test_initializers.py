@@ -7,6 +7,7 @@ import pytest
 
 from jaxrnn import initializers
 from jaxrnn.cells import elman, gru, lstm
+from jaxrnn.errors import InputError
 
 KEY = jax.random.key(0)
 
@@ -48,8 +49,10 @@ def test_identity():
 
 
 def test_chrono_needs_room():
-    with pytest.raises(ValueError, match="longest is 2; expected more than 2 time steps"):
+    with pytest.raises(InputError, match="chrono: longest is 2; it must be more than 2 time steps"):
         initializers.chrono(2)
+    with pytest.raises(InputError, match="chrono: the number of gates is 3; it must be 4"):
+        gru(3, 4, b_ih=initializers.chrono(9)).init(KEY)
 
 
 @pytest.mark.parametrize("make", [elman, lstm, gru])

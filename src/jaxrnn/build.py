@@ -26,6 +26,7 @@ from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import (
     GradientEstimator,
+    adaptive_bptt,
     bptt,
     checkpointed_bptt,
     geometric,
@@ -55,11 +56,15 @@ INITIALIZERS: dict[str, Callable[[Model], dict[str, Any]]] = {
     "uniform": lambda model: dict.fromkeys(_ALL, initializers.uniform(model.hidden_size)),
     "fan_in_normal": lambda model: dict.fromkeys(("w_ih", "w_hh"), initializers.fan_in_normal),
     "identity": lambda model: {"w_hh": initializers.identity()},
+    "chrono": lambda model: {"b_ih": initializers.chrono(model.longest_memory), "forget_bias": 0.0},
 }
 
 ESTIMATORS: dict[str, Callable[[Gradient], Callable[..., GradientEstimator]]] = {
     "bptt": lambda gradient: bptt,
     "truncated": lambda gradient: partial(truncated_bptt, horizon=gradient.horizon),
+    "adaptive": lambda gradient: partial(
+        adaptive_bptt, longest=gradient.longest, target=gradient.target, every=gradient.measure_every
+    ),
     "checkpointed": lambda gradient: partial(checkpointed_bptt, **_segments(gradient)),
     "randomized": lambda gradient: partial(
         randomized_bptt, segment_length=gradient.segment_length, truncation=geometric(gradient.cut_rate)
@@ -148,15 +153,20 @@ def build_model(model: Model, vocabulary_size: int) -> Cell:
 
 
 def _starts(model: Model) -> dict[str, Any]:
-    """The initializers of those parameters that the cell has."""
+    """The initializers of those parameters that the cell has, and the bias of its forget gate."""
+    known = signature(CELLS[model.cell]).parameters
     starts = INITIALIZERS[model.initializer](model)
-    fitting = {name: start for name, start in starts.items() if name in signature(CELLS[model.cell]).parameters}
+    fitting = {name: start for name, start in starts.items() if name in known}
     if starts and not fitting:
         raise InputError(
             f"model.initializer = {model.initializer!r}: model.cell = {model.cell!r} has no {' or '.join(starts)}; "
             "choose another initializer"
         )
-    return fitting
+    if model.forget_bias is None:
+        return fitting
+    if "forget_bias" not in known:
+        raise InputError(f"model.forget_bias: model.cell = {model.cell!r} has no forget gate; leave it out")
+    return fitting | {"forget_bias": model.forget_bias}
 
 
 def build_estimator(gradient: Gradient, cell: Cell) -> GradientEstimator:

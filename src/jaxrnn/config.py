@@ -52,6 +52,10 @@ class Model(Section, frozen=True):
     tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
     dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
+    longest_memory: Annotated[float, _about("chrono: the longest that an LSTM should remember, in steps", gt=2)] = 100.0
+    forget_bias: Annotated[
+        float | None, _about("bias of the forget gate; left out: 1 for lstm, 0 for elstm, chrono's own")
+    ] = None
 
 
 class Gradient(Section, frozen=True):
@@ -61,6 +65,9 @@ class Gradient(Section, frozen=True):
     horizon: Annotated[int, _about("truncated: steps that credit flows back (k2)", ge=1)] = 32
     segment_length: Annotated[int, _about("checkpointed, randomized: steps in a segment", ge=1)] = 16
     memory: Annotated[str | None, _about("checkpointed: a budget instead, such as 64MiB")] = None
+    longest: Annotated[int, _about("adaptive: the longest horizon, some chunks", ge=2)] = 128
+    target: Annotated[float, _about("adaptive: relative bias to stay below", gt=0)] = 0.1
+    measure_every: Annotated[int, _about("adaptive: chunks between two looks at the decay of credit", ge=1)] = 16
     cut_rate: Annotated[float, _about("randomized: how likely credit is cut between segments", ge=0, lt=1)] = 0.5
 
 
@@ -168,8 +175,8 @@ def check(config: Config) -> None:
         >>> check(Config(gradient=Gradient(rule="truncated", horizon=33)))
         Traceback (most recent call last):
             ...
-        jaxrnn.errors.InputError: gradient.horizon = 33: no multiple of data.chunk_length = 32; the nearest that work \
-are 32 and 64
+        jaxrnn.errors.InputError: gradient.horizon = 33: expected a multiple of data.chunk_length = 32; the nearest \
+that work are 32 and 64
     """
     data, model, gradient = config.data, config.model, config.gradient
     length(config.training)
@@ -178,13 +185,29 @@ are 32 and 64
     if model.tie and model.embedding_size != model.hidden_size:
         sizes = f"{model.embedding_size} is not model.hidden_size = {model.hidden_size}"
         raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
-    chunk = f"data.chunk_length = {data.chunk_length}"
-    if gradient.rule == "truncated" and gradient.horizon > data.chunk_length:
-        if gradient.horizon % data.chunk_length:  # it would run, but for nothing over a part of each oldest chunk
-            below = gradient.horizon // data.chunk_length * data.chunk_length
-            nearest = f"the nearest that work are {below} and {below + data.chunk_length}"
-            raise InputError(f"gradient.horizon = {gradient.horizon}: no multiple of {chunk}; {nearest}")
-        if data.chunk_spread:
-            raise InputError(f"gradient.horizon = {gradient.horizon}: expected at most {chunk} with data.chunk_spread")
-    if gradient.rule in ("checkpointed", "randomized") and gradient.segment_length > data.chunk_length:
-        raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {chunk}")
+    if model.initializer == "chrono" and model.cell != "lstm":
+        raise InputError(f"model.initializer = 'chrono': it is for model.cell = 'lstm', not for {model.cell!r}")
+    _check_horizons(data, gradient)
+
+
+def _check_horizons(data: Data, gradient: Gradient) -> None:
+    """Refuse lengths of the gradient rule that do not go with that of a chunk."""
+    steps, rule = data.chunk_length, gradient.rule
+    if rule in ("checkpointed", "randomized") and gradient.segment_length > steps:
+        segments = f"gradient.segment_length = {gradient.segment_length}"
+        raise InputError(f"{segments}: expected at most data.chunk_length = {steps}")
+    if rule == "truncated" and gradient.horizon > steps:  # it would run, but for nothing over a part of old chunks
+        _check_replay("gradient.horizon", gradient.horizon, data, least=1)
+    if rule == "adaptive":
+        _check_replay("gradient.longest", gradient.longest, data, least=2)
+
+
+def _check_replay(key: str, horizon: int, data: Data, least: int) -> None:
+    """Refuse a horizon that is not some number of chunks of one length, at least so many."""
+    steps = data.chunk_length
+    if horizon % steps or horizon < least * steps:
+        below = max(least, horizon // steps) * steps
+        nearest = f"the nearest that work are {below} and {below + steps}"
+        raise InputError(f"{key} = {horizon}: expected a multiple of data.chunk_length = {steps}; {nearest}")
+    if data.chunk_spread:
+        raise InputError(f"{key} = {horizon}: past chunks must be of one length; expected data.chunk_spread = 0")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.choices import require
 from jaxrnn.types import Array
 
 Initializer = Callable[[Array, tuple[int, ...], jnp.dtype], Array]
@@ -125,7 +126,7 @@ def chrono(longest: float) -> Initializer:
         An initializer for LSTM biases `[4, H]`, gates in the order i, f, g, o. Use it with `forget_bias=0`.
 
     Raises:
-        ValueError: if `longest` is 2 or less.
+        InputError: if `longest` is 2 or less; from the initializer, for other biases than those of four gates.
 
     References:
         C. Tallec, Y. Ollivier, "Can recurrent neural networks warp time?", ICLR 2018, arXiv:1804.11188, equation 16.
@@ -135,10 +136,10 @@ def chrono(longest: float) -> Initializer:
         >>> bool(jnp.all(biases[0] == -biases[1])), float(jnp.sum(jnp.abs(biases[2:])))
         (True, 0.0)
     """
-    if longest <= 2:
-        raise ValueError(f"chrono: longest is {longest}; expected more than 2 time steps")
+    require(longest > 2, "chrono: longest", longest, "more than 2 time steps")
 
     def initializer(key, shape, dtype):
+        require(shape[0] == 4, "chrono: the number of gates", shape[0], "4, those of an LSTM: i, f, g, o")
         b_f = jnp.log(jax.random.uniform(key, shape[1:], dtype, 1.0, longest - 1.0))
         return jnp.zeros(shape, dtype).at[0].set(-b_f).at[1].set(b_f)
 
