@@ -25,7 +25,7 @@ FLOORS = [
     "cells compose gradients",
     "optimizers schedules data folders config",
     "training evaluation sampling snapshots ngrams settings",
-    "build",
+    "build spooled",
     "running",
     "command",
     "train evaluate sample",

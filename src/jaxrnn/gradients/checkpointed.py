@@ -79,28 +79,39 @@ def checkpointed_bptt(
     lengths = segment_length if isinstance(segment_length, Sequence) else [segment_length or 0]
     good = all(length >= 1 for length in lengths)
     require(good, "checkpointed_bptt: segment_length", segment_length, "at least 1 time step")
-    return renewing(_recomputing(run, lengths))
+    return renewing(reverse_mode(recomputed(run, lengths)))
 
 
-def _recomputing(run: ChunkLoss, lengths: Sequence[int]) -> GradientEstimator:
-    """The estimator with segments of these lengths inside each other, the longest first."""
+def recomputed(run: ChunkLoss, lengths: Sequence[int]) -> ChunkLoss:
+    """Cut a chunk's loss into segments within segments that are computed again when it is differentiated.
+
+    Args:
+        run: the loss.
+        lengths: of the segments, in time steps, the longest first; none for no cut.
+
+    Returns:
+        The same loss.
+    """
     # Inside a scan there is nothing to fear from common subexpressions, and the barriers against them cost time.
     within = partial(jax.checkpoint, prevent_cse=False)
     for length in reversed(lengths):
         run = segmented(run, length, within=within)
-    return reverse_mode(run)
+    return run
 
 
 def _within_budget(run: ChunkLoss, budget: int) -> GradientEstimator:
     """The estimator that plans its segments when it sees the shapes, once for each."""
 
+    def recomputing(lengths):
+        return reverse_mode(recomputed(run, lengths))
+
     @cache
     def planned(structure, shapes) -> Plan:
-        return plan(run, partial(_recomputing, run), *jax.tree.unflatten(structure, shapes), budget=budget)
+        return plan(run, recomputing, *jax.tree.unflatten(structure, shapes), budget=budget)
 
     def fitted(*trees):
         shapes, structure = jax.tree.flatten(jax.eval_shape(lambda *trees: trees, *trees))
-        return _recomputing(run, planned(structure, tuple(shapes)).lengths)
+        return recomputing(planned(structure, tuple(shapes)).lengths)
 
     def init(key, params, carry, chunk):
         del key
