@@ -111,8 +111,6 @@ def estimate_by_definition(cell, loss, params, carry, chunk, cut, renew_every):
 def assert_follows_by_hand(cell, by_hand, steps=6, rows=2):
     """A cell's step, unroll, trace and gradients are those of the NumPy loops, at random parameters and carry."""
     params = random_params(1, cell)
-    zeros = np.zeros((rows, cell.output_size))
-    states = random_like(2, (zeros,) * by_hand.states)
     xs = np.random.default_rng(3).normal(size=(steps, rows, cell.input_size))
 
     def as_states(carry):
@@ -120,6 +118,8 @@ def assert_follows_by_hand(cell, by_hand, steps=6, rows=2):
 
     def as_carry(states):
         return states if by_hand.states > 1 else states[0]
+
+    states = as_states(random_like(2, cell.initial_carry(rows)))
 
     def unroll(params, states, xs):
         carry, ys = cell.unroll(params, as_carry(states), xs)

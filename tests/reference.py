@@ -13,13 +13,16 @@ class Reference(NamedTuple):
     """A cell.
 
     `forward(params, carry, x) -> (carry, values)`; `backward(params, values, d_carry) -> (d_carry, d_x, d_params)`. A
-    carry is a tuple of `[B, H]`, its first member the output. `values` names all that the step computed.
+    carry is a tuple of `[B, H]`, its first member the output. `values` names all that the step computed. `shapes` has,
+    by `(I, H)`, the parameters that are not as usual; `output_size` is None where it is H.
     """
 
     gates: int
     states: int
     forward: object
     backward: object
+    shapes: object = lambda input_size, hidden_size: {}
+    output_size: int | None = None
 
 
 def sigmoid(a):
@@ -230,13 +233,13 @@ def language_model(cell, params, carry, ids, targets, weight):
 def random_params(rng, cell, input_size, hidden_size, biases=("b_ih", "b_hh")):
     """Parameters of a layer, all of them random (a bias of zero would hide mistakes)."""
     width = cell.gates * hidden_size
-    params = {
-        "w_ih": rng.normal(size=(input_size, width)),
-        "w_hh": rng.normal(size=(hidden_size, width)) / hidden_size**0.5,
-    }
-    return params | {name: rng.normal(size=width) for name in biases}
+    shapes = {"w_ih": (input_size, width), "w_hh": (hidden_size, width)} | dict.fromkeys(biases, (width,))
+    shapes |= cell.shapes(input_size, hidden_size)
+    params = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+    return params | {"w_hh": params["w_hh"] / hidden_size**0.5}
 
 
 def random_carry(rng, cell, rows, hidden_size):
     """A carry `[B, H]` for each state, away from zero."""
-    return tuple(rng.normal(size=(rows, hidden_size)) for _ in range(cell.states))
+    sizes = (cell.output_size or hidden_size, *[hidden_size] * (cell.states - 1))
+    return tuple(rng.normal(size=(rows, size)) for size in sizes)

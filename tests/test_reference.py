@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import reference
+import reference_further
 
 CELLS = {
     "elman_tanh": reference.elman(),
@@ -11,6 +12,12 @@ CELLS = {
     "lstm": reference.lstm(),
     "gru_reset_after": reference.gru_reset_after(),
     "gru_reset_before": reference.gru_reset_before(),
+    "peephole_lstm": reference_further.peephole_lstm(),
+    "coupled_lstm": reference_further.coupled_lstm(),
+    "projection_lstm": reference_further.projection_lstm(3),
+    "layer_norm_lstm": reference_further.layer_norm_lstm(),
+    "layer_norm_gru": reference_further.layer_norm_gru(),
+    "mgu": reference_further.mgu(),
 }
 
 
@@ -29,7 +36,7 @@ def directional_derivatives(loss, array, gradient, direction, width=1e-5):
 def test_backward_loop_is_the_derivative_of_the_forward_loop(cell):
     rng = np.random.default_rng(0)
     params, carry = reference.random_params(rng, cell, 3, 4), reference.random_carry(rng, cell, 2, 4)
-    xs, targets, weight = rng.normal(size=(5, 2, 3)), rng.normal(size=(5, 2, 4)), rng.random((5, 2))
+    xs, targets, weight = rng.normal(size=(5, 2, 3)), rng.normal(size=(5, *carry[0].shape)), rng.random((5, 2))
     d_last = reference.random_carry(rng, cell, 2, 4)
 
     def loss():

@@ -13,10 +13,18 @@ import jax
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell
-from jaxrnn.cells.elman import elman
-from jaxrnn.cells.elstm import elstm
-from jaxrnn.cells.gru import gru
-from jaxrnn.cells.lstm import lstm
+from jaxrnn.cells import (
+    coupled_lstm,
+    elman,
+    elstm,
+    gru,
+    layer_norm_gru,
+    layer_norm_lstm,
+    lstm,
+    mgu,
+    peephole_lstm,
+    projection_lstm,
+)
 from jaxrnn.choices import look_up
 from jaxrnn.compose import dropout, language_model, stack
 from jaxrnn.config import Config, Data, Gradient, Model
@@ -45,6 +53,12 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "lstm": lstm,
     "gru": gru,
     "gru_reset_before": partial(gru, reset_after=False),
+    "peephole_lstm": peephole_lstm,
+    "coupled_lstm": coupled_lstm,
+    "projection_lstm": projection_lstm,
+    "layer_norm_lstm": layer_norm_lstm,
+    "layer_norm_gru": layer_norm_gru,
+    "mgu": mgu,
     "elstm": elstm,
     "elman": elman,
     "elman_relu": partial(elman, activation=jax.nn.relu),
@@ -143,13 +157,20 @@ def build_model(model: Model, vocabulary_size: int) -> Cell:
         >>> build_model(Model(cell="gru", hidden_size=8, num_layers=2), vocabulary_size=5).output_size
         5
     """
-    layer = partial(CELLS[model.cell], **_starts(model))
+    layer = partial(CELLS[model.cell], **_sizes(model), **_starts(model))
     layers = [layer(model.embedding_size, model.hidden_size)]
     for _ in range(model.num_layers - 1):
+        size = layers[-1].output_size
         layers += [dropout(model.dropout)] if model.dropout > 0 else []
-        layers += [layer(model.hidden_size, model.hidden_size)]
+        layers += [layer(size, model.hidden_size)]
     core = stack(*layers) if len(layers) > 1 else layers[0]
     return language_model(core, vocabulary_size, dropout=model.dropout, tie=model.tie)
+
+
+def _sizes(model: Model) -> dict[str, int]:
+    """The sizes that the cell has beside those of its input and its units."""
+    sizes = {"projection_size": model.projection_size or max(1, model.hidden_size // 2)}
+    return {name: size for name, size in sizes.items() if name in signature(CELLS[model.cell]).parameters}
 
 
 def _starts(model: Model) -> dict[str, Any]:

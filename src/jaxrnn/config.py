@@ -48,13 +48,16 @@ class Model(Section, frozen=True):
     cell: Annotated[str, _about("the recurrent cell")] = "lstm"
     hidden_size: Annotated[int, _about("units in each layer (H)", ge=1)] = 384
     num_layers: Annotated[int, _about("layers, one above the other (L)", ge=1)] = 1
+    projection_size: Annotated[
+        _Positive | None, _about("projection_lstm: size of a layer's output; left out: half of hidden_size")
+    ] = None
     embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 64
     tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
     dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
     longest_memory: Annotated[float, _about("chrono: the longest that an LSTM should remember, in steps", gt=2)] = 100.0
     forget_bias: Annotated[
-        float | None, _about("bias of the forget gate; left out: 1 for lstm, 0 for elstm, chrono's own")
+        float | None, _about("bias of the forget gate; left out: 1 for LSTMs, 0 for elstm, chrono's own")
     ] = None
 
 
@@ -182,8 +185,9 @@ that work are 32 and 64
     length(config.training)
     if (data.valid is None) != (data.test is None):
         raise InputError("data.valid, data.test: expected both or neither; one of them is missing")
-    if model.tie and model.embedding_size != model.hidden_size:
-        sizes = f"{model.embedding_size} is not model.hidden_size = {model.hidden_size}"
+    projected = "projection_size" if model.cell == "projection_lstm" and model.projection_size else "hidden_size"
+    if model.tie and model.embedding_size != getattr(model, projected):
+        sizes = f"{model.embedding_size} is not model.{projected} = {getattr(model, projected)}"
         raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
     if model.initializer == "chrono" and model.cell != "lstm":
         raise InputError(f"model.initializer = 'chrono': it is for model.cell = 'lstm', not for {model.cell!r}")

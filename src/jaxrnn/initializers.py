@@ -168,6 +168,7 @@ def recurrent_params(
     key: Array,
     sizes: tuple[int, int, int],
     *,
+    state_size: int | None = None,
     w_ih: Initializer,
     w_hh: Initializer,
     b_ih: Initializer,
@@ -179,6 +180,7 @@ def recurrent_params(
     Args:
         key: a random key; each parameter and each gate has one of its own, split from it.
         sizes: `(I, H, G)`.
+        state_size: of the state that w_hh multiplies, where it is not H.
         w_ih: draws `[I, H]` for each gate.
         w_hh: draws `[H, H]` for each gate.
         b_ih: draws `[G, H]`.
@@ -204,7 +206,7 @@ def recurrent_params(
 
     params = {
         "w_ih": matrix(w_ih, keys[0], input_size),
-        "w_hh": matrix(w_hh, keys[1], hidden_size),
+        "w_hh": matrix(w_hh, keys[1], state_size or hidden_size),
         "b_ih": b_ih(keys[2], (gates, hidden_size), dtype).reshape(-1),
     }
     if b_hh is not None:

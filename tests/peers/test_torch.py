@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params
-from jaxrnn.cells import elman, gru, lstm
+from jaxrnn.cells import elman, gru, lstm, projection_lstm
 from jaxrnn.compose import stack
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; it comes with the extra 'peers'")
@@ -19,22 +19,29 @@ STEPS, ROWS, INPUT, HIDDEN = 6, 2, 3, 4
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 PEERS = {
     "lstm": (lstm, torch.nn.LSTM, {}),
+    "lstm_with_projection": (partial(projection_lstm, projection_size=2), torch.nn.LSTM, {"proj_size": 2}),
     "gru": (gru, torch.nn.GRU, {}),
     "elman_tanh": (elman, torch.nn.RNN, {"nonlinearity": "tanh"}),
     "elman_relu": (partial(elman, activation=jax.nn.relu), torch.nn.RNN, {"nonlinearity": "relu"}),
 }
-NAMES = {"w_ih": "weight_ih_l", "w_hh": "weight_hh_l", "b_ih": "bias_ih_l", "b_hh": "bias_hh_l"}
+NAMES = {
+    "w_ih": "weight_ih_l",
+    "w_hh": "weight_hh_l",
+    "w_hr": "weight_hr_l",
+    "b_ih": "bias_ih_l",
+    "b_hh": "bias_hh_l",
+}
 
 
 def as_torch(array):
     return torch.tensor(np.asarray(array), requires_grad=True)
 
 
-def as_layers(named):
+def as_layers(named, like):
     """`weight_ih_l0 [G*H, I]` and so on, as parameters of a stack: PyTorch keeps its matrices transposed."""
     return {
-        str(layer): {ours: named(f"{theirs}{layer}").detach().numpy().T for ours, theirs in NAMES.items()}
-        for layer in (0, 1)
+        layer: {ours: named(f"{NAMES[ours]}{layer}").detach().numpy().T for ours in of_layer}
+        for layer, of_layer in like.items()
     }
 
 
@@ -45,11 +52,13 @@ def states_apart(carry):
     return tuple(layer if len(layer) > 1 else layer[0] for layer in layers)
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")  # PyTorch's own loop will do
 @pytest.mark.parametrize("dtype", TOLERANCE)
 @pytest.mark.parametrize("name", PEERS)
 def test_values_and_gradients(name, dtype):
     make, peer, options = PEERS[name]
-    cell = stack(make(INPUT, HIDDEN, dtype=dtype), make(HIDDEN, HIDDEN, dtype=dtype))
+    low = make(INPUT, HIDDEN, dtype=dtype)
+    cell = stack(low, make(low.output_size, HIDDEN, dtype=dtype))
     params, carry = random_params(0, cell), random_like(1, cell.initial_carry(ROWS))
     xs = np.random.default_rng(2).normal(size=(STEPS, ROWS, INPUT)).astype(dtype)
     results, cotangents = quick_jit(lambda *arguments: all_gradients(cell.unroll, 3, *arguments))(params, carry, xs)
@@ -68,6 +77,6 @@ def test_values_and_gradients(name, dtype):
     d_last = jax.tree.map(lambda *layers: torch.tensor(np.stack(layers)), *d_carry)
     outputs, given = jax.tree.leaves((ys, last)), jax.tree.leaves((torch.tensor(d_ys), d_last))
     torch.autograd.backward(outputs, given)
-    grads = as_layers(lambda name: getattr(theirs, name).grad)
+    grads = as_layers(lambda name: getattr(theirs, name).grad, params)
     d_start = states_apart(jax.tree.map(lambda h: h.grad, start))
     assert_close((grads, d_start, inputs.grad.numpy()), jax.tree.map(np.asarray, cotangents), TOLERANCE[dtype])

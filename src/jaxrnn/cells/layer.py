@@ -14,79 +14,7 @@ from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import check_last_axis, spread
 from jaxrnn.types import Array, Carry, Params
 
-
-def recurrent_layer(
-    name: str,
-    sizes: tuple[int, int, int],
-    recur: Callable[..., tuple[Carry, Array]],
-    *,
-    states: int = 1,
-    w_ih: Initializer | None = None,
-    w_hh: Initializer = initializers.orthogonal,
-    b_ih: Initializer = initializers.zeros,
-    b_hh: Initializer | None = initializers.zeros,
-    dtype: jnp.dtype | type = float,
-) -> Cell:
-    """Make a cell of one recurrent layer, whose gates lie side by side in `w_ih`, `w_hh` and the biases.
-
-    Args:
-        name: the cell's name, for messages.
-        sizes: `(I, H, G)`.
-        recur: `(params, carry, z [*batch, G*H], dot, note) -> (carry, y [*batch, H])`, all that depends on the carry.
-        states: how many `[*batch, H]` the carry has: one is the carry itself, more are a tuple.
-        w_ih: initializer of each gate's `[I, H]`; by default uniform on (-1/sqrt(H), 1/sqrt(H)).
-        w_hh: initializer of each gate's `[H, H]`.
-        b_ih: initializer of the input biases `[G, H]`.
-        b_hh: initializer of the recurrent biases `[G, H]`, or None for a single bias.
-        dtype: of parameters and carry.
-
-    Returns:
-        A cell with params `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b_ih [G*H]` and, unless left out, `b_hh [G*H]`.
-
-    Example:
-        >>> fading = recurrent_layer("fading", (3, 4, 1), lambda params, h, z, dot, note: (0.5 * h + z,) * 2)
-        >>> fading.step(fading.init(jax.random.key(0)), fading.initial_carry(2), jnp.ones((2, 3)))[1].shape
-        (2, 4)
-    """
-    input_size, hidden_size, _ = sizes
-    w_ih = w_ih or initializers.uniform(hidden_size)
-    init = partial(initializers.recurrent_params, sizes=sizes, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype)
-    return derive_layer(name, (input_size, hidden_size), init, recur, states=states, dtype=dtype)
-
-
-def derive_layer(
-    name: str,
-    sizes: tuple[int, int],
-    init: Callable[[Array], Params],
-    recur: Callable[..., tuple[Carry, Array]],
-    *,
-    states: int = 1,
-    dtype: jnp.dtype | type = float,
-) -> Cell:
-    """Make a cell of one recurrent layer with parameters of its own, of which `w_ih` and `b_ih` project the input.
-
-    Args:
-        name: the cell's name, for messages.
-        sizes: `(I, H)`.
-        init: `(key) -> params`, with `w_ih [I, G*H]` and `b_ih [G*H]` among them.
-        recur: `(params, carry, z [*batch, G*H], dot, note) -> (carry, y [*batch, H])`.
-        states: how many `[*batch, H]` the carry has: one is the carry itself, more are a tuple.
-        dtype: of the carry.
-
-    Returns:
-        The cell. It raises an AssertionError (from chex) for an input whose last axis is not I, and for a carry that is
-        not like its `initial_carry(*batch)`.
-    """
-    input_size, hidden_size = sizes
-
-    def initial_carry(batch_shape, key=None):
-        del key  # the layer is not noisy
-        shape, canonical = (*as_shape(batch_shape), hidden_size), jax.dtypes.canonicalize_dtype(dtype)
-        zeros = tuple(jnp.zeros(shape, canonical) for _ in range(states))
-        return zeros if states > 1 else zeros[0]
-
-    recurrence = _checked_recurrence(name, input_size, initial_carry, recur)
-    return derive(init, initial_carry, recurrence, input_size=input_size, output_size=hidden_size)
+NORM_EPSILON = 1e-5
 
 
 def project_input(params: Params, x: Array) -> Array:
@@ -103,6 +31,56 @@ def project_input(params: Params, x: Array) -> Array:
     return z + spread(params["b_ih"], z)
 
 
+def recurrent_layer(
+    name: str,
+    sizes: tuple[int, int, int],
+    recur: Callable[..., tuple[Carry, Array]],
+    *,
+    states: int = 1,
+    more: Callable[[Array, jnp.dtype], Params] | None = None,
+    project: Callable[[Params, Array], Array] = project_input,
+    w_ih: Initializer | None = None,
+    w_hh: Initializer = initializers.orthogonal,
+    b_ih: Initializer = initializers.zeros,
+    b_hh: Initializer | None = initializers.zeros,
+    dtype: jnp.dtype | type = float,
+) -> Cell:
+    """Make a cell of one recurrent layer, whose gates lie side by side in `w_ih`, `w_hh` and the biases.
+
+    Args:
+        name: the cell's name, for messages.
+        sizes: `(I, H, G)`.
+        recur: `(params, carry, z [*batch, G*H], dot, note) -> (carry, y [*batch, H])`, all that depends on the carry.
+        states: how many `[*batch, H]` the carry has: one is the carry itself, more are a tuple.
+        more: `(key, dtype) -> params`, those that are not named below, such as peepholes or gains.
+        project: `(params, x) -> z`, all that does not depend on the carry; by default `x w_ih + b_ih`.
+        w_ih: initializer of each gate's `[I, H]`; by default uniform on (-1/sqrt(H), 1/sqrt(H)).
+        w_hh: initializer of each gate's `[H, H]`.
+        b_ih: initializer of the input biases `[G, H]`.
+        b_hh: initializer of the recurrent biases `[G, H]`, or None for a single bias.
+        dtype: of parameters and carry.
+
+    Returns:
+        A cell with params `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b_ih [G*H]`, unless left out `b_hh [G*H]`, and `more`.
+
+    Example:
+        >>> fading = recurrent_layer("fading", (3, 4, 1), lambda params, h, z, dot, note: (0.5 * h + z,) * 2)
+        >>> fading.step(fading.init(jax.random.key(0)), fading.initial_carry(2), jnp.ones((2, 3)))[1].shape
+        (2, 4)
+    """
+    input_size, hidden_size, _ = sizes
+    w_ih = w_ih or initializers.uniform(hidden_size)
+    gates = partial(initializers.recurrent_params, sizes=sizes, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype)
+
+    def init(key):
+        if more is None:
+            return gates(key)
+        key_gates, key_more = jax.random.split(key)
+        return gates(key_gates) | more(key_more, jax.dtypes.canonicalize_dtype(dtype))
+
+    return derive_layer(name, (input_size, *[hidden_size] * states), init, recur, project=project, dtype=dtype)
+
+
 def add_bias(z: Array, params: Params) -> Array:
     """Add the recurrent bias where the parameters have one.
 
@@ -116,21 +94,86 @@ def add_bias(z: Array, params: Params) -> Array:
     return z + spread(params["b_hh"], z) if "b_hh" in params else z
 
 
-def _checked_recurrence(
-    name: str, input_size: int, initial_carry: Callable[..., Carry], recur: Callable[..., tuple[Carry, Array]]
-) -> Recurrence:
+def layer_norm(a: Array, gain: Array) -> Array:
+    """Bring a layer's numbers to mean 0 and variance 1, and scale each: `gain * (a - mean) / sqrt(variance + 1e-5)`.
+
+    Mean and variance are over the last axis, for each row and time step by itself.
+
+    Args:
+        a: `[*batch, H]`.
+        gain: `[H]`.
+
+    Returns:
+        `[*batch, H]`.
+
+    References:
+        J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", arXiv:1607.06450, equation 4 (the bias is left to
+        the caller).
+
+    Example:
+        >>> layer_norm(jnp.array([1.0, 3.0]), jnp.array([1.0, 2.0])).round(3).tolist()
+        [-1.0, 2.0]
+    """
+    centred = a - jnp.mean(a, axis=-1, keepdims=True)
+    variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+    return spread(gain, a) * centred * jax.lax.rsqrt(variance + NORM_EPSILON)
+
+
+def derive_layer(
+    name: str,
+    sizes: tuple[int, ...],
+    init: Callable[[Array], Params],
+    recur: Callable[..., tuple[Carry, Array]],
+    *,
+    project: Callable[[Params, Array], Array] = project_input,
+    dtype: jnp.dtype | type = float,
+) -> Cell:
+    """Make a cell of one recurrent layer with parameters of its own.
+
+    Args:
+        name: the cell's name, for messages.
+        sizes: I, and then the size of each state `[*batch, H]` that the carry has: one is the carry itself, more are a
+            tuple. The first of them is the size of the output, too.
+        init: `(key) -> params`.
+        recur: `(params, carry, z, dot, note) -> (carry, y [*batch, H])`, all that depends on the carry.
+        project: `(params, x) -> z [*batch, G*H]`, all that does not.
+        dtype: of the carry.
+
+    Returns:
+        The cell. It raises an AssertionError (from chex) for an input whose last axis is not I, and for a carry that is
+        not like its `initial_carry(*batch)`.
+
+    Example:
+        >>> sums = derive_layer("sums", (3, 3), lambda key: {}, lambda params, h, z, dot, note: (h + z,) * 2,
+        ...                     project=lambda params, x: x)
+        >>> sums.unroll({}, sums.initial_carry(()), jnp.ones((5, 3)))[0].tolist()
+        [5.0, 5.0, 5.0]
+    """
+    input_size, *state_sizes = sizes
+
+    def initial_carry(batch_shape, key=None):
+        del key  # the layer is not noisy
+        batch, canonical = as_shape(batch_shape), jax.dtypes.canonicalize_dtype(dtype)
+        zeros = [jnp.zeros((*batch, size), canonical) for size in state_sizes]
+        return tuple(zeros) if len(zeros) > 1 else zeros[0]
+
+    recurrence = _checked(name, input_size, initial_carry, Recurrence(project, recur))
+    return derive(init, initial_carry, recurrence, input_size=input_size, output_size=state_sizes[0])
+
+
+def _checked(name: str, input_size: int, initial_carry: Callable[..., Carry], recurrence: Recurrence) -> Recurrence:
     """The recurrence of a layer, which refuses inputs and carries of other shapes by name."""
     one_row = jax.eval_shape(lambda: initial_carry(()))
 
     def project(params, x):
         check_last_axis(f"{name}: the input x [*batch, I]", x, input_size)
-        return project_input(params, x)
+        return recurrence.project(params, x)
 
-    def recur_checked(params, carry, z, dot, note):
+    def recur(params, carry, z, dot, note):
         batch = z.shape[:-1]
         expected = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*batch, *a.shape), a.dtype), one_row)
         message = f"{name}: the carry (tree 0) must be like initial_carry({batch}) (tree 1)"
         chex.assert_trees_all_equal_shapes(carry, expected, custom_message=message)
-        return recur(params, carry, z, dot, note)
+        return recurrence.recur(params, carry, z, dot, note)
 
-    return Recurrence(project, recur_checked)
+    return Recurrence(project, recur)
