@@ -79,7 +79,7 @@ def spooled_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, segment_lengt
     lengths = segment_length if isinstance(segment_length, Sequence) else [segment_length]
     good = all(length >= 1 for length in lengths)
     require(good, "spooled_bptt: segment_length", segment_length, "at least 1 time step")
-    forward, backward = _passes(chunk_loss(cell, loss), lengths)
+    forward, backward = _passes(recomputed(chunk_loss(cell, loss), lengths))
 
     def estimate(params, carry, read, number, folder):
         require(number >= 1, "spooled_bptt: number", number, "at least 1 chunk")
@@ -111,7 +111,7 @@ def spooled_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, segment_lengt
     return estimate
 
 
-def _passes(run: ChunkLoss, lengths: Sequence[int]) -> tuple[Callable[..., Carry], Callable[..., Any]]:
+def _passes(run: ChunkLoss) -> tuple[Callable[..., Carry], Callable[..., Any]]:
     """A chunk forward: its carry; and backward: its estimate, and the cotangent of the carry that it began with."""
 
     @jax.jit
@@ -123,7 +123,7 @@ def _passes(run: ChunkLoss, lengths: Sequence[int]) -> tuple[Callable[..., Carry
         floats, others = split_carry(carry)
 
         def objective(params, floats):
-            carry, (loss, weight) = recomputed(run, lengths)(params, join(floats, others), chunk)
+            carry, (loss, weight) = run(params, join(floats, others), chunk)
             return (loss, split_carry(carry)[0]), weight
 
         (loss, _), pull, weight = jax.vjp(objective, params, floats, has_aux=True)
