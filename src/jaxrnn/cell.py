@@ -1,12 +1,13 @@
 """The first record: a recurrent cell as pure functions, and the law that ties `unroll` to `step`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 
+from jaxrnn.choices import is_whole, require
 from jaxrnn.types import Array, Carry, Params
 
 
@@ -125,8 +126,14 @@ def as_shape(batch_shape: int | tuple[int, ...]) -> tuple[int, ...]:
     Returns:
         The tuple.
 
+    Raises:
+        InputError: for anything else.
+
     Example:
         >>> as_shape(4), as_shape(())
         ((4,), ())
     """
-    return (batch_shape,) if isinstance(batch_shape, int) else tuple(batch_shape)
+    shape = tuple(batch_shape) if isinstance(batch_shape, Sequence) else (batch_shape,)
+    good = all(is_whole(size, least=0) for size in shape)
+    require(good, "initial_carry: batch_shape", batch_shape, "a whole number, or a tuple of such")
+    return shape

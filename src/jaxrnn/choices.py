@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from numbers import Integral, Real
 from typing import Any, TypeVar
 
 from jaxrnn.errors import InputError
@@ -97,3 +98,36 @@ def require(good: Any, what: str, value: Any, expected: str) -> None:
     """
     if not good:
         raise InputError(f"{what} is {value!r}; it must be {expected}")
+
+
+def is_whole(value: Any, least: int = 1) -> bool:
+    """Tell whether a value is a whole number, of Python or of NumPy, and not too small.
+
+    Args:
+        value: anything.
+        least: the least that will do.
+
+    Returns:
+        True or False.
+
+    Example:
+        >>> is_whole(3), is_whole(0), is_whole(2.0), is_whole("3")
+        (True, False, False, False)
+    """
+    return isinstance(value, Integral) and int(value) >= least
+
+
+def is_number(value: Any) -> bool:
+    """Tell whether a value is one number: what may be compared with another.
+
+    Args:
+        value: anything.
+
+    Returns:
+        True or False.
+
+    Example:
+        >>> is_number(0.5), is_number("0.5"), is_number(None)
+        (True, False, False)
+    """
+    return isinstance(value, Real) or getattr(value, "shape", None) == ()

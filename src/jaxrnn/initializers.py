@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.choices import require
+from jaxrnn.choices import is_number, require
 from jaxrnn.types import Array
 
 Initializer = Callable[[Array, tuple[int, ...], jnp.dtype], Array]
@@ -51,10 +51,14 @@ def uniform(hidden_size: int) -> Initializer:
     Returns:
         An initializer.
 
+    Raises:
+        InputError: for a size below 1.
+
     Example:
         >>> bool(jnp.all(jnp.abs(uniform(16)(jax.random.key(0), (3, 5), float)) < 0.25))
         True
     """
+    require(is_number(hidden_size) and hidden_size >= 1, "uniform: hidden_size", hidden_size, "at least 1")
     bound = 1.0 / math.sqrt(hidden_size)
     return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
 
@@ -86,10 +90,15 @@ def normal(standard_deviation: float) -> Initializer:
     Returns:
         An initializer.
 
+    Raises:
+        InputError: if it is no number of 0 or more.
+
     Example:
         >>> normal(0.01)(jax.random.key(0), (2, 3), float).shape
         (2, 3)
     """
+    good = is_number(standard_deviation) and standard_deviation >= 0
+    require(good, "normal: standard_deviation", standard_deviation, "0 or more")
     return lambda key, shape, dtype: jax.random.normal(key, shape, dtype) * standard_deviation
 
 
@@ -136,7 +145,7 @@ def chrono(longest: float) -> Initializer:
         >>> bool(jnp.all(biases[0] == -biases[1])), float(jnp.sum(jnp.abs(biases[2:])))
         (True, 0.0)
     """
-    require(longest > 2, "chrono: longest", longest, "more than 2 time steps")
+    require(is_number(longest) and longest > 2, "chrono: longest", longest, "more than 2 time steps")
 
     def initializer(key, shape, dtype):
         require(shape[0] == 4, "chrono: the number of gates", shape[0], "4, those of an LSTM: i, f, g, o")

@@ -1,5 +1,6 @@
 """Losses, element by element: `(outputs, targets) -> [K, B]`. Weights and sums belong to the gradient estimator."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -17,10 +18,15 @@ def softmax_cross_entropy(logits: Array, targets: Array) -> Array:
     Returns:
         `[*batch]`.
 
+    Raises:
+        AssertionError: (from chex) naming what has another shape or dtype.
+
     Example:
         >>> softmax_cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(4)     # log 4
         Array([1.3863], dtype=float32)
     """
+    chex.assert_type(targets, int, custom_message="softmax_cross_entropy: targets must be integers")
+    _check_batch("softmax_cross_entropy", targets, logits.shape[:-1])
     return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
 
 
@@ -34,11 +40,15 @@ def sigmoid_cross_entropy(logits: Array, targets: Array) -> Array:
     Returns:
         `[*batch]`.
 
+    Raises:
+        AssertionError: (from chex) naming what has another shape.
+
     Example:
         >>> sigmoid_cross_entropy(jnp.zeros((2, 1)), jnp.array([0, 1])).round(4)     # log 2, twice
         Array([0.6931, 0.6931], dtype=float32)
     """
     logits = _without_unit_axis(logits, targets)
+    _check_batch("sigmoid_cross_entropy", targets, logits.shape)
     return optax.sigmoid_binary_cross_entropy(logits, targets.astype(logits.dtype))
 
 
@@ -52,17 +62,28 @@ def squared_error(outputs: Array, targets: Array) -> Array:
     Returns:
         `[*batch]`: one number a row and step.
 
+    Raises:
+        AssertionError: (from chex) naming what has another shape.
+
     Example:
         >>> squared_error(jnp.array([[3.0]]), jnp.array([1.0])).tolist()
         [4.0]
         >>> squared_error(jnp.array([[3.0, 1.0]]), jnp.array([[1.0, 0.0]])).tolist()
         [5.0]
     """
-    if outputs.ndim == targets.ndim:
-        return jnp.sum(optax.squared_error(outputs, targets), axis=-1)
-    return optax.squared_error(_without_unit_axis(outputs, targets), targets)
+    summed = outputs.ndim == targets.ndim
+    outputs = _without_unit_axis(outputs, targets)
+    _check_batch("squared_error", targets, outputs.shape)
+    errors = optax.squared_error(outputs, targets)
+    return jnp.sum(errors, axis=-1) if summed else errors
 
 
 def _without_unit_axis(outputs: Array, targets: Array) -> Array:
     """Drop the last axis of size one where the targets do not have it."""
-    return jax.lax.squeeze(outputs, (outputs.ndim - 1,)) if outputs.ndim == targets.ndim + 1 else outputs
+    unit = outputs.ndim == targets.ndim + 1 and outputs.shape[-1] == 1
+    return jax.lax.squeeze(outputs, (outputs.ndim - 1,)) if unit else outputs
+
+
+def _check_batch(name: str, targets: Array, shape: tuple[int, ...]) -> None:
+    """Refuse targets of another shape than the outputs ask for."""
+    chex.assert_shape(targets, shape, custom_message=f"{name}: targets must have the shape {shape}, after the outputs")

@@ -1,6 +1,6 @@
 """Marks on a recurrence: rows that start anew, and steps that are padding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import chex
@@ -108,21 +108,27 @@ def silence(marked: Marked, y: Any) -> Any:
     return jax.tree.map(lambda leaf: choose(keep, leaf, jnp.zeros_like(leaf)), y)
 
 
-def within_lengths(lengths: Array, steps: int) -> Array:
+def within_lengths(lengths: Array | Sequence[int], steps: int) -> Array:
     """Turn lengths into the mark of padding.
 
     Args:
-        lengths: integer `[B]`, each in `[0, T]`.
+        lengths: integer `[B]`, each in `[0, T]`; an array or a list.
         steps: T.
 
     Returns:
         bool `[T, B]`, true within each row's length.
 
+    Raises:
+        AssertionError: (from chex) for lengths that are not integers `[B]`.
+
     Example:
-        >>> within_lengths(jnp.array([2, 0]), 3).astype(int).tolist()
+        >>> within_lengths([2, 0], 3).astype(int).tolist()
         [[1, 0], [1, 0], [0, 0]]
     """
-    return jnp.arange(steps)[:, None] < lengths[None, :]
+    lengths = jnp.asarray(lengths)
+    chex.assert_rank(lengths, 1, custom_message="within_lengths: lengths must be [B]")
+    chex.assert_type(lengths, int, custom_message="within_lengths: lengths must be integers")
+    return jnp.arange(steps)[:, None] < lengths.astype(int)[None, :]
 
 
 def _check_marks(marked: Marked) -> None:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell
-from jaxrnn.choices import require
+from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.errors import InputError
 from jaxrnn.types import Array, Params
 
@@ -148,7 +148,7 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
         return carry, jax.vmap(lambda key, row: drawn(jax.random.fold_in(key, t), row))(keys, logits)
 
     def generate(params, prompt, length, key, *, samples=1, temperature=1.0, top_k=None, top_p=None):
-        prompt = _check(prompt, length, samples, temperature, top_k, top_p)
+        prompt = _check(prompt, cell.output_size, length, samples, temperature, top_k, top_p)
         return _stream(params, prompt, length, key, samples, (float(temperature), top_k, top_p))
 
     def _stream(params, prompt, length, key, samples, choice):
@@ -169,16 +169,22 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
     return generate
 
 
-def _check(prompt: Any, length: int, samples: int, temperature: float, top_k: Any, top_p: Any) -> np.ndarray:
+def _check(
+    prompt: Any, symbols: int | None, length: int, samples: int, temperature: float, top_k: Any, top_p: Any
+) -> np.ndarray:
     """Refuse what makes no sense; give back the prompt as an array."""
     prompt = np.asarray(prompt)
     if prompt.ndim != 1 or prompt.size == 0:
         raise InputError(f"sampling: prompt has shape {prompt.shape}; it must be [P], with at least one symbol")
     if not np.issubdtype(prompt.dtype, np.integer):
         raise InputError(f"sampling: prompt holds {prompt.dtype}; it must hold integer ids")
-    require(length >= 0, "sampling: length", length, "0 or more")
-    require(samples >= 1, "sampling: samples", samples, "at least 1")
-    require(0 <= temperature < math.inf, "sampling: temperature", temperature, "0 (the likeliest symbol) or more")
-    require(top_k is None or top_k >= 1, "sampling: top_k", top_k, "at least 1 (or none, for all symbols)")
-    require(top_p is None or 0 < top_p <= 1, "sampling: top_p", top_p, "more than 0 and at most 1")
+    for bad in prompt[(prompt < 0) | (prompt >= (symbols or math.inf))][:1].tolist():
+        require(False, "sampling: an id of the prompt", bad, f"from 0 to {symbols - 1}" if symbols else "0 or more")
+    require(is_whole(length, 0), "sampling: length", length, "a whole number, 0 or more")
+    require(is_whole(samples), "sampling: samples", samples, "a whole number, at least 1")
+    cool = is_number(temperature) and 0 <= temperature < math.inf
+    require(cool, "sampling: temperature", temperature, "0 (the likeliest symbol) or more")
+    require(top_k is None or is_whole(top_k), "sampling: top_k", top_k, "at least 1 (or none, for all symbols)")
+    likely = top_p is None or (is_number(top_p) and 0 < top_p <= 1)
+    require(likely, "sampling: top_p", top_p, "more than 0 and at most 1")
     return prompt.astype(np.int32)

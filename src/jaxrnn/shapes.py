@@ -5,6 +5,7 @@ from typing import Any
 import chex
 import jax.numpy as jnp
 
+from jaxrnn.choices import is_whole, require
 from jaxrnn.types import Array, Marked
 
 
@@ -43,6 +44,26 @@ def choose(mask: Array, a: Array, b: Array) -> Array:
         [[1.0, 1.0], [0.0, 0.0]]
     """
     return jnp.where(jnp.expand_dims(mask, tuple(range(mask.ndim, a.ndim))), a, b)
+
+
+def check_sizes(name: str, **sizes: Any) -> None:
+    """Refuse sizes that are not whole numbers of at least 1.
+
+    Args:
+        name: what they are the sizes of.
+        **sizes: by the names of the arguments.
+
+    Raises:
+        InputError: naming the argument, with its value.
+
+    Example:
+        >>> check_sizes("lstm", input_size=3, hidden_size=0)
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: lstm: hidden_size is 0; it must be a whole number, at least 1
+    """
+    for argument, size in sizes.items():
+        require(is_whole(size), f"{name}: {argument}", size, "a whole number, at least 1")
 
 
 def check_last_axis(name: str, x: Any, size: int) -> None:

@@ -46,6 +46,9 @@ def coupled_lstm(
         A cell with params `w_ih [I, 3*H]`, `w_hh [H, 3*H]`, `b_ih [3*H]`, `b_hh [3*H]`, gates in the order f, g, o, and
         carry `(h, c)`, each `[*batch, H]`. It notes `f`, `g`, `o`, `c`, `h`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     References:
         K. Greff, R. K. Srivastava, J. Koutnik, B. R. Steunebrink, J. Schmidhuber, "LSTM: A Search Space Odyssey", IEEE
         Trans. Neural Networks and Learning Systems 28(10), 2017, arXiv:1503.04069, section III (CIFG; there with

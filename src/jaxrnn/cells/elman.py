@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
 from jaxrnn.cells.layer import add_bias, project_input, recurrent_layer
+from jaxrnn.choices import require
 from jaxrnn.initializers import Initializer
 from jaxrnn.types import Array, Params
 
@@ -41,6 +42,9 @@ def elman(
     Returns:
         A cell with params `w_ih [I, H]`, `w_hh [H, H]`, `b_ih [H]`, `b_hh [H]` and carry `h [*batch, H]`. It notes `h`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     References:
         J. L. Elman, "Finding Structure in Time", Cognitive Science 14, 1990.
 
@@ -51,6 +55,7 @@ def elman(
         >>> ys.shape
         (5, 2, 4)
     """
+    require(callable(activation), "elman: activation", activation, "a function of an array, such as jax.numpy.tanh")
     return recurrent_layer(
         "elman",
         (input_size, hidden_size, 1),

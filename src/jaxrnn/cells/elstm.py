@@ -50,6 +50,9 @@ def elstm(
         A cell with params `w_ih [I, 3*H]`, `w_c [2*H]`, `w_co [H, H]`, `b_ih [3*H]`, gates in the order f, g, o, and
         carry `c [*batch, H]`. It notes `f`, `g`, `o`, `c`, `h`. The paper calls the candidate z.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     References:
         K. Irie, A. Gopalakrishnan, J. Schmidhuber, "Exploring the Promise and Limits of Real-Time Recurrent Learning",
         ICLR 2024, arXiv:2305.19044, section 3.
@@ -60,9 +63,9 @@ def elstm(
         >>> ys.shape, c.shape
         ((5, 2, 4), (2, 4))
     """
-    uniform = initializers.uniform(hidden_size)
 
     def init(key):
+        uniform = initializers.uniform(hidden_size)
         key_layer, key_c, key_co = jax.random.split(key, 3)
         layer = initializers.recurrent_params(
             key_layer,

@@ -49,6 +49,9 @@ def gru(
         A cell with params `w_ih [I, 3*H]`, `w_hh [H, 3*H]`, `b_ih [3*H]`, `b_hh [3*H]`, gates in the order r, z, n, and
         carry `h [*batch, H]`. It notes `r`, `z`, `n`, `h`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     References:
         K. Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for Statistical Machine Translation",
         EMNLP 2014, arXiv:1406.1078 (version 1: reset after, version 3: before, in section 2.3).

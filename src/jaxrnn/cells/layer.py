@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence, as_shape, product
+from jaxrnn.choices import require
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
-from jaxrnn.shapes import check_last_axis, spread
+from jaxrnn.shapes import check_last_axis, check_sizes, spread
 from jaxrnn.types import Array, Carry, Params
 
 NORM_EPSILON = 1e-5
@@ -63,12 +64,16 @@ def recurrent_layer(
     Returns:
         A cell with params `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b_ih [G*H]`, unless left out `b_hh [G*H]`, and `more`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     Example:
         >>> fading = recurrent_layer("fading", (3, 4, 1), lambda params, h, z, dot, note: (0.5 * h + z,) * 2)
         >>> fading.step(fading.init(jax.random.key(0)), fading.initial_carry(2), jnp.ones((2, 3)))[1].shape
         (2, 4)
     """
     input_size, hidden_size, _ = sizes
+    check_sizes(name, input_size=input_size, hidden_size=hidden_size)
     w_ih = w_ih or initializers.uniform(hidden_size)
     gates = partial(initializers.recurrent_params, sizes=sizes, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype)
 
@@ -143,6 +148,9 @@ def derive_layer(
         The cell. It raises an AssertionError (from chex) for an input whose last axis is not I, and for a carry that is
         not like its `initial_carry(*batch)`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     Example:
         >>> sums = derive_layer("sums", (3, 3), lambda key: {}, lambda params, h, z, dot, note: (h + z,) * 2,
         ...                     project=lambda params, x: x)
@@ -150,6 +158,10 @@ def derive_layer(
         [5.0, 5.0, 5.0]
     """
     input_size, *state_sizes = sizes
+    for size in state_sizes:
+        check_sizes(name, input_size=input_size, hidden_size=size)
+    real = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
+    require(real, f"{name}: dtype", dtype, "a float dtype, such as 'float32'")
 
     def initial_carry(batch_shape, key=None):
         del key  # the layer is not noisy

@@ -45,6 +45,9 @@ def layer_norm_gru(
         A cell with the params of `jaxrnn.cells.gru.gru` and the gains `gain_ih [3*H]` and `gain_hh [3*H]`, which start
         at 1, gates in the order r, z, n, and carry `h [*batch, H]`. It notes `r`, `z`, `n`, `h`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     References:
         J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", arXiv:1607.06450, equations 27 to 29 (their z is
         1 - z here).

@@ -49,6 +49,9 @@ def layer_norm_lstm(
         which start at 1, and `b_c [H]`; its carry is `(h, c)`, each `[*batch, H]`. It notes `i`, `f`, `g`, `o`, `c`,
         `h`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     References:
         J. L. Ba, J. R. Kiros, G. E. Hinton, "Layer Normalization", arXiv:1607.06450, equations 20 to 22 (their bias b
         adds to those of the norms; the first is b_hh here, the sum of the others b_ih).

@@ -45,6 +45,9 @@ def lstm(
         A cell with params `w_ih [I, 4*H]`, `w_hh [H, 4*H]`, `b_ih [4*H]`, `b_hh [4*H]`, gates in the order i, f, g, o
         (as PyTorch and cuDNN), and carry `(h, c)`, each `[*batch, H]`. It notes `i`, `f`, `g`, `o`, `c`, `h`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     References:
         S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", Neural Computation 9(8), 1997.
         F. A. Gers, J. Schmidhuber, F. Cummins, "Learning to Forget", Neural Computation 12(10), 2000 (forget gate).

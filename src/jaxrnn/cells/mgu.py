@@ -44,6 +44,9 @@ def mgu(
         A cell with params `w_ih [I, 2*H]`, `w_hh [H, 2*H]`, `b_ih [2*H]`, `b_hh [2*H]`, gates in the order f, n, and
         carry `h [*batch, H]`. It notes `f`, `n`, `h`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     References:
         G. Zhou, J. Wu, C. Zhang, Z. Zhou, "Minimal Gated Unit for Recurrent Neural Networks", International Journal of
         Automation and Computing 13(3), 2016, arXiv:1603.09420, section 3.

@@ -50,6 +50,9 @@ def peephole_lstm(
         A cell with the params of `jaxrnn.cells.lstm.lstm` and `w_c [3*H]`, peepholes in the order i, f, o, and carry
         `(h, c)`, each `[*batch, H]`. It notes `i`, `f`, `g`, `o`, `c`, `h`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
+
     References:
         F. A. Gers, N. N. Schraudolph, J. Schmidhuber, "Learning Precise Timing with LSTM Recurrent Networks", JMLR 3,
         2002, section 3 (there g and h of the cell are other squashing functions).

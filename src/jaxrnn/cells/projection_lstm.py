@@ -7,8 +7,8 @@ from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
 from jaxrnn.cells.layer import add_bias, derive_layer, project_input
 from jaxrnn.cells.lstm import LSTMCarry
-from jaxrnn.errors import InputError
 from jaxrnn.initializers import Initializer
+from jaxrnn.shapes import check_sizes
 from jaxrnn.types import Array, Params
 
 
@@ -50,7 +50,7 @@ def projection_lstm(
         order i, f, g, o, and carry `(h [*batch, R], c [*batch, H])`. It notes `i`, `f`, `g`, `o`, `c`, `h`.
 
     Raises:
-        InputError: for a projection size below 1.
+        InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
 
     Cost:
         The recurrent product has R*4*H numbers and the projection H*R: less than the H*4*H of the LSTM where
@@ -66,8 +66,7 @@ def projection_lstm(
         >>> ys.shape, h.shape, c.shape
         ((5, 2, 4), (2, 4), (2, 8))
     """
-    if projection_size < 1:
-        raise InputError(f"projection_lstm: projection_size is {projection_size}; expected at least 1")
+    check_sizes("projection_lstm", projection_size=projection_size)
 
     def init(key):
         key_layer, key_hr = jax.random.split(key)

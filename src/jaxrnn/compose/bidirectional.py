@@ -17,7 +17,7 @@ class Bidirectional(NamedTuple):
 
     Attributes:
         init: `(key) -> params`, `{"forward": ..., "backward": ...}`.
-        apply: `(params, xs [T, B, I], lengths [B] | None) -> [T, B, O_forward + O_backward]`.
+        apply: `(params, xs [T, B, I], lengths int [B] | None) -> [T, B, O_forward + O_backward]`.
     """
 
     init: Callable
@@ -41,7 +41,8 @@ def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
         backward: the cell that reads from the right.
 
     Returns:
-        Its `init` and `apply`. `apply` refuses, with an InputError, lengths that are not integers `[B]`.
+        Its `init` and `apply`. `apply` refuses, with an InputError, inputs that are not `[T, B, I]`, and lengths that
+        are not integers `[B]`.
 
     References:
         M. Schuster, K. K. Paliwal, "Bidirectional Recurrent Neural Networks", IEEE Trans. Signal Processing 45, 1997.
@@ -59,8 +60,10 @@ def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
         return {"forward": forward.init(key_forward), "backward": backward.init(key_backward)}
 
     def apply(params, xs, lengths=None):
+        if isinstance(xs, Marked) or jnp.ndim(xs) < 2:
+            raise InputError("bidirectional: expected inputs [T, B, I]; where rows end, `lengths` says")
         steps, rows = xs.shape[:2]
-        lengths = jnp.full((rows,), steps) if lengths is None else lengths
+        lengths = jnp.full((rows,), steps) if lengths is None else jnp.asarray(lengths)
         if lengths.shape != (rows,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
             raise InputError(f"bidirectional: lengths is {lengths.dtype}{list(lengths.shape)}; expected int [{rows}]")
         keep = within_lengths(lengths, steps)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence, as_shape
-from jaxrnn.errors import InputError
+from jaxrnn.choices import is_number, require
 from jaxrnn.marks import blank, silence
 from jaxrnn.types import Array, Marked
 
@@ -100,8 +100,7 @@ def dropout(rate: float) -> Cell:
         >>> cell.step({}, cell.initial_carry(1), jnp.ones((1, 3)))[1].tolist()
         [[1.0, 1.0, 1.0]]
     """
-    if not 0 <= rate < 1:
-        raise InputError(f"dropout: rate is {rate}; expected a probability in [0, 1)")
+    require(is_number(rate) and 0 <= rate < 1, "dropout: rate", rate, "a probability in [0, 1)")
 
     def silent(noise):
         return noise.key is None or rate == 0

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -10,7 +11,7 @@ from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.initializers import Initializer
 from jaxrnn.marks import blank, silence
-from jaxrnn.shapes import check_last_axis, spread
+from jaxrnn.shapes import check_last_axis, check_sizes, spread
 from jaxrnn.types import Array, Marked, Params
 
 
@@ -72,6 +73,9 @@ def embedding(
         A cell with params `w [V, E]`, inputs integer `[*batch]` and outputs `[*batch, E]`. Ids outside `[0, V)` are the
         caller's to prevent: inside a compiled program they give NaN.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1.
+
     Cost:
         The gradient is one scatter-add per chunk into a table of the size of `w`.
 
@@ -80,11 +84,13 @@ def embedding(
         >>> cell.step(cell.init(jax.random.key(0)), (), jnp.array([1, 2, 3]))[1].shape
         (3, 4)
     """
+    check_sizes("embedding", vocabulary_size=vocabulary_size, embedding_size=embedding_size)
 
     def init(key):
         return {"w": w(key, (vocabulary_size, embedding_size), jax.dtypes.canonicalize_dtype(dtype))}
 
     def apply(params, ids):
+        chex.assert_type(ids, int, custom_message="embedding: the input must be integer ids [*batch]")
         return jnp.take(params["w"], ids, axis=0)
 
     return pointwise(init, apply, output_size=embedding_size)
@@ -110,11 +116,15 @@ def dense(
     Returns:
         A cell with params `w [I, O]` and `b [O]`.
 
+    Raises:
+        InputError: for sizes that are not whole numbers of at least 1.
+
     Example:
         >>> cell = dense(3, 2)
         >>> cell.step(cell.init(jax.random.key(0)), (), jnp.ones((5, 3)))[1].shape
         (5, 2)
     """
+    check_sizes("dense", input_size=input_size, output_size=output_size)
 
     def init(key):
         key_w, key_b = jax.random.split(key)

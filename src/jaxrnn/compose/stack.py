@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import jax
 
 from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.choices import require
 from jaxrnn.errors import InputError
 from jaxrnn.types import Marked
 
@@ -29,7 +30,7 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
         those of the cells, as `"name/note"`.
 
     Raises:
-        InputError: if there is no cell, or one's output size is not the next one's input size.
+        InputError: if there is no cell, if something is none, or if one's output size is not the next one's input size.
 
     Example:
         >>> from jaxrnn.cells.lstm import lstm
@@ -90,6 +91,9 @@ def _output_size(cells: Sequence[Cell]) -> int | None:
 
 def _check_fit(cells: Sequence[Cell], names: Sequence[str]) -> None:
     """Refuse an empty stack, names that do not match, and cells that do not fit on one another."""
+    for cell in cells:
+        what = "a cell; give them one by one, as in stack(low, high)"
+        require(isinstance(cell, Cell), "stack: an argument", type(cell), what)
     if not cells or len(names) != len(cells) or len(set(names)) != len(names):
         raise InputError(f"stack: {len(cells)} cells and names {list(names)}; give at least one cell and a name each")
     size, below = None, None

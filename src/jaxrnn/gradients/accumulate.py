@@ -2,8 +2,8 @@
 
 import jax
 
-from jaxrnn.errors import InputError
-from jaxrnn.gradients.base import GradientEstimator
+from jaxrnn.choices import is_whole, require
+from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.segments import piece_of, sum_over_pieces
 
 
@@ -28,7 +28,7 @@ def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
         that the given estimator sees.
 
     Raises:
-        InputError: if the length is not at least 1.
+        InputError: if the length is not a whole number of at least 1.
 
     Cost:
         Memory of one part and one gradient, whatever K is.
@@ -47,8 +47,7 @@ def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
         >>> float(total.weight)
         10.0
     """
-    if length < 1:
-        raise InputError(f"accumulate: length is {length}; expected at least 1 time step")
+    require(is_whole(length), "accumulate: length", length, "a whole number of time steps, at least 1")
 
     def estimate(params, state, chunk):
         def one(state, number, steps):
@@ -59,6 +58,7 @@ def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
         return total, state
 
     def init(key, params, carry, chunk):
+        check_chunk(chunk)
         return estimator.init(key, params, carry, jax.tree.map(lambda a: a[:length], chunk))
 
     return GradientEstimator(init, estimate)

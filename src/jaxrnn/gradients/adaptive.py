@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell
-from jaxrnn.choices import require
+from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.errors import InputError
-from jaxrnn.gradients.base import GradientEstimator
+from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.decay import Credit, certify, credit_by_lag
 from jaxrnn.gradients.replay import Past, ReplayState, empty_past, estimate_with_replay
 from jaxrnn.gradients.segments import chunk_loss, renewing
@@ -101,14 +101,15 @@ def adaptive_bptt(
         >>> int(state.horizon), bool(state.bound < 0.1)
         (10, True)
     """
-    require(longest >= 2, "adaptive_bptt: longest", longest, "at least 2 time steps")
-    require(target > 0, "adaptive_bptt: target", target, "above 0")
-    require(every >= 1, "adaptive_bptt: every", every, "at least 1 chunk")
-    require(windows >= 1, "adaptive_bptt: windows", windows, "at least 1 measurement")
+    require(is_whole(longest, 2), "adaptive_bptt: longest", longest, "a whole number of time steps, at least 2")
+    require(is_number(target) and target > 0, "adaptive_bptt: target", target, "above 0")
+    require(is_whole(every), "adaptive_bptt: every", every, "a whole number of chunks, at least 1")
+    require(is_whole(windows), "adaptive_bptt: windows", windows, "a whole number of measurements, at least 1")
     run = chunk_loss(cell, loss)
 
     def init(key, params, carry, chunk):
         del key, params
+        check_chunk(chunk)
         steps = chunk.weight.shape[0]
         past_chunks, left = divmod(longest - steps, steps)
         if left or past_chunks < 1:

@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.choices import require
 from jaxrnn.types import Array, Params
 
 
@@ -33,13 +34,17 @@ def check_chunk(chunk: Chunk) -> None:
         chunk: arrays `[K, B, ...]`.
 
     Raises:
+        InputError: for weights that are no array `[K, B]`.
         AssertionError: (from chex) naming the argument, the shape expected and the shape found.
 
     Example:
         >>> import jax.numpy as jnp
         >>> check_chunk(Chunk(jnp.ones((5, 2, 3)), jnp.ones((5, 2)), jnp.ones((5, 2))))
     """
-    shape = jnp.shape(chunk.weight)
+    is_array = hasattr(chunk.weight, "dtype")
+    shape = jnp.shape(chunk.weight) if is_array else ()
+    found = f"{chunk.weight.dtype}{list(shape)}" if is_array else chunk.weight
+    require(len(shape) == 2, "chunk.weight", found, "an array [K, B]")
     for name, tree in (("inputs", chunk.inputs), ("targets", chunk.targets)):
         for leaf in jax.tree.leaves(tree):
             message = f"chunk.{name} [K, B, ...] must begin with the axes of chunk.weight [K, B], {shape}"

@@ -48,7 +48,7 @@ def read_bytes(amount: int | str) -> int:
     if isinstance(amount, str):
         match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([A-Za-z]+)\s*", amount)
         number, unit = match.groups() if match else ("", "")
-    if unit not in UNITS or float(number or 0) <= 0:
+    if unit not in UNITS or not 0 < float(number or 0) < math.inf:
         raise InputError(f"memory is {amount!r}; expected bytes, as a number or with a unit: {', '.join(UNITS)}")
     return math.floor(float(number) * UNITS[unit])
 

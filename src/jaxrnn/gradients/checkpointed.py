@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from jaxrnn.cell import Cell
-from jaxrnn.choices import require
+from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import CarryState, GradientEstimator
 from jaxrnn.gradients.budget import Plan, plan, read_bytes
@@ -76,9 +76,10 @@ def checkpointed_bptt(
         raise InputError("checkpointed_bptt: give a segment_length or a memory budget, and not both")
     if memory is not None:
         return renewing(_within_budget(run, read_bytes(memory)))
-    lengths = segment_length if isinstance(segment_length, Sequence) else [segment_length or 0]
-    good = all(length >= 1 for length in lengths)
-    require(good, "checkpointed_bptt: segment_length", segment_length, "at least 1 time step")
+    lengths: Sequence = segment_length if isinstance(segment_length, Sequence) else [segment_length]
+    good = len(lengths) > 0 and all(is_whole(length) for length in lengths)
+    whole = "a whole number of time steps, at least 1, or several"
+    require(good, "checkpointed_bptt: segment_length", segment_length, whole)
     return renewing(reverse_mode(recomputed(run, lengths)))
 
 

@@ -9,7 +9,7 @@ import optax
 
 from jaxrnn.cell import Cell
 from jaxrnn.shapes import choose
-from jaxrnn.trees import join, split_carry
+from jaxrnn.trees import is_float, join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
 LEAST_LOG_NORM = -50.0  # relative to the largest: what is smaller is rounding, and says nothing of the decay
@@ -75,6 +75,7 @@ def credit_by_lag(
         UAI 2019, section 3.
     """
     targets, weight = last
+    weight = jnp.asarray(weight, weight.dtype if is_float(weight) else float)
     tiny = jnp.finfo(weight.dtype).tiny
     total = jnp.maximum(jnp.sum(weight), tiny)
 

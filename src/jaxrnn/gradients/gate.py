@@ -2,11 +2,12 @@
 
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrnn.choices import require
+from jaxrnn.choices import is_number, require
 from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array, Carry
 
@@ -32,6 +33,7 @@ def gate(carry: Carry, weight: Any = 1.0, *, clip_norm: float | None = None) -> 
 
     Raises:
         InputError: if `clip_norm` is not above 0.
+        AssertionError: (from chex) for weights of another shape.
 
     References:
         C. Tallec, Y. Ollivier, "Unbiasing Truncated Backpropagation Through Time", arXiv:1705.08209 (weights).
@@ -45,9 +47,13 @@ def gate(carry: Carry, weight: Any = 1.0, *, clip_norm: float | None = None) -> 
         >>> jax.grad(lambda h: jnp.sum(3 * gate(h, clip_norm=1.0)))(jnp.ones((2, 1))).ravel().tolist()
         [1.0, 1.0]
     """
-    require(clip_norm is None or clip_norm > 0, "gate: clip_norm", clip_norm, "above 0, or None for no limit")
+    positive = clip_norm is None or (is_number(clip_norm) and clip_norm > 0)
+    require(positive, "gate: clip_norm", clip_norm, "above 0, or None for no limit")
     floats, others = split_carry(carry)
-    floats = _weigh(floats, jnp.asarray(weight, float))
+    weight = jnp.asarray(weight, float)
+    for leaf in jax.tree.leaves(floats):
+        chex.assert_shape(weight, leaf.shape[: min(weight.ndim, 1)], custom_message="gate: weight must be [] or [B]")
+    floats = _weigh(floats, weight)
     if clip_norm is not None and jax.tree.leaves(floats):
         floats = _clip(floats, jnp.asarray(clip_norm, float))
     return join(floats, others)

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell
-from jaxrnn.choices import require
-from jaxrnn.gradients.base import GradientEstimator
+from jaxrnn.choices import is_number, is_whole, require
+from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.gate import gate
 from jaxrnn.gradients.segments import chunk_loss, renewing, reverse_mode, segmented
 from jaxrnn.types import Array, Carry
@@ -51,7 +51,8 @@ def geometric(rate: float) -> Truncation:
         >>> geometric(0.25)(jnp.array([1, 9])).tolist()
         [0.25, 0.25]
     """
-    require(0 <= rate < 1, "geometric: rate", rate, "a probability in [0, 1); for 1 use truncated_bptt")
+    good = is_number(rate) and 0 <= rate < 1
+    require(good, "geometric: rate", rate, "a probability in [0, 1); for 1 use truncated_bptt")
     return lambda since: jnp.full(since.shape, rate)
 
 
@@ -78,8 +79,9 @@ def heavy_tailed(mean_length: float, exponent: float = 6.0) -> Truncation:
         >>> heavy_tailed(2.0, exponent=4.0)(jnp.array([1, 2, 11])).tolist()
         [0.6000000238418579, 0.5, 0.20000000298023224]
     """
-    require(mean_length > 1, "heavy_tailed: mean_length", mean_length, "above 1 segment; for 1 use truncated_bptt")
-    require(exponent > 2, "heavy_tailed: exponent", exponent, "above 2, and above 3 for lengths of finite variance")
+    good, enough = (is_number(a) and a > least for a, least in ((mean_length, 1), (exponent, 2)))
+    require(good, "heavy_tailed: mean_length", mean_length, "above 1 segment; for 1 use truncated_bptt")
+    require(enough, "heavy_tailed: exponent", exponent, "above 2, and above 3 for lengths of finite variance")
     return lambda since: (exponent - 1) / ((exponent - 2) * mean_length + since.astype(float))
 
 
@@ -161,7 +163,7 @@ def randomized_bptt(
         The estimator; its state is the carry and a key for each row. Unbiased within the chunk.
 
     Raises:
-        InputError: if the segment length is not at least 1.
+        InputError: if the segment length is not a whole number of at least 1.
 
     Cost:
         Segments are computed again in the backward pass, so memory and time are those of `checkpointed_bptt` with the
@@ -184,12 +186,14 @@ def randomized_bptt(
         >>> float(estimate.weight)
         200.0
     """
-    require(segment_length >= 1, "randomized_bptt: segment_length", segment_length, "at least 1 time step")
+    whole = "a whole number of time steps, at least 1"
+    require(is_whole(segment_length), "randomized_bptt: segment_length", segment_length, whole)
     run = chunk_loss(cell, loss)
     within = partial(jax.checkpoint, prevent_cse=False)
 
     def init(key, params, carry, chunk):
         del params
+        check_chunk(chunk)
         return RandomizedState(carry, jax.random.split(key, chunk.weight.shape[1]))
 
     def estimate(params, state, chunk):

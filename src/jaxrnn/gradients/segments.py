@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
@@ -49,6 +50,7 @@ def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
         counts = chunk.weight.astype(bool)
         outputs = jax.tree.map(lambda y: choose(counts, y, jnp.zeros_like(y)), outputs)
         each = loss(outputs, chunk.targets)
+        chex.assert_shape(each, counts.shape, custom_message="the loss must give one number for each weight, [K, B]")
         weight = chunk.weight.astype(each.dtype)
         total = jnp.sum(jnp.where(counts, weight * each, jnp.zeros_like(each)))
         return carry, (total, jnp.sum(weight))

@@ -1,0 +1,253 @@
+"""What a caller in Python got wrong is refused by the name of the argument, not by an error from deep within JAX."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn import cells, initializers
+from jaxrnn.cells import elman, lstm
+from jaxrnn.compose import bidirectional, dense, dropout, embedding, language_model, stack, with_readout
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import (
+    Chunk,
+    accumulate,
+    adaptive_bptt,
+    bptt,
+    checkpointed_bptt,
+    gate,
+    geometric,
+    heavy_tailed,
+    randomized_bptt,
+    rtrl,
+    truncated_bptt,
+    uoro,
+)
+from jaxrnn.losses import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
+from jaxrnn.marks import within_lengths
+from jaxrnn.sampling import make_generate
+from jaxrnn.types import Marked
+
+LAYER = elman(3, 4)
+MODEL = language_model(LAYER, 5)
+BOTH = bidirectional(LAYER, LAYER)
+ZEROS = jax.tree.map(lambda a: np.zeros(a.shape), jax.eval_shape(LAYER.init, jax.random.key(0)))
+BOTH_ZEROS = {"forward": ZEROS, "backward": ZEROS}
+CHUNK = Chunk(np.ones((6, 2, 3)), np.zeros((6, 2, 4)), np.ones((6, 2)))
+
+
+LAYERS = {name: getattr(cells, name) for name in cells.__all__ if not name.endswith("_step")}
+LAYERS["projection_lstm"] = partial(cells.projection_lstm, projection_size=4)
+
+
+def bad(value):
+    """A value in a message."""
+    return f"is {value!r}; it must be"
+
+
+SIZES = {
+    "dense: input_size": lambda size: dense(size, 3),
+    "dense: output_size": lambda size: with_readout(LAYER, size),
+    "embedding: vocabulary_size": lambda size: language_model(LAYER, size),
+    "embedding: embedding_size": lambda size: embedding(3, size),
+    "accumulate: length": lambda length: accumulate(bptt(LAYER, squared_error), length),
+    "truncated_bptt: horizon": lambda horizon: truncated_bptt(LAYER, squared_error, horizon=horizon),
+    "checkpointed_bptt: segment_length": lambda n: checkpointed_bptt(LAYER, squared_error, segment_length=n),
+    "randomized_bptt: segment_length": lambda n: randomized_bptt(
+        LAYER, squared_error, segment_length=n, truncation=geometric(0.5)
+    ),
+    "adaptive_bptt: longest": lambda longest: adaptive_bptt(LAYER, squared_error, longest=longest),
+    "adaptive_bptt: every": lambda every: adaptive_bptt(LAYER, squared_error, longest=9, every=every),
+    "adaptive_bptt: windows": lambda windows: adaptive_bptt(LAYER, squared_error, longest=9, windows=windows),
+}
+
+
+SIZES |= {f"{name}: input_size": partial(make, hidden_size=4) for name, make in LAYERS.items()}
+SIZES |= {f"{name}: hidden_size": partial(make, 3) for name, make in LAYERS.items()}
+SIZES["projection_lstm: projection_size"] = lambda size: cells.projection_lstm(3, 4, size)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "3"])
+@pytest.mark.parametrize("name", SIZES)
+def test_sizes_and_lengths_are_whole_numbers_of_at_least_one(name, value):
+    with pytest.raises(InputError) as refused:
+        SIZES[name](value)
+    assert f"{name} {bad(value)} a whole number" in str(refused.value)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_cell_is_made_of_floats(name):
+    with pytest.raises(InputError, match=f"{name}: dtype is <class 'int'>; it must be a float dtype"):
+        LAYERS[name](3, 4, dtype=int)
+
+
+def test_whole_numbers_of_numpy_will_do():
+    for make in SIZES.values():
+        make(np.int64(9))
+
+
+RATES = {
+    "dropout: rate": (dropout, [-0.1, 1.0, 2, float("nan"), "0.5", None]),
+    "geometric: rate": (geometric, [-0.1, 1.0, "0.5", None]),
+    "heavy_tailed: mean_length": (heavy_tailed, [1, float("nan"), "2"]),
+    "heavy_tailed: exponent": (partial(heavy_tailed, 3.0), [2, "6"]),
+    "gate: clip_norm": (lambda norm: gate(jnp.ones((2, 3)), clip_norm=norm), [0, -1.0, float("nan"), "1"]),
+    "adaptive_bptt: target": (lambda t: adaptive_bptt(LAYER, squared_error, longest=9, target=t), [0.0, "0.1"]),
+    "uniform: hidden_size": (initializers.uniform, [0, -1, "3"]),
+    "normal: standard_deviation": (initializers.normal, [-1.0, "3"]),
+    "chrono: longest": (initializers.chrono, [2, float("nan"), "9"]),
+    "elman: activation": (lambda activation: elman(3, 4, activation=activation), ["tanh"]),
+    "initial_carry: batch_shape": (LAYER.initial_carry, [-1, 2.5, "2", (2, 2.5)]),
+    "checkpointed_bptt: segment_length": (SIZES["checkpointed_bptt: segment_length"], [(), (4, 2.5), (4, 0)]),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), [(name, value) for name, (_, values) in RATES.items() for value in values])
+def test_a_value_out_of_range_is_refused_by_name(name, value):
+    with pytest.raises(InputError) as refused:
+        RATES[name][0](value)
+    assert f"{name} {bad(value)}" in str(refused.value)
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), 0, "0B", "5 apples"])
+def test_a_budget_is_a_finite_amount(amount):
+    with pytest.raises(InputError, match="^memory is"):
+        checkpointed_bptt(LAYER, squared_error, memory=amount)
+
+
+def test_a_stack_is_made_of_cells():
+    for wrong in ([LAYER, LAYER], lstm):
+        with pytest.raises(
+            InputError, match=r"stack: an argument is <class '.*'>; it must be a cell; give them one by"
+        ):
+            stack(wrong)
+
+
+GENERATED = [
+    ({"temperature": -1}, "sampling: temperature"),
+    ({"temperature": "1"}, "sampling: temperature"),
+    ({"top_k": 0}, "sampling: top_k"),
+    ({"top_k": 2.5}, "sampling: top_k"),
+    ({"top_p": 0}, "sampling: top_p"),
+    ({"top_p": "1"}, "sampling: top_p"),
+    ({"samples": 2.5}, "sampling: samples"),
+    ({"length": 2.5}, "sampling: length"),
+    ({"length": -1}, "sampling: length"),
+]
+
+
+@pytest.mark.parametrize(("settings", "name"), GENERATED)
+def test_what_makes_no_sense_of_sampling_is_refused(settings, name):
+    (value,) = settings.values()
+    with pytest.raises(InputError) as refused:
+        make_generate(MODEL)({}, [1], **({"length": 2, "key": None} | settings))
+    assert f"{name} {bad(value)}" in str(refused.value)
+
+
+@pytest.mark.parametrize("bad_id", [5, -1])
+def test_a_prompt_of_ids_that_do_not_exist_is_refused(bad_id):
+    with pytest.raises(InputError, match=f"sampling: an id of the prompt is {bad_id}; it must be from 0 to 4"):
+        make_generate(MODEL)({}, [4, bad_id], 2, None)
+
+
+# Arrays of wrong shapes and dtypes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lengths", [[5, 2], (5, 2), np.array([5, 2], np.uint8)])
+def test_lengths_may_be_a_list(lengths):
+    xs = np.ones((5, 2, 3))
+    assert BOTH.apply(BOTH_ZEROS, xs, lengths).shape == (5, 2, 8)
+    assert within_lengths(lengths, 5).sum(axis=0).tolist() == [5, 2]
+
+
+@pytest.mark.parametrize("lengths", [[5.0, 2.0], [5, 2, 1], 5, [[5], [2]], [True, False]])
+def test_lengths_of_another_kind_are_refused(lengths):
+    with pytest.raises(InputError, match=r"bidirectional: lengths is .*; expected int \[2\]"):
+        BOTH.apply(BOTH_ZEROS, np.ones((5, 2, 3)), lengths)
+    if np.shape(lengths) != (3,):
+        with pytest.raises(AssertionError, match="within_lengths: lengths must be"):
+            within_lengths(lengths, 5)
+
+
+@pytest.mark.parametrize("xs", [Marked(np.ones((5, 2, 3))), np.ones(5)])
+def test_inputs_without_rows_are_refused(xs):
+    with pytest.raises(InputError, match=r"bidirectional: expected inputs \[T, B, I\]"):
+        BOTH.apply(BOTH_ZEROS, xs)
+
+
+ESTIMATORS = {
+    "bptt": bptt,
+    "randomized": partial(randomized_bptt, segment_length=2, truncation=geometric(0.5)),
+    "adaptive": partial(adaptive_bptt, longest=12),
+    "rtrl": rtrl,
+    "uoro": uoro,
+}
+CHUNKS = [
+    ({"weight": np.ones(6)}, r"chunk.weight is 'float64\[6\]'; it must be an array \[K, B\]"),
+    ({"weight": None}, "chunk.weight is None"),
+    ({"weight": [[1.0, 1.0]] * 6}, r"chunk.weight is \[\["),
+    ({"inputs": np.ones((6, 3, 3))}, r"chunk.inputs \[K, B, ...\] must begin with the axes of chunk.weight"),
+    ({"inputs": [1.0] * 6}, r"chunk.inputs \[K, B, ...\] must begin"),
+    ({"targets": np.ones((5, 2, 4))}, r"chunk.targets \[K, B, ...\] must begin"),
+    ({"targets": np.ones((6, 2, 5))}, r"squared_error: targets must have the shape"),
+    ({"targets": np.ones((6, 2))}, r"squared_error: targets must have the shape"),
+]
+
+
+@pytest.mark.parametrize(("parts", "message"), CHUNKS)
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_chunk_that_does_not_fit_is_refused_by_name(name, parts, message):
+    estimator = ESTIMATORS[name](LAYER, squared_error)
+    chunk, carry = CHUNK._replace(**parts), LAYER.initial_carry(2)
+    with pytest.raises((InputError, AssertionError), match=message):
+        state = jax.eval_shape(lambda: estimator.init(jax.random.key(0), ZEROS, carry, chunk))
+        jax.eval_shape(lambda state: estimator.estimate(ZEROS, state, chunk), state)
+
+
+@pytest.mark.parametrize("loss", [lambda y, t: (y - t) ** 2, lambda y, t: jnp.sum((y - t) ** 2)])
+def test_a_loss_gives_one_number_for_each_weight(loss):
+    """A sum would be counted once for every step of every row."""
+    estimator = bptt(LAYER, loss)
+    with pytest.raises(AssertionError, match=r"the loss must give one number for each weight, \[K, B\]"):
+        estimator.estimate(ZEROS, estimator.init(None, ZEROS, LAYER.initial_carry(2), CHUNK), CHUNK)
+
+
+def test_weights_may_be_integers_or_booleans():
+    for kind in (int, bool):
+        chunk = CHUNK._replace(weight=np.ones((6, 2), kind))
+        for make in ESTIMATORS.values():
+            estimator = make(LAYER, squared_error)
+            state = jax.eval_shape(
+                lambda chunk=chunk, e=estimator: e.init(jax.random.key(0), ZEROS, LAYER.initial_carry(2), chunk)
+            )
+            result = jax.eval_shape(lambda state, chunk=chunk, e=estimator: e.estimate(ZEROS, state, chunk), state)
+            assert result[0].loss.dtype == float
+
+
+@pytest.mark.parametrize(
+    ("loss", "outputs", "targets", "message"),
+    [
+        (softmax_cross_entropy, (5, 2, 4), np.zeros((5, 3), int), "targets must have the shape"),
+        (softmax_cross_entropy, (5, 2, 4), np.zeros((5, 2)), "targets must be integers"),
+        (sigmoid_cross_entropy, (5, 2, 4), np.zeros((5, 2)), "targets must have the shape"),
+        (sigmoid_cross_entropy, (5, 2), np.zeros((5, 3)), "targets must have the shape"),
+        (squared_error, (5, 2, 4), np.zeros((5, 2)), "targets must have the shape"),
+        (squared_error, (5, 2, 4), np.zeros((5, 2, 3)), "targets must have the shape"),
+    ],
+)
+def test_a_loss_names_targets_that_do_not_fit(loss, outputs, targets, message):
+    with pytest.raises(AssertionError, match=f"{loss.__name__}: {message}"):
+        loss(np.zeros(outputs), targets)
+
+
+def test_ids_are_integers():
+    with pytest.raises(AssertionError, match="embedding: the input must be integer ids"):
+        embedding(5, 3).step({"w": np.zeros((5, 3))}, (), np.zeros(2))
+
+
+@pytest.mark.parametrize("weight", [np.ones(3), np.ones((2, 3))])
+def test_a_gate_weighs_rows(weight):
+    with pytest.raises(AssertionError, match=r"gate: weight must be \[\] or \[B\]"):
+        gate(jnp.ones((2, 3)), weight)
