@@ -6,6 +6,8 @@ So the clock is asked once, and from then on the run is as long as its configura
 
 import time
 from functools import partial
+from itertools import pairwise
+from statistics import median
 
 import jax
 import msgspec
@@ -15,7 +17,8 @@ from jaxrnn.running.experiment import Experiment, build_learner, build_train_ste
 from jaxrnn.running.position import Position
 from jaxrnn.running.trainer import next_chunks
 
-_SECONDS = 3.0
+_WARM_UP = 2.0  # seconds: the first updates after the compilation take up to half as long again
+_SECONDS = 4.0
 _FORWARD = 1 / 3  # the share of an update that a validation takes for as many symbols: it has no backward pass
 
 
@@ -47,15 +50,15 @@ def fix_length(experiment: Experiment) -> Experiment:
 
 
 def _seconds_per_update(experiment: Experiment) -> float:
-    """Make updates for a few seconds, and forget them."""
+    """Make updates for a few seconds, and forget them: what half of them took at most, once they were warm."""
     config, learner = experiment.config, experiment.learner
     train_step = build_train_step(config, learner)
     state, position = jax.jit(partial(first_state, config, learner))(), Position()
-    began, before = 0.0, 0
-    while not began or time.monotonic() - began < _SECONDS:
+    looks: list[tuple[float, int]] = []  # the clock and the updates made by then, the first one after the compilation
+    while not looks or looks[-1][0] - looks[0][0] < _WARM_UP + _SECONDS:
         chunks, position = next_chunks(experiment, position)
         state, metrics = train_step(state, chunks)
         jax.block_until_ready(metrics)
-        if not began:  # the first dispatch includes the compilation
-            began, before = time.monotonic(), position.updates
-    return (time.monotonic() - began) / (position.updates - before)
+        looks.append((time.monotonic(), position.updates))
+    took = [(now, (now - then) / (n - before)) for (then, before), (now, n) in pairwise(looks)]
+    return median(seconds for now, seconds in took if now - looks[0][0] > _WARM_UP)
