@@ -23,7 +23,18 @@ from jaxrnn.cells import (
     peephole_lstm,
     projection_lstm,
 )
-from jaxrnn.compose import dropout, language_model, stack, with_readout
+from jaxrnn.compose import (
+    activation_penalty,
+    dropout,
+    language_model,
+    locked_dropout,
+    stack,
+    temporal_penalty,
+    weight_drop,
+    with_penalties,
+    with_readout,
+    zoneout,
+)
 from jaxrnn.gradients import (
     Chunk,
     GradientEstimator,
@@ -102,6 +113,7 @@ def _symbols(rng, steps, rows, size):
 
 VECTORS = Task(_normal, _normal, squared_error)
 SYMBOLS = Task(_symbols, _symbols, softmax_cross_entropy)
+PENALIZED_SYMBOLS = SYMBOLS._replace(loss=with_penalties(softmax_cross_entropy))
 
 
 def _relu_elman(i, h):
@@ -117,17 +129,26 @@ def _deep(i, h):
 
 
 def _symbol_model(i, h):
-    return language_model(stack(lstm(i, h), gru(h, h + 1)), VOCABULARY, dropout=0.2)
+    return language_model(stack(lstm(i, h), gru(h, h + 1)), VOCABULARY, below=dropout(0.2), above=dropout(0.2))
+
+
+def _regularized_model(i, h):
+    above = stack(temporal_penalty(h, 0.7), locked_dropout(0.4), activation_penalty(1.5))
+    core = weight_drop(zoneout(lstm(i, h), 0.2, 0.4), 0.3)
+    return language_model(core, VOCABULARY, above=above, word_dropout=0.2)
 
 
 def _tied_model(i, h):
     del i
-    return language_model(lstm(h, h), VOCABULARY, dropout=0.2, tie=True)
+    return language_model(lstm(h, h), VOCABULARY, above=dropout(0.2), tie=True)
 
 
 # An estimator knows a cell by its `unroll` or by its `step`, and sees no equations. So a cell that differs from another
 # row in its equations alone is tested with one estimator of each kind; a cell of another make is tested with all.
 BOTH_WAYS = ("truncated_bptt", "rtrl")
+# Random draws are slow to compile. What matters for noise is that it is drawn again as it was: where a segment starts,
+# where one is computed anew, and step by step.
+REDRAWING = ("truncated_bptt", "checkpointed_bptt", "rtrl")
 
 CELLS: dict[str, CellRow] = {
     "elman_tanh": CellRow(elman, VECTORS),
@@ -151,6 +172,7 @@ CELLS: dict[str, CellRow] = {
     "stack_with_dropout": CellRow(_deep, VECTORS, noisy=True),
     "with_readout": CellRow(lambda i, h: with_readout(lstm(i, h), 2), VECTORS),
     "language_model": CellRow(_symbol_model, SYMBOLS, noisy=True),
+    "language_model_regularized": CellRow(_regularized_model, PENALIZED_SYMBOLS, noisy=True, estimators=REDRAWING),
     "language_model_tied": CellRow(_tied_model, SYMBOLS, noisy=True),
 }
 

@@ -20,12 +20,14 @@ from jaxrnn.build import (
 )
 from jaxrnn.cells.elman import elman
 from jaxrnn.cells.gru import gru
-from jaxrnn.config import Config, Data, Gradient, Model, Optimizer
+from jaxrnn.config import Config, Data, Gradient, Model, Optimizer, Regularizer
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.settings import flatten
 from jaxrnn.training import init, update
+from jaxrnn.trees import is_float, is_key
+from jaxrnn.types import Penalized
 
 V, K, B = 5, 4, 2
 IDS = jnp.arange(K * B).reshape(K, B) % V
@@ -172,6 +174,73 @@ def test_dropout_is_drawn_around_each_layer_in_training_only():
 
     noisy, silent = logits(some_params(cell), jax.random.key(0))
     assert not jnp.allclose(noisy, silent)
+
+
+# What each adds to the carry of two layers in training: random keys, and numbers beside those of the cells.
+ADDED = {
+    "dropout_embedding": (1, 0),
+    "dropout_input": (1, 0),
+    "dropout_hidden": (1, 0),
+    "dropout_output": (1, 0),
+    "weight_drop": (2, 0),
+    "zoneout": (2, 0),
+    "zoneout_content": (2, 0),
+    "activation_penalty": (0, 0),
+    "temporal_penalty": (0, 1),
+}
+
+
+@pytest.mark.parametrize("name", ADDED)
+def test_a_regularizer_is_there_in_training_and_gone_in_evaluation(name):
+    def carries(regularizer):
+        cell = build_model(small(num_layers=2), V, regularizer)
+        start = partial(jax.eval_shape, partial(cell.initial_carry, (B,)))
+        return cell, *map(jax.tree.leaves, (start(jax.random.key(0)), start()))
+
+    (_, plain, _), (cell, noisy, quiet) = carries(Regularizer()), carries(Regularizer(**{name: 0.3}))
+    keys, floats = (sum(test(leaf) for leaf in noisy) for test in (is_key, is_float))
+    assert (keys, floats - len(plain)) == ADDED[name] and quiet == plain
+
+    def outputs(key, noise):
+        return cell.unroll(cell.init(key), cell.initial_carry((B,), noise), IDS)[1]
+
+    key = jax.random.key(0)
+    assert isinstance(jax.eval_shape(outputs, key, key), Penalized) == ("penalty" in name)
+    assert not isinstance(jax.eval_shape(outputs, key, None), Penalized)
+
+
+def test_all_regularizers_at_once_learn_and_are_off_in_evaluation():
+    """But for zoneout, which takes its expectation."""
+    zoned = Regularizer(zoneout=0.1, zoneout_content=0.1)
+    plain, cell = (build_model(small(), V, each) for each in (zoned, Regularizer(**dict.fromkeys(ADDED, 0.1))))
+    estimator, adam = build_estimator(Gradient(), cell), build_optimizer(Optimizer(rate=0.05, warmup=0), steps=150)
+    chunks = jax.tree.map(lambda a: a[None], Chunk(IDS, (IDS + 1) % V, jnp.ones((K, B))))
+
+    @quick_jit
+    def train(params):
+        carry = cell.initial_carry((B,), jax.random.key(1))
+        state = init(estimator, adam, jax.random.key(2), params, carry, jax.tree.map(lambda a: a[0], chunks))
+        state, metrics = jax.lax.scan(lambda state, _: update(estimator, adam, state, chunks), state, length=150)
+        logits = [model.unroll(params, model.initial_carry((B,)), IDS)[1] for model in (cell, plain)]
+        return metrics, logits
+
+    metrics, (ours, theirs) = train(some_params(cell))
+    assert float(metrics.loss[-5:].mean()) < 0.7 * float(metrics.loss[:5].mean()) and not jnp.any(metrics.skipped)
+    assert jnp.all(ours == theirs)
+
+
+def test_what_a_cell_has_not_got_cannot_be_regularized():
+    with pytest.raises(InputError, match="regularizer.weight_drop: model.cell = 'elstm' has no w_hh"):
+        build_model(small(cell="elstm"), V, Regularizer(weight_drop=0.5))
+    with pytest.raises(InputError, match="regularizer.zoneout_content: model.cell = 'gru' has one state"):
+        build_model(small(cell="gru"), V, Regularizer(zoneout_content=0.5))
+
+
+def test_a_projection_has_a_size_of_its_own():
+    for asked, size in ((None, 2), (3, 3)):
+        params = shapes(build_model(small(cell="projection_lstm", projection_size=asked, num_layers=2), V))
+        assert [core["w_ih"][0] for core in params["core"].values()] == [3, size]
+        assert params["readout"]["w"] == (size, V)
 
 
 def test_the_optimizer_follows_the_configuration():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxrnn.cells.lstm import lstm
-from jaxrnn.compose import language_model
+from jaxrnn.compose import dropout, language_model
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Score, make_evaluate
@@ -111,7 +111,7 @@ def test_nothing_to_score_is_refused(chunks):
 
 
 def test_training_does_not_notice_an_evaluation():
-    model = language_model(lstm(3, 5), V, dropout=0.3)  # with noise, whose keys an evaluation must not touch
+    model = language_model(lstm(3, 5), V, above=dropout(0.3))  # with noise, whose keys an evaluation must not touch
     estimator, adam, key = bptt(model, softmax_cross_entropy), optimizer("adam", 0.01, clip_norm=1.0), jax.random.key(1)
     chunks, train_step = chunks_of(5), make_train_step(bptt(model, softmax_cross_entropy), adam)
     look = partial(make_evaluate(model, softmax_cross_entropy), carry=model.initial_carry((B,)), chunks=chunks)

@@ -26,8 +26,18 @@ from jaxrnn.cells import (
     projection_lstm,
 )
 from jaxrnn.choices import look_up
-from jaxrnn.compose import dropout, language_model, stack
-from jaxrnn.config import Config, Data, Gradient, Model
+from jaxrnn.compose import (
+    activation_penalty,
+    dropout,
+    language_model,
+    locked_dropout,
+    stack,
+    temporal_penalty,
+    weight_drop,
+    with_penalties,
+    zoneout,
+)
+from jaxrnn.config import Config, Data, Gradient, Model, Regularizer
 from jaxrnn.config import Optimizer as OptimizerSection
 from jaxrnn.data.corpora import Corpus, open_corpus
 from jaxrnn.data.text import TOKENIZERS
@@ -63,6 +73,8 @@ CELLS: dict[str, Callable[..., Cell]] = {
     "elman": elman,
     "elman_relu": partial(elman, activation=jax.nn.relu),
 }
+
+UNREGULARIZED = Regularizer()
 
 _ALL = ("w_ih", "w_hh", "b_ih", "b_hh")
 INITIALIZERS: dict[str, Callable[[Model], dict[str, Any]]] = {
@@ -140,31 +152,67 @@ def build_corpus(data: Data) -> Corpus:
     return open_corpus(data.corpus, valid=data.valid, test=data.test, shares=(data.valid_share, data.test_share))
 
 
-def build_model(model: Model, vocabulary_size: int) -> Cell:
+def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = UNREGULARIZED) -> Cell:
     """Make a language model: embedding, layers with dropout between them, readout.
 
     Args:
         model: the section.
         vocabulary_size: V.
+        regularizer: the section.
 
     Returns:
         A cell, symbols in and logits out.
 
     Raises:
-        InputError: if the cell has nothing that the initializer is for.
+        InputError: if the cell has nothing that the initializer, or a regularizer, is for.
 
     Example:
         >>> build_model(Model(cell="gru", hidden_size=8, num_layers=2), vocabulary_size=5).output_size
         5
     """
-    layer = partial(CELLS[model.cell], **_sizes(model), **_starts(model))
-    layers = [layer(model.embedding_size, model.hidden_size)]
+    size = _sizes(model).get("projection_size", model.hidden_size)
+    layers = [_layer(model, regularizer, model.embedding_size)]
     for _ in range(model.num_layers - 1):
-        size = layers[-1].output_size
-        layers += [dropout(model.dropout)] if model.dropout > 0 else []
-        layers += [layer(size, model.hidden_size)]
-    core = stack(*layers) if len(layers) > 1 else layers[0]
-    return language_model(core, vocabulary_size, dropout=model.dropout, tie=model.tie)
+        layers += _drops(model.dropout, regularizer.dropout_hidden)
+        layers += [_layer(model, regularizer, size)]
+    alpha, beta = regularizer.activation_penalty, regularizer.temporal_penalty
+    below = _drops(model.dropout, regularizer.dropout_input)
+    above = [temporal_penalty(size, beta)] if beta > 0 else []
+    above += _drops(model.dropout, regularizer.dropout_output)
+    above += [activation_penalty(alpha)] if alpha > 0 else []
+    return language_model(
+        _pile(layers),
+        vocabulary_size,
+        below=_pile(below) if below else None,
+        above=_pile(above) if above else None,
+        word_dropout=regularizer.dropout_embedding,
+        tie=model.tie,
+    )
+
+
+def _pile(layers: list[Cell]) -> Cell:
+    """Layers on top of one another; one by itself stays what it is."""
+    return stack(*layers) if len(layers) > 1 else layers[0]
+
+
+def _drops(rate: float, locked_rate: float) -> list[Cell]:
+    """The dropout of a connection: a mask for each step, and one that stays."""
+    return [dropout(rate)] * (rate > 0) + [locked_dropout(locked_rate)] * (locked_rate > 0)
+
+
+def _layer(model: Model, regularizer: Regularizer, input_size: int) -> Cell:
+    """One recurrent layer, with what makes its states and its weights noisy."""
+    cell = CELLS[model.cell](input_size, model.hidden_size, **_sizes(model), **_starts(model))
+    if regularizer.zoneout > 0 or regularizer.zoneout_content > 0:
+        states = len(jax.tree.leaves(cell.initial_carry(())))
+        if regularizer.zoneout_content > 0 and states == 1:
+            raise InputError(f"regularizer.zoneout_content: model.cell = {model.cell!r} has one state; leave it out")
+        cell = zoneout(cell, *(regularizer.zoneout, regularizer.zoneout_content)[:states])
+    if regularizer.weight_drop > 0:
+        if "w_hh" not in signature(CELLS[model.cell]).parameters:
+            raise InputError(f"regularizer.weight_drop: model.cell = {model.cell!r} has no w_hh; leave it out")
+        cell = weight_drop(cell, regularizer.weight_drop)
+    return cell
 
 
 def _sizes(model: Model) -> dict[str, int]:
@@ -198,9 +246,9 @@ def build_estimator(gradient: Gradient, cell: Cell) -> GradientEstimator:
         cell: symbols in and logits out.
 
     Returns:
-        The estimator of the gradient of the cross-entropy.
+        The estimator of the gradient of the cross-entropy, and of the penalties on activations where the cell has any.
     """
-    return ESTIMATORS[gradient.rule](gradient)(cell, softmax_cross_entropy)
+    return ESTIMATORS[gradient.rule](gradient)(cell, with_penalties(softmax_cross_entropy))
 
 
 def build_optimizer(section: OptimizerSection, steps: int) -> Optimizer:

@@ -21,6 +21,11 @@ _Positive = Annotated[int, Meta(ge=1)]
 _NotNegative = Annotated[float, Meta(ge=0)]
 
 
+def _share(text: str) -> Meta:
+    """The meaning of a share that is dropped."""
+    return _about(text, ge=0, lt=1)
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A section of the configuration: values that do not change."""
 
@@ -59,6 +64,20 @@ class Model(Section, frozen=True):
     forget_bias: Annotated[
         float | None, _about("bias of the forget gate; left out: 1 for LSTMs, 0 for elstm, chrono's own")
     ] = None
+
+
+class Regularizer(Section, frozen=True):
+    """What keeps the model from learning its text by heart, in training only. 0 = off."""
+
+    dropout_embedding: Annotated[float, _share("share of symbols read as zeros, the same ones through a chunk")] = 0.0
+    dropout_input: Annotated[float, _share("share of the embedding dropped, the same one through a chunk")] = 0.0
+    dropout_hidden: Annotated[float, _share("share of units dropped between layers, the same through a chunk")] = 0.0
+    dropout_output: Annotated[float, _share("share of units dropped above the last layer, likewise")] = 0.0
+    weight_drop: Annotated[float, _share("share of the recurrent weights w_hh dropped, the same through a chunk")] = 0.0
+    zoneout: Annotated[float, _share("how likely a unit's output stays what it was, anew at each step")] = 0.0
+    zoneout_content: Annotated[float, _share("lstm and its kin: how likely a unit's content c stays what it was")] = 0.0
+    activation_penalty: Annotated[float, _about("alpha: weight in the loss of the output's mean square", ge=0)] = 0.0
+    temporal_penalty: Annotated[float, _about("beta: weight in the loss of the mean square of its change", ge=0)] = 0.0
 
 
 class Gradient(Section, frozen=True):
@@ -120,6 +139,7 @@ class Config(Section, frozen=True):
     seed: Annotated[int, _about("seed of every random draw", ge=0, lt=2**32)] = 1
     data: Data = Data()
     model: Model = Model()
+    regularizer: Regularizer = Regularizer()
     gradient: Gradient = Gradient()
     optimizer: Optimizer = Optimizer()
     training: Training = Training()

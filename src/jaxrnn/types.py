@@ -1,4 +1,4 @@
-"""The letters of the library, and the marks that travel with an input.
+"""The letters of the library, the marks that travel with an input, and the penalties that come with an output.
 
 Arrays are time-major everywhere and products are `x @ w`. One legend of letters holds in every docstring:
 
@@ -45,3 +45,20 @@ class Marked(NamedTuple):
     x: Any
     reset: Array | None = None
     keep: Array | None = None
+
+
+class Penalized(NamedTuple):
+    """An output that brings a penalty along: a term of the loss, in training only (`jaxrnn.compose.with_penalties`).
+
+    Attributes:
+        y: `[*batch, O]`, the output.
+        penalty: `[*batch]`, what to add to the loss of each row and step.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> Penalized(jnp.ones((3, 2, 5)), jnp.zeros((3, 2))).penalty.shape        # T = 3, B = 2, O = 5
+        (3, 2)
+    """
+
+    y: Any
+    penalty: Array

@@ -2,20 +2,31 @@
 
 from jaxrnn.compose.bidirectional import Bidirectional, bidirectional
 from jaxrnn.compose.language_model import language_model
+from jaxrnn.compose.locked import locked_dropout, word_dropout
 from jaxrnn.compose.noise import Noise, dropout
+from jaxrnn.compose.penalties import activation_penalty, temporal_penalty, with_penalties
 from jaxrnn.compose.pointwise import dense, embedding, pointwise
 from jaxrnn.compose.readout import with_readout
 from jaxrnn.compose.stack import stack
+from jaxrnn.compose.weight_drop import weight_drop
+from jaxrnn.compose.zoneout import zoneout
 
 __all__ = [
     "Bidirectional",
     "Noise",
+    "activation_penalty",
     "bidirectional",
     "dense",
     "dropout",
     "embedding",
     "language_model",
+    "locked_dropout",
     "pointwise",
     "stack",
+    "temporal_penalty",
+    "weight_drop",
+    "with_penalties",
     "with_readout",
+    "word_dropout",
+    "zoneout",
 ]

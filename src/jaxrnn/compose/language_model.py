@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence
-from jaxrnn.compose.noise import dropout as dropout_layer
+from jaxrnn.compose.locked import word_dropout as drop_words
 from jaxrnn.compose.pointwise import dense, embedding
 from jaxrnn.compose.stack import stack
 from jaxrnn.errors import InputError
@@ -15,7 +15,9 @@ def language_model(
     core: Cell,
     vocabulary_size: int,
     *,
-    dropout: float = 0.0,
+    below: Cell | None = None,
+    above: Cell | None = None,
+    word_dropout: float = 0.0,
     tie: bool = False,
     embedding_init: Initializer | None = None,
     readout_init: Initializer = initializers.fan_in_normal,
@@ -23,12 +25,14 @@ def language_model(
 ) -> Cell:
     """Make a model that reads symbols and gives the logits of the next one.
 
-    From the bottom up: embedding, dropout, core, dropout, readout.
+    From the bottom up: embedding, core, readout; what lies between them, such as `dropout(0.2)`, is given as layers.
 
     Args:
         core: a recurrent cell or stack, with `input_size` E (the embedding's) and `output_size` H.
         vocabulary_size: V.
-        dropout: rate of the dropout below and above the core; the core may have more inside.
+        below: a layer between embedding and core, or a stack of them; None for none.
+        above: a layer between core and readout.
+        word_dropout: the rate at which whole symbols are dropped at the input: see `jaxrnn.compose.word_dropout`.
         tie: use the embedding table, transposed, as the readout's matrix; it is one array and counts once. Needs E = H.
         embedding_init: initializer of the table `[V, E]`; by default normal(1), or normal(1/sqrt(E)) when tied.
         readout_init: initializer of the readout's matrix `[H, V]`, unless tied.
@@ -36,7 +40,8 @@ def language_model(
 
     Returns:
         A cell with integer inputs `[*batch]`, outputs `[*batch, V]` and params `{"embedding": {"w"}, "core": ...,
-        "readout": {"w", "b"}}`, where "w" of the readout is absent when tied.
+        "readout": {"w", "b"}}`, where "w" of the readout is absent when tied, and "below" and "above" are present where
+        given.
 
     Raises:
         InputError: if the core's sizes are not fixed, or are unequal when tied.
@@ -46,8 +51,9 @@ def language_model(
 
     Example:
         >>> from jaxrnn.cells.lstm import lstm
+        >>> from jaxrnn.compose import dropout
         >>> import jax
-        >>> model = language_model(lstm(8, 16), vocabulary_size=50)
+        >>> model = language_model(lstm(8, 16), vocabulary_size=50, above=dropout(0.2))
         >>> params = model.init(jax.random.key(0))
         >>> model.unroll(params, model.initial_carry(2), jnp.zeros((5, 2), int))[1].shape
         (5, 2, 50)
@@ -62,9 +68,10 @@ def language_model(
     spread = 1.0 / core.input_size**0.5 if tie else 1.0
     table = embedding(vocabulary_size, core.input_size, w=embedding_init or initializers.normal(spread), dtype=dtype)
     readout = dense(core.output_size, vocabulary_size, w=readout_init, dtype=dtype)
-    layers = {"embedding": table, "dropout_in": dropout_layer(dropout), "core": core}
-    layers |= {"dropout_out": dropout_layer(dropout), "readout": readout}
-    model = stack(*layers.values(), names=tuple(layers))
+    table = drop_words(table, word_dropout) if word_dropout else table
+    layers = {"embedding": table, "below": below, "core": core, "above": above, "readout": readout}
+    present = {name: layer for name, layer in layers.items() if layer is not None}
+    model = stack(*present.values(), names=tuple(present))
     return _tied(model) if tie else model
 
 

@@ -1,13 +1,16 @@
 """Cells on top of one another."""
 
 from collections.abc import Sequence
+from functools import reduce
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.choices import require
 from jaxrnn.errors import InputError
-from jaxrnn.types import Marked
+from jaxrnn.types import Array, Marked, Penalized
 
 
 def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
@@ -19,7 +22,8 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
         for cell in cells:
             carry[cell], xs = cell.unroll(params[cell], carry[cell], xs)
 
-    Marks (`Marked`) are handed to every cell.
+    Marks (`Marked`) are handed to every cell; penalties (`Penalized`) are taken off the output of each, and come with
+    that of the topmost, added up.
 
     Args:
         *cells: from the bottom up, at least one.
@@ -51,13 +55,14 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
         return tuple(cell.initial_carry(batch_shape, k) for cell, k in zip(cells, keys, strict=True))
 
     def through(method, params, carry, x):
-        new = []
+        new, penalties = [], []
         y = x.x if isinstance(x, Marked) else x
         for (name, cell), layer_carry in zip(layers, carry, strict=True):
             layer_x = x._replace(x=y) if isinstance(x, Marked) else y
             layer_carry, y = getattr(cell, method)(params[name], layer_carry, layer_x)
             new.append(layer_carry)
-        return tuple(new), y
+            y = _set_aside(y, penalties)
+        return tuple(new), _with_sum(y, penalties)
 
     def step(params, carry, x):
         return through("step", params, carry, x)
@@ -66,17 +71,31 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
         return through("unroll", params, carry, xs)
 
     def recur(params, carry, x, dot, note):
-        new = []
+        new, penalties = [], []
         y = x.x if isinstance(x, Marked) else x
         for (name, cell), layer_carry in zip(layers, carry, strict=True):
             layer_x = x._replace(x=y) if isinstance(x, Marked) else y
             z = cell.recurrence.project(params[name], layer_x)
             layer_carry, y = cell.recurrence.recur(params[name], layer_carry, z, dot, _prefixed(note, name))
             new.append(layer_carry)
-        return tuple(new), y
+            y = _set_aside(y, penalties)
+        return tuple(new), _with_sum(y, penalties)
 
     recurrence = Recurrence(lambda params, x: x, recur)
     return Cell(init, initial_carry, step, unroll, recurrence, cells[0].input_size, _output_size(cells))
+
+
+def _set_aside(y: Any, penalties: list[Array]) -> Any:
+    """The output without its penalty, which joins the others."""
+    if not isinstance(y, Penalized):
+        return y
+    penalties.append(y.penalty)
+    return y.y
+
+
+def _with_sum(y: Any, penalties: list[Array]) -> Any:
+    """The output with the sum of the penalties, where there are any."""
+    return Penalized(y, reduce(jnp.add, penalties)) if penalties else y
 
 
 def _prefixed(note, name):

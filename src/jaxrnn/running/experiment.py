@@ -215,7 +215,7 @@ def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Lea
     Returns:
         The learner.
     """
-    cell = build.build_model(config.model, vocabulary_size)
+    cell = build.build_model(config.model, vocabulary_size, config.regularizer)
     estimator = build.build_estimator(config.gradient, cell)
     return Learner(cell, estimator, build.build_optimizer(config.optimizer, updates))
 

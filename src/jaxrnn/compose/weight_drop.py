@@ -1,0 +1,97 @@
+"""Dropped weights: some connections of a cell are missing, the same ones for all rows and all steps of a chunk."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.choices import is_number, require
+from jaxrnn.compose.noise import Noise
+from jaxrnn.types import Array, Params
+
+
+def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) -> Cell:
+    """Drop recurrent weights at random: the cell is run with `mask * w_hh / (1 - rate)` in the place of `w_hh`.
+
+    One mask for the whole batch, constant over a chunk; an estimator draws a new one for each chunk. The parameters
+    stay what they are: a mask is put on when they are used, and the gradient goes through it to the weights that were
+    there. Without a key in `initial_carry` (evaluation) nothing is dropped.
+
+    The recurrent products stay on the fused path, for the mask is put on once, before the loop over time. So this goes
+    around a cell and whatever is wrapped around its recurrence: `weight_drop(zoneout(lstm(...), ...), ...)`.
+
+    Args:
+        cell: a cell, or a stack: each weight of these names has a mask of its own.
+        rate: the probability of dropping a weight, in [0, 1).
+        names: of the parameters to drop from, at any depth.
+
+    Returns:
+        A cell with the same parameters, and with carry `(Noise, the cell's carry)`, where the noise has one key `[]`
+        for all rows and no count.
+
+    Raises:
+        InputError: for a rate outside [0, 1), or if the cell has no parameter of these names.
+
+    Cost:
+        One hash for each two weights and a copy of the weights, once for each `unroll` (and for each `step`).
+
+    References:
+        L. Wan, M. Zeiler, S. Zhang, Y. LeCun, R. Fergus, "Regularization of Neural Networks using DropConnect", ICML
+        2013. S. Merity, N. S. Keskar, R. Socher, "Regularizing and Optimizing LSTM Language Models", ICLR 2018,
+        arXiv:1708.02182, section 2 (on the recurrent weights).
+
+    Example:
+        >>> from jaxrnn.cells.lstm import lstm
+        >>> cell = weight_drop(lstm(3, 4), 0.5)
+        >>> params, carry = cell.init(jax.random.key(0)), cell.initial_carry(2, jax.random.key(1))
+        >>> grads = jax.grad(lambda params: cell.unroll(params, carry, jnp.ones((5, 2, 3)))[1].sum())(params)
+        >>> 0 < int(jnp.sum(grads["w_hh"] == 0)) < 64, int(jnp.sum(grads["w_ih"] == 0))
+        (True, 0)
+    """
+    require(is_number(rate) and 0 <= rate < 1, "weight_drop: rate", rate, "a probability in [0, 1)")
+    found = jax.tree.leaves_with_path(jax.eval_shape(cell.init, jax.random.key(0)))
+    dropped = [path for path, _ in found if _name(path) in names]
+    require(dropped, "weight_drop: names", tuple(names), f"names of parameters: {sorted({_name(p) for p, _ in found})}")
+
+    def thinned(params: Params, noise: Noise) -> Params:
+        if noise.key is None or rate == 0:
+            return params
+        # Counted from 1: `fold_in(key, 0)` is the next key of the chain (`jaxrnn.trees.renew_keys`).
+        keys = {path: jax.random.fold_in(noise.key, number) for number, path in enumerate(dropped, start=1)}
+        return jax.tree.map_with_path(lambda path, w: _drop(keys[path], rate, w) if path in keys else w, params)
+
+    def through(method):
+        def run(params, carry, x):
+            noise, inner = carry
+            inner, y = method(thinned(params, noise), inner, x)
+            return (noise, inner), y
+
+        return run
+
+    def recur(params, carry, x, dot, note):
+        def step(params, inner, x):
+            z = cell.recurrence.project(params, x)
+            return cell.recurrence.recur(params, inner, z, dot, note)
+
+        return through(step)(params, carry, x)
+
+    def initial_carry(batch_shape, key=None):
+        key_noise, key_inner = (None, None) if key is None else jax.random.split(key)
+        return Noise(key_noise, None), cell.initial_carry(batch_shape, key_inner)
+
+    recurrence = Recurrence(lambda params, x: x, recur)
+    sizes = (cell.input_size, cell.output_size)
+    return Cell(cell.init, initial_carry, through(cell.step), through(cell.unroll), recurrence, *sizes)
+
+
+def _drop(key: Array, rate: float, w: Array) -> Array:
+    """`mask * w / (1 - rate)`."""
+    mask = jax.random.bernoulli(key, 1.0 - rate, w.shape)
+    return jnp.where(mask, w / (1 - rate), jnp.zeros_like(w))
+
+
+def _name(path: Sequence[Any]) -> str:
+    """The name of a parameter, without those of the cells that it lies in."""
+    return path[-1].key

@@ -1,0 +1,77 @@
+"""Zoneout: a unit keeps its old value or takes the new one; in evaluation it takes the mean of both."""
+
+import jax
+import numpy as np
+import pytest
+
+import reference
+from agreement import assert_close, quick_jit, random_like, random_params
+from jaxrnn.cells import elstm, gru, lstm
+from jaxrnn.compose import zoneout
+from jaxrnn.errors import InputError
+from jaxrnn.fused import trace
+
+STEPS, ROWS, INPUT, HIDDEN = 8, 10, 3, 20
+XS = np.random.default_rng(0).normal(size=(STEPS, ROWS, INPUT))
+RATES = {"h": 0.2, "c": 0.6}
+CELL = zoneout(lstm(INPUT, HIDDEN), RATES["h"], RATES["c"])
+PARAMS = random_params(1, CELL)
+
+
+def test_each_unit_keeps_its_value_or_takes_the_new_one():
+    """Bit for bit one or the other. Shares are within 5 standard deviations, and no two draws are alike."""
+    noise, start = random_like(2, CELL.initial_carry(ROWS, jax.random.key(0)))
+    seen = quick_jit(lambda carry: trace(CELL, PARAMS, carry, XS))((noise, start))
+    masks = []
+    for name, first, after in zip("hc", start, seen.carries[1], strict=True):
+        after, made = np.asarray(after), np.asarray(seen.notes[name])
+        before = np.concatenate([first[None], after[:-1]])
+        kept = after == before
+        assert np.all(kept | (after == made)) and not np.any(kept & (after == made))
+        rate = RATES[name]
+        for axes in ((0, 1, 2), (1, 2), (0, 2), (0, 1)):
+            n = np.prod([kept.shape[axis] for axis in axes])
+            assert np.abs(kept.mean(axes) - rate).max() < 5 * (rate * (1 - rate) / n) ** 0.5
+        masks += [row.tobytes() for step in kept for row in step]
+    assert len(set(masks)) == 2 * STEPS * ROWS
+    assert_close(seen.outputs, seen.carries[1][0], tolerance=0)
+
+
+def test_evaluation_takes_the_expectation():
+    """In plain NumPy: `s' = rate s + (1 - rate) s'`, and the output is that h."""
+    carry = start = random_like(2, lstm(INPUT, HIDDEN).initial_carry(ROWS))
+    outputs = []
+    for x in XS:
+        made, _ = reference.lstm().forward(PARAMS, carry, x)
+        carry = tuple(r * s + (1 - r) * m for r, s, m in zip(RATES.values(), carry, made, strict=True))
+        outputs.append(carry[0])
+    quiet, _ = CELL.initial_carry(ROWS)
+    (_, last), ys = quick_jit(CELL.unroll)(PARAMS, (quiet, start), XS)
+    assert quiet == (None, None)
+    assert_close((last, ys), (carry, np.array(outputs)))
+
+
+@pytest.mark.parametrize("key", [None, 0])
+def test_at_rate_zero_it_is_the_cell_and_at_rate_one_nothing_changes(key):
+    core = gru(INPUT, HIDDEN)
+    params, h = random_params(3, core), random_like(4, core.initial_carry(ROWS))
+    ours = {rate: zoneout(core, rate) for rate in (0.0, 1.0)}
+    noise, _ = ours[0.0].initial_carry(ROWS, None if key is None else jax.random.key(key))
+    (_, last), ys = quick_jit(ours[0.0].unroll)(params, (noise, h), XS)
+    assert_close((last, ys), quick_jit(core.unroll)(params, h, XS))
+    (_, last), ys = quick_jit(ours[1.0].unroll)(params, (noise, h), XS)
+    assert_close((last, ys), (h, np.broadcast_to(h, ys.shape)), tolerance=0)
+
+
+def test_an_output_that_is_no_state_is_left_as_it_is():
+    core = elstm(INPUT, HIDDEN)
+    cell, params, c = zoneout(core, 1.0), random_params(5, core), random_like(6, core.initial_carry(ROWS))
+    (_, kept), y = cell.step(params, (cell.initial_carry(ROWS)[0], c), XS[0])
+    assert_close((kept, y), (c, core.step(params, c, XS[0])[1]))
+
+
+def test_rates_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="zoneout: the number of rates is 1; it must be 2, one for each state"):
+        zoneout(lstm(INPUT, HIDDEN), 0.1)
+    with pytest.raises(InputError, match="zoneout: a rate is 1.5"):
+        zoneout(gru(INPUT, HIDDEN), 1.5)
