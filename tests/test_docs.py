@@ -1,5 +1,6 @@
 """The pages hold: their Python runs, their commands and settings are understood, their links lead somewhere."""
 
+import itertools
 import json
 import re
 import shlex
@@ -31,13 +32,34 @@ def pages_with(language: str) -> list[str]:
     return sorted(name for name in PAGES if blocks(name, language))
 
 
-@pytest.mark.parametrize("name", [name for name in pages_with("python") if name != "README.md"])  # see test_examples.py
-def test_python_runs(name, tmp_path, monkeypatch):
-    """All blocks of a page in a row, under JAX's default settings, as a reader would run them."""
+def readings():
+    """The blocks to run in a row: of a page, or of each section where the page opens with code that they share."""
+    for name in pages_with("python"):
+        page, lines = blocks(name, "python"), PAGES[name].read_text("utf-8").splitlines()
+        heads = [number for number, line in enumerate(lines) if line.startswith("## ")]
+        opening = [block for block in page if heads and first_line(block) < heads[0]]
+        if name == "README.md":  # see test_examples.py
+            continue
+        if not opening:
+            yield pytest.param(name, page, id=name)
+            continue
+        for start, end in itertools.pairwise([*heads, len(lines)]):
+            section = [block for block in page if start < first_line(block) < end]
+            yield pytest.param(name, opening + section, id=f"{name}: {lines[start].removeprefix('## ')}")
+
+
+def first_line(block: str) -> int:
+    """The number of empty lines before a block."""
+    return len(block) - len(block.lstrip("\n"))
+
+
+@pytest.mark.parametrize(("name", "code"), list(readings()))
+def test_python_runs(name, code, tmp_path, monkeypatch):
+    """Under JAX's default settings, as a reader would run it."""
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "__main__"}
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        for block in blocks(name, "python"):
+        for block in code:
             exec(compile(block, str(PAGES[name]), "exec"), namespace)
 
 
