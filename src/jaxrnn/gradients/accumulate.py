@@ -24,8 +24,9 @@ def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
         length: time steps in a part.
 
     Returns:
-        An estimator with the same state; exact or biased as its part is. Noise in the carry is renewed by every part
-        that the given estimator sees.
+        An estimator with the same state; exact or biased as its part is. **Masks are per part**: the given estimator
+        takes each part for a chunk, and renews the noise in the carry at its start. So with noise the loss is not that
+        of the whole chunk under one key, and a mask that lasts for a chunk lasts for a part.
 
     Raises:
         InputError: if the length is not a whole number of at least 1.
