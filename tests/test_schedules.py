@@ -45,7 +45,15 @@ def test_no_update_is_made_at_rate_zero_in_the_warm_up():
 @pytest.mark.parametrize(
     "key, value",
     [("rate", 0.0), ("rate", math.nan), ("rate", math.inf), ("steps", 0), ("warmup", -1), ("final", 1.5), ("every", 0)]
-    + [("decay", 0.0), ("decay", 1.5), ("final", math.nan)],
+    + [
+        ("decay", 0.0),
+        ("decay", 1.5),
+        ("final", math.nan),
+        ("rate", "1"),
+        ("steps", 2.5),
+        ("warmup", 0.5),
+        ("every", "2"),
+    ],
 )
 def test_a_value_out_of_range_is_named(key, value):
     with pytest.raises(InputError, match=f"schedule: {key} is"):

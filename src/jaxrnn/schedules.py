@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import optax
 
-from jaxrnn.choices import look_up, require
+from jaxrnn.choices import is_number, is_whole, look_up, require
 
 Schedule = Callable[[Any], Any]
 
@@ -99,12 +99,12 @@ def schedule(
         [0.1, 0.05, 0.0, 0.0]
     """
     factory = look_up("schedule", name, SCHEDULES)
-    require(0 < rate < math.inf, "schedule: rate", rate, "more than 0")
-    require(steps >= 1, "schedule: steps", steps, "at least 1")
-    require(warmup >= 0, "schedule: warmup", warmup, "0 or more")
-    require(0 <= final <= 1, "schedule: final", final, "a fraction from 0 to 1")
-    require(every >= 1, "schedule: every", every, "at least 1")
-    require(0 < decay <= 1, "schedule: decay", decay, "more than 0 and at most 1")
+    require(is_number(rate) and 0 < rate < math.inf, "schedule: rate", rate, "more than 0")
+    require(is_whole(steps), "schedule: steps", steps, "a whole number, at least 1")
+    require(is_whole(warmup, 0), "schedule: warmup", warmup, "a whole number, 0 or more")
+    require(is_number(final) and 0 <= final <= 1, "schedule: final", final, "a fraction from 0 to 1")
+    require(is_whole(every), "schedule: every", every, "a whole number, at least 1")
+    require(is_number(decay) and 0 < decay <= 1, "schedule: decay", decay, "more than 0 and at most 1")
     after = factory(rate, max(steps - warmup, 1), final, every, decay)
     before = optax.linear_schedule(rate / (warmup + 1), rate, warmup)
     joined = optax.join_schedules([before, after], [warmup]) if warmup > 0 else after
