@@ -11,7 +11,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, NamedTuple
@@ -86,6 +86,7 @@ def main(
     print(json.dumps({"peak_rss_bytes": peak_rss(), **said}))
 
 
+@cache
 def model(hidden: int, dtype: str) -> tuple[Cell, Any]:
     """The language model and its parameters: those drawn in float32, whatever the dtype."""
     make = [language_model(lstm(EMBEDDING, hidden, dtype=d), VOCABULARY, dtype=d) for d in map(jnp.dtype, DTYPES)]
@@ -159,17 +160,18 @@ def forward(steps: int, hidden: int, dtype: str) -> Prepared:
 def spooled(steps: int, hidden: int, dtype: str) -> Prepared:
     """The gradient with the text and the carries on disk, and one chunk in memory."""
     cell, params = model(hidden, dtype)
-    estimate = spooled_bptt(cell, softmax_cross_entropy, segment_length=256)
+    estimate, length = spooled_bptt(cell, softmax_cross_entropy, segment_length=256), min(steps, 2**16)
 
-    def call():
+    def over(steps: int) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
             ids = Path(folder, "ids.npy")
             np.save(ids, symbols(steps))
-            streams = make_streams(np.load(ids, mmap_mode="r"), 1, min(steps, 2**16), drop_tail=False)
+            streams = make_streams(np.load(ids, mmap_mode="r"), 1, length, drop_tail=False)
             source = partial(read, streams), number_of_chunks(streams)
             return flat(estimate(params, cell.initial_carry(1), *source, Path(folder, "spool"))[0].grads)
 
-    return Prepared(call, None)
+    over(length)  # to compile
+    return Prepared(partial(over, steps), None)
 
 
 def flax(steps: int, hidden: int, dtype: str) -> Prepared:

@@ -48,7 +48,7 @@ def assert_same_bits(actual, expected):
         assert plain(a).tobytes() == plain(b).tobytes()
 
 
-@pytest.mark.parametrize("segment_length", [(), 2])
+@pytest.mark.parametrize("segment_length", [None, 2])
 def test_it_is_the_gradient_of_full_bptt(tmp_path, segment_length, uninterrupted):
     """With noise that is drawn once for the whole sequence, and the same carry at the end."""
     rule = bptt(CELL, squared_error)

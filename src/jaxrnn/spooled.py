@@ -22,10 +22,10 @@ import numpy as np
 
 from jaxrnn import snapshots
 from jaxrnn.cell import Cell
-from jaxrnn.choices import require
+from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk, Estimate
-from jaxrnn.gradients.checkpointed import recomputed
+from jaxrnn.gradients.checkpointed import read_lengths, recomputed
 from jaxrnn.gradients.segments import ChunkLoss, chunk_loss
 from jaxrnn.trees import is_key, join, renew_keys, split_carry
 from jaxrnn.types import Array, Carry, Params
@@ -33,7 +33,9 @@ from jaxrnn.types import Array, Carry, Params
 Spooled = Callable[[Params, Carry, Callable[[int], Chunk], int, str | os.PathLike], tuple[Estimate, Carry]]
 
 
-def spooled_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, segment_length: int | Sequence[int] = ()) -> Spooled:
+def spooled_bptt(
+    cell: Cell, loss: Callable[[Any, Any], Array], *, segment_length: int | Sequence[int] | None = None
+) -> Spooled:
     """Make the function that gives the exact gradient over chunks read one by one, and can be interrupted anywhere.
 
     Equals `bptt` over all chunks as one: credit crosses their boundaries, and noise in the carry is renewed once, at
@@ -52,8 +54,9 @@ def spooled_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, segment_lengt
         done and comes to the same bits. Whoever calls it has the folder for itself, and removes it in the end.
 
     Raises:
-        InputError: from the function, where there is no chunk; the folder was begun with other parameters, another
-            carry or number of chunks; a chunk is not what it was in the forward pass; or a spooled carry is damaged.
+        InputError: if a segment's length is no whole number of steps; from the function, where there is no chunk; the
+            folder was begun with other parameters, another carry or number of chunks; a chunk is not what it was in
+            the forward pass; or a spooled carry is damaged.
 
     Cost:
         The forward pass twice, and three times with segments. Memory of one chunk, its intermediates (or those of a
@@ -76,13 +79,11 @@ def spooled_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, segment_lengt
         >>> float(estimate.weight), estimate.grads["w_hh"].shape
         (60.0, (4, 4))
     """
-    lengths = segment_length if isinstance(segment_length, Sequence) else [segment_length]
-    good = all(length >= 1 for length in lengths)
-    require(good, "spooled_bptt: segment_length", segment_length, "at least 1 time step")
+    lengths = () if segment_length is None else read_lengths("spooled_bptt", segment_length)
     forward, backward = _passes(recomputed(chunk_loss(cell, loss), lengths))
 
     def estimate(params, carry, read, number, folder):
-        require(number >= 1, "spooled_bptt: number", number, "at least 1 chunk")
+        require(is_whole(number), "spooled_bptt: number", number, "a whole number of chunks, at least 1")
         carry, folder = renew_keys(carry), Path(folder)
         begun = _digest((params, carry), f"{number} chunks")
         credit = jax.tree.map(jnp.zeros_like, split_carry(carry)[0])

@@ -76,11 +76,27 @@ def checkpointed_bptt(
         raise InputError("checkpointed_bptt: give a segment_length or a memory budget, and not both")
     if memory is not None:
         return renewing(_within_budget(run, read_bytes(memory)))
-    lengths: Sequence = segment_length if isinstance(segment_length, Sequence) else [segment_length]
+    return renewing(reverse_mode(recomputed(run, read_lengths("checkpointed_bptt", segment_length))))
+
+
+def read_lengths(rule: str, segment_length: Any) -> Sequence[int]:
+    """Read the length of segments, or of segments within segments.
+
+    Args:
+        rule: who asks, for the refusal.
+        segment_length: one length or several, in time steps.
+
+    Returns:
+        One or more.
+
+    Raises:
+        InputError: if there is none, or one that is no whole number or below 1.
+    """
+    lengths = segment_length if isinstance(segment_length, Sequence) else [segment_length]
     good = len(lengths) > 0 and all(is_whole(length) for length in lengths)
     whole = "a whole number of time steps, at least 1, or several"
-    require(good, "checkpointed_bptt: segment_length", segment_length, whole)
-    return renewing(reverse_mode(recomputed(run, lengths)))
+    require(good, f"{rule}: segment_length", segment_length, whole)
+    return lengths
 
 
 def recomputed(run: ChunkLoss, lengths: Sequence[int]) -> ChunkLoss:
