@@ -18,7 +18,7 @@ ROOT = Path(jaxrnn.__file__).parent
 FLOORS = [
     "errors types",
     "choices",
-    "shapes trees initializers losses",
+    "shapes trees initializers losses averaging",
     "cell gradients.base",
     "marks",
     "fused stepwise",

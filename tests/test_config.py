@@ -114,6 +114,10 @@ def test_differences_name_key_and_both_values():
         ("[gradient]\nrule='adaptive'\nlongest=33", ["gradient.longest = 33", "the nearest that work are 64 and 96"]),
         ("[gradient]\nrule='adaptive'\n[data]\nchunk_spread=2.0", ["gradient.longest = 128", "chunk_spread = 0"]),
         ("[gradient]\nrule='checkpointed'\nsegment_length=33", ["gradient.segment_length = 33"]),
+        (
+            "[training]\npatience=3\n[optimizer]\naverage_after=3",
+            ["training.patience = 3", "expected more than the 3", "optimizer.average_after"],
+        ),
         ("[model]\ncell='gru'\ninitializer='chrono'", ["model.initializer = 'chrono'", "not for 'gru'"]),
         ("[model]\nlongest_memory=2", ["model.longest_memory = 2", "expected float > 2"]),
     ],

@@ -37,7 +37,7 @@ from jaxrnn.compose import (
     with_penalties,
     zoneout,
 )
-from jaxrnn.config import Config, Data, Gradient, Model, Regularizer
+from jaxrnn.config import Config, Data, Gradient, Model, Regularizer, average_after
 from jaxrnn.config import Optimizer as OptimizerSection
 from jaxrnn.data.corpora import Corpus, open_corpus
 from jaxrnn.data.text import TOKENIZERS
@@ -276,5 +276,6 @@ def build_optimizer(section: OptimizerSection, steps: int) -> Optimizer:
         weight_decay=section.weight_decay,
         clip_norm=section.clip_norm,
         clip_value=section.clip_value,
+        average=average_after(section) is not None,
         **section.options,
     )

@@ -104,6 +104,10 @@ class Optimizer(Section, frozen=True):
     every: Annotated[int, _about("step, exponential: updates between two decays", ge=1)] = 1000
     decay: Annotated[float, _about("step, exponential, plateau: factor of each decay", gt=0, le=1)] = 0.5
     plateau: Annotated[int, _about("plateau: validations without a new best before a decay", ge=1)] = 2
+    average_after: Annotated[
+        Annotated[int, Meta(ge=0)] | None,
+        _about("validations without a new best before averaging the weights; left out: 5 for asgd, never for others"),
+    ] = None
     clip_norm: Annotated[float, _about("greatest norm of the gradient as a whole; inf = no limit", gt=0)] = 1.0
     clip_value: Annotated[float, _about("greatest entry of the gradient; inf = no limit", gt=0)] = float("inf")
     weight_decay: Annotated[_NotNegative | None, _about("share of the weights taken off; adamw has 0.01 anyway")] = None
@@ -144,6 +148,22 @@ class Config(Section, frozen=True):
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
     sampling: Sampling = Sampling()
+
+
+def average_after(optimizer: Optimizer) -> int | None:
+    """When the parameters begin to be averaged.
+
+    Args:
+        optimizer: the section.
+
+    Returns:
+        After how many validations in a row without a new best; None for never.
+
+    Example:
+        >>> average_after(Optimizer()), average_after(Optimizer(name="asgd"))
+        (None, 5)
+    """
+    return 5 if optimizer.average_after is None and optimizer.name == "asgd" else optimizer.average_after
 
 
 UNITS = ("updates", "epochs", "minutes")
@@ -211,6 +231,10 @@ that work are 32 and 64
         raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
     if model.initializer == "chrono" and model.cell != "lstm":
         raise InputError(f"model.initializer = 'chrono': it is for model.cell = 'lstm', not for {model.cell!r}")
+    after, patience = average_after(config.optimizer), config.training.patience
+    if after is not None and 0 < patience <= after:
+        expected = f"expected more than the {after} validations before averaging (optimizer.average_after), or 0"
+        raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
     _check_horizons(data, gradient)
 
 

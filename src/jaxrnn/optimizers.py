@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrnn.averaging import averaged, follow
 from jaxrnn.choices import look_up, require, unknown
 from jaxrnn.errors import InputError
 from jaxrnn.types import Array
@@ -89,6 +90,8 @@ def descend(optimizer: Optimizer, grads: Any, params: Any, state: Any, step: Arr
         updates, state = transformation.update(clip(grads), state, params)
         params = params + rate(step) * rate_scale * updates
 
+    and an average of the parameters, where the transformation keeps one, takes note of them (`jaxrnn.averaging`).
+
     Args:
         optimizer: the optimiser.
         grads: like the parameters: the averaged gradient.
@@ -106,9 +109,10 @@ def descend(optimizer: Optimizer, grads: Any, params: Any, state: Any, step: Arr
         updates, state = optimizer.transformation.update(used, state, params)
         rate = jnp.asarray(optimizer.rate(step), rate_scale.dtype) * rate_scale
         updates = jax.tree.map(lambda update: rate.astype(update.dtype) * update, updates)
+        params = optax.apply_updates(params, updates)
         return Descent(
-            params=optax.apply_updates(params, updates),
-            state=state,
+            params=params,
+            state=follow(state, params),
             rate=rate,
             clipped=jnp.any(jnp.stack(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.any(a != b), used, grads)))),
             update_norm=optax.tree.norm(updates),
@@ -117,6 +121,7 @@ def descend(optimizer: Optimizer, grads: Any, params: Any, state: Any, step: Arr
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": optax.sgd,
+    "asgd": optax.sgd,  # with an average of the parameters, which is kept below
     "momentum": partial(optax.sgd, momentum=0.9),
     "nesterov": partial(optax.sgd, momentum=0.9, nesterov=True),
     "rmsprop": optax.rmsprop,
@@ -141,6 +146,7 @@ def optimizer(
     weight_decay: float | None = None,
     clip_norm: float | None = None,
     clip_value: float | None = None,
+    average: bool = False,
     **options: Any,
 ) -> Optimizer:
     """Make an optimiser by its name.
@@ -154,6 +160,7 @@ def optimizer(
         weight_decay: 0 or more; by default 0.01 for adamw, 0 for all others.
         clip_norm: see `clipping`.
         clip_value: see `clipping`.
+        average: whether to keep an average of the parameters: see `jaxrnn.averaging`. With asgd one is kept anyway.
         **options: hyper-parameters of the optax factory, such as `b1=0.9` or `momentum=0.95`.
 
     Returns:
@@ -187,6 +194,8 @@ def optimizer(
     if weight_decay > 0:
         # The updates already point downhill, so that the decay is added with the opposite sign.
         transformation = optax.chain(transformation, optax.add_decayed_weights(-weight_decay, mask=decays))
+    if average or name == "asgd":
+        transformation = averaged(transformation)
     if not callable(rate):
         require(0 < rate < math.inf, "optimizer: rate", rate, "more than 0")
         rate = optax.constant_schedule(rate)

@@ -23,6 +23,7 @@ SETTINGS = {
     "optimizer.rate": 0.3,
     "optimizer.schedule": "plateau",
     "optimizer.plateau": 1,
+    "optimizer.average_after": 1,
     "optimizer.warmup": 3,
     "training.length": "2 epochs",
     "training.accumulate": 2,
@@ -31,7 +32,7 @@ SETTINGS = {
     "training.validate_targets": 40,
     "sampling.length": 30,
 }
-"""Noise, plateaus, several chunks an update and updates a dispatch that do not fit the epoch: all that can go wrong."""
+"""Noise, plateaus, averages, chunks and updates in numbers that do not fit the epoch: all that can go wrong."""
 
 
 class Said(NamedTuple):

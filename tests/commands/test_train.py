@@ -10,12 +10,13 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 
 from jaxrnn import snapshots, train
-from jaxrnn.running import runs, trainer
-from jaxrnn.running.experiment import build_train_step
+from jaxrnn.running import position, runs, trainer
+from jaxrnn.running.experiment import build_learner, build_train_step, kept_vocabulary
 from jaxrnn.running.trained import load_trained
 from jaxrnn.settings import resolve
 
@@ -99,10 +100,24 @@ def test_the_test_text_is_scored_with_the_best_parameters(finished_run):
     assert said.answer["snapshot"] == f"best_{best['step']}" == load_trained(folder).snapshot.name
 
 
+def test_parameters_are_averaged_from_the_first_plateau_on(finished_run):
+    folder, _ = finished_run
+    run, config = runs.find(folder)
+    rows = [row for row in runs.metrics(run) if row["kind"] == "validation"]
+    first = next(row["step"] for row in rows if not row["best"])
+    learner = build_learner(config, len(kept_vocabulary(run).symbols))
+    state, _ = position.load(run.snapshots / f"step_{UPDATES}", config, learner)
+    assert first < UPDATES and int(state.optimizer.number) == UPDATES - first + 1
+    best = load_trained(folder)
+    state, _ = position.load(best.snapshot, config, learner)
+    assert jax.tree.all(jax.tree.map(np.array_equal, best.params, state.optimizer.average))
+
+
 def test_validation_does_not_disturb_training(jaxrnn, settings, tmp_path):
     def trained(validate_every):
         folder = tmp_path / f"every-{validate_every}"
-        fixed = {"optimizer__schedule": "constant", "training__length": "24 updates", "sampling__length": 1}
+        fixed = {"optimizer__schedule": "constant", "optimizer__average_after": 99}  # else scores do what they are for
+        fixed |= {"training__length": "24 updates", "sampling__length": 1}
         said = jaxrnn("train", *settings(**fixed, training__validate_every=validate_every), "--run", folder)
         assert said.code == 0
         updates = [row for row in untimed(folder) if row["kind"] == "update"]

@@ -2,14 +2,19 @@
 
 from collections import Counter
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.config import Config, Data, Training
+from jaxrnn.averaging import Averaged
+from jaxrnn.config import Config, Data, Optimizer, Training
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
+from jaxrnn.evaluation import Score
+from jaxrnn.running import trainer
 from jaxrnn.running.experiment import Experiment, epoch_streams, updates_per_epoch
 from jaxrnn.running.position import Position
 from jaxrnn.running.trainer import finished, next_chunks, validation_due
+from jaxrnn.training import TrainState
 
 
 def experiment(ids=61, updates=20, batch_size=2, chunk_length=4, **training):
@@ -90,3 +95,24 @@ def test_a_run_is_finished_after_its_last_validation_or_its_patience():
     assert finished(made, Position(updates=8, validated=8, stale=2))
     assert not finished(made, Position(updates=8, validated=8, stale=1))
     assert not finished(experiment(updates=10, patience=0), Position(updates=8, validated=8, stale=9))
+
+
+@pytest.mark.parametrize("after", [0, 1, 2])
+def test_a_plateau_begins_the_average_and_validation_sees_it(after, monkeypatch):
+    """After so many scores without a new best; what is scored is the average, not the last parameters."""
+    monkeypatch.setattr(trainer, "_save", lambda *arguments, **named: None)
+    config = Config(optimizer=Optimizer(name="asgd", average_after=after))
+    scored, scores = [], iter([2.0, 3.0, 2.0, 1.0])
+
+    def validate(params):
+        scored.append(float(params["w"]))
+        return Score(next(scores), 1.0)
+
+    kept = Averaged((), jnp.array(False), jnp.ones((), int), {"w": jnp.array(5.0)})
+    state = TrainState(*[None] * len(TrainState._fields))._replace(params={"w": jnp.array(7.0)}, optimizer=kept)
+    job = trainer.Job(experiment()._replace(config=config), None, validate, None, lambda *said: None, None)
+    position, begun = Position(), []
+    for _ in range(4):
+        state, position = trainer._validate(job, state, position)
+        begun.append(bool(state.optimizer.begun))
+    assert begun == [number >= after for number in range(4)] and scored == [5.0] * 4

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from jaxrnn import snapshots
+from jaxrnn.averaging import evaluated
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config
 from jaxrnn.data.vocabulary import Vocabulary
@@ -22,7 +23,7 @@ class Trained(NamedTuple):
         config: the run's configuration.
         vocabulary: its symbols.
         cell: the model, symbols in and logits out.
-        params: its parameters.
+        params: its parameters, averaged where the run averages them.
         snapshot: where these were read.
     """
 
@@ -53,4 +54,5 @@ def load_trained(folder: Path) -> Trained:
     if snapshot is None:
         raise InputError(f"{folder}: has no snapshot yet; train it first: jaxrnn train --run {folder} --resume")
     state, _ = position.load(snapshot, config, learner)
-    return Trained(run, config, vocabulary, learner.cell, state.params, snapshot)
+    params = evaluated(state.optimizer, state.params)
+    return Trained(run, config, vocabulary, learner.cell, params, snapshot)

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxrnn import snapshots
+from jaxrnn.averaging import begin, evaluated
+from jaxrnn.config import average_after
 from jaxrnn.data.chunks import number_of_chunks, read
 from jaxrnn.evaluation import Score
 from jaxrnn.gradients import Chunk
@@ -132,15 +134,18 @@ def next_chunks(experiment: Experiment, position: Position) -> tuple[Chunk, Posi
 
 
 def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainState, Position]:
-    """Score the validation text, lower the rate on a plateau, and save.
+    """Score the validation text, on a plateau lower the rate or begin to average the parameters, and save.
 
     Where to go on from is saved last: if the process dies before, the validation is made again, and all of it.
     """
     config = job.experiment.config
-    score = job.validate(state.params)
+    score = job.validate(evaluated(state.optimizer, state.params))
     plateau = observe(Plateau(position.best, position.stale), score.nats)
     if config.optimizer.schedule == "plateau" and stalled(plateau, config.optimizer.plateau):
         state = scale_rate(state, config.optimizer.decay)
+    after = average_after(config.optimizer)
+    if after is not None and plateau.stale >= after:
+        state = state._replace(optimizer=begin(state.optimizer))
     position = position._replace(validated=position.updates, best=plateau.best, stale=plateau.stale)
     job.announce(position, score)
     if plateau.stale == 0:
