@@ -1,0 +1,97 @@
+"""The benchmarks run, in the smallest setting; that their figures are right is for the tests of what they measure."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib", reason="the benchmarks draw: pip install -e '.[bench]'")
+pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e '.[bench]'")
+
+import jax
+from benchmarks.full_vs_truncated import __main__ as full_vs_truncated
+from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, text
+from benchmarks.full_vs_truncated.kept import Kept
+from benchmarks.full_vs_truncated.pictures import picture_of_cost, picture_of_learning
+from benchmarks.full_vs_truncated.setting import TINY
+from benchmarks.full_vs_truncated.tables import tables
+
+pytestmark = pytest.mark.usefixtures("default_settings")
+
+
+@pytest.fixture
+def found(tmp_path, monkeypatch):
+    """All parts of the smallest setting, on a text of random symbols, in programs that are compiled in haste."""
+    ids = np.random.default_rng(0).integers(0, 5, 2000)
+    monkeypatch.setattr(text, "symbols", lambda: (ids, 5))
+    monkeypatch.setattr(text, "LEARNT", (2, 8))
+    some = {name: balancing.ENTRIES[name] for name in ("chunks of 10", "checkpointed")}
+    monkeypatch.setattr(balancing, "ENTRIES", some)
+    kept = Kept(TINY, tmp_path)
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield full_vs_truncated.measure(TINY, kept), kept
+    jax.config.update("jax_disable_most_optimizations", False)
+    text.trained.cache_clear()
+
+
+def test_full_vs_truncated(found):
+    """Every part has its rows, which can be written, printed and drawn, and need not be measured a second time."""
+    found, kept = found
+    again = full_vs_truncated.measure(TINY, Kept(TINY, kept.folder.parent))
+    assert again == found == json.loads(json.dumps(found))
+    assert [row["rule"] for row in found["gradient"]] == ["bptt", "truncated", "geometric"]
+    exact, cut, random = found["gradient"]
+    assert exact["relative_bias"] == 0 < cut["relative_bias"] and random["deviation"] > 0
+    assert [row["rule"] for row in found["learning"]] == ["checkpointed, budget", "truncated"]
+    recomputed, truncated = found["learning"]
+    assert recomputed["temp_bytes"] <= truncated["temp_bytes"]
+    assert recomputed["loss_over_floor"] != truncated["loss_over_floor"]
+    assert "geometric" in tables(found)
+    picture_of_cost(found), picture_of_learning(found)
+    kept.forget()
+    assert not kept.folder.exists()
+
+
+def test_a_certificate_is_weighed_by_hand():
+    """Bounds 1, 2, none and 4 against the truths 2, 1, 9 and 8."""
+    bounds, true = np.array([[1.0, 2.0], [np.inf, 4.0]]), np.array([[2.0, 1.0], [9.0, 8.0]])
+    pairs = certificate.compare(bounds, true)
+    assert pairs["number"] == 4 and pairs["certified"] == 0.75 and pairs["wrong"] == pytest.approx(2 / 3)
+    assert pairs["median_ratio_where_wrong"] == pairs["largest_ratio"] == pairs["median_ratio"] == 2
+    chosen = certificate.choose(bounds, true, np.array([10, 20]), target=1.5)
+    assert chosen == {
+        "target": 1.5,
+        "mean_horizon": 15.0,
+        "certified": 0.5,
+        "missed": 1.0,
+        "median_true": 2.0,
+        "largest_true": 2.0,
+    }
+
+
+def test_draws_are_held_against_the_exact_gradient():
+    exact, draws = np.array([3.0, 4.0]), np.array([[3.0, 5.0], [3.0, 3.0]])
+    row = gradient.against(exact, draws)
+    assert row["relative_bias"] == 0 and row["deviation"] == pytest.approx(np.sqrt(2) / 5)
+    assert row["bias_noise"] == pytest.approx(1 / 5)
+    assert gradient.against(exact, 2 * exact[None]) == {"relative_bias": 1.0, "cosine": 1.0}
+
+
+def test_equal_compute_is_read_off_the_curve():
+    """Of two rules the second takes twice the time: it is where the first one is after half the updates."""
+    rows = [
+        {"seconds_per_update": seconds, "updates": [10, 20], "loss_over_floor": [[1.0, 0.5]]} for seconds in (1.0, 2.0)
+    ]
+    first, second = learning.at_equal_compute(rows)
+    assert first["at_equal_compute"] == {"seconds": 20.0, "updates": 20, "loss_over_floor": [0.5]}
+    assert second["at_equal_compute"] == {"seconds": 20.0, "updates": 10, "loss_over_floor": [1.0]}
+    assert first["final"] == second["final"] == [0.5]
+
+
+@pytest.mark.parametrize("task", ["copy", "adding", "order"])
+def test_what_is_learnt_from(task):
+    """Sequences in whole pieces, and a delay that is that of the oldest thing to be remembered."""
+    course = TINY.courses[0]
+    given = learning.filled_up(learning.problem(course, course.tasks[0]._replace(name=task, size=20)), 4)
+    chunk = jax.eval_shape(given.draw, jax.random.key(0))
+    assert chunk.weight.shape[0] % 4 == 0 and given.delay <= chunk.weight.shape[0]
