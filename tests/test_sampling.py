@@ -127,7 +127,7 @@ def test_a_prompt_in_blocks_is_the_prompt(model, monkeypatch):
     for block in (1, 5, 23):
         monkeypatch.setattr(sampling, "PROMPT_BLOCK", block)
         np.testing.assert_array_equal(list(generate(params, prompt, 8, jax.random.key(6))), whole)
-    assert np.any(whole != list(generate(params, prompt[1:], 8, jax.random.key(6))))  # the prompt is heeded
+    assert np.any(whole != list(generate(params, prompt[-1:], 8, jax.random.key(6))))  # the prompt is heeded
 
 
 def test_samples_depend_on_the_seed_and_not_on_their_company(model):
