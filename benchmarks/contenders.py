@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from benchmarks.memory import forbid_more_than, peak_rss
+from benchmarks.memory import forbid_more_than, peak_rss, temp_bytes
 from jaxrnn.cell import Cell, scan_unroll
 from jaxrnn.cells import lstm
 from jaxrnn.compose import language_model
@@ -122,8 +122,7 @@ def direction(params: Any) -> Any:
 def compiled(function: Callable[..., Any], *arguments: Any) -> Prepared:
     """A function of JAX, compiled for its arguments."""
     program = jax.jit(function).lower(*arguments).compile()
-    analysis = program.memory_analysis()
-    return Prepared(lambda: flat(program(*arguments)), analysis.temp_size_in_bytes if analysis else None)
+    return Prepared(lambda: flat(program(*arguments)), temp_bytes(program))
 
 
 def reverse(make: Callable[..., GradientEstimator], steps: int, hidden: int, dtype: str) -> Prepared:

@@ -4,6 +4,7 @@ import re
 import resource
 import sys
 from pathlib import Path
+from typing import Any
 
 
 def peak_rss() -> int:
@@ -32,3 +33,16 @@ def forbid_more_than(limit: int) -> None:
         limit: bytes of private memory.
     """
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def temp_bytes(program: Any) -> int | None:
+    """Ask a compiled program for the temporary memory that it takes.
+
+    Args:
+        program: what `jax.jit(...).lower(...).compile()` gives.
+
+    Returns:
+        Bytes; None where the compiler for this device does not say.
+    """
+    analysis = program.memory_analysis()
+    return analysis.temp_size_in_bytes if analysis else None

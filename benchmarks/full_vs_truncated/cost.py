@@ -17,6 +17,7 @@ from benchmarks.full_vs_truncated.kept import Kept
 from benchmarks.full_vs_truncated.rules import RULES, Case, variants
 from benchmarks.full_vs_truncated.setting import Grid, Setting
 from benchmarks.full_vs_truncated.text import take, trained
+from benchmarks.memory import temp_bytes
 from benchmarks.timing import interleaved
 from jaxrnn.losses import softmax_cross_entropy
 
@@ -66,7 +67,7 @@ def one_length(grid: Grid, steps: int, setting: Setting) -> list[dict[str, Any]]
             "rows": grid.rows,
             "T": steps,
             "k": horizon,
-            "temp_bytes": program.memory_analysis().temp_size_in_bytes,
+            "temp_bytes": temp_bytes(program),
             "state_bytes": sum(leaf.nbytes for leaf in jax.tree.leaves(state)),
         }
     seconds = interleaved(calls, setting.rounds)

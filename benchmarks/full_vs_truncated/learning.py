@@ -23,6 +23,7 @@ import numpy as np
 from benchmarks.full_vs_truncated.kept import Kept
 from benchmarks.full_vs_truncated.rules import RULES, Case, piece_length
 from benchmarks.full_vs_truncated.setting import Course, Setting, Task
+from benchmarks.memory import temp_bytes
 from jaxrnn import training
 from jaxrnn.cell import Cell
 from jaxrnn.cells import lstm
@@ -166,7 +167,7 @@ def learn(name: str, course: Course, task: Task, setting: Setting) -> dict[str, 
         "k": course.horizon if RULES[name].has_horizon else 0,
         "inside": given.delay < course.horizon,
         "floor": given.floor,
-        "temp_bytes": program.memory_analysis().temp_size_in_bytes,
+        "temp_bytes": temp_bytes(program),
         "seconds_per_update": timed(program, first.params, first.estimator, chunk),
         "updates": [stretch * (n + 1) for n in range(setting.points)],
         "loss_over_floor": [[round(float(value), 4) for value in one] for one in curve.T / given.floor],
