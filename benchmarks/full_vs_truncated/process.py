@@ -10,6 +10,7 @@ import json
 import sys
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.full_vs_truncated.rules import RULES, Case
@@ -32,7 +33,7 @@ def main(name: str, hidden: int, rows: int, steps: int, horizon: int) -> None:
     cell = model(hidden)
     params, carry = jax.jit(cell.init)(jax.random.key(0)), cell.initial_carry(rows)
     ids = np.random.default_rng(0).integers(0, VOCABULARY, (2, steps, rows), dtype=np.int32)
-    chunk = jax.block_until_ready(jax.tree.map(jax.numpy.asarray, Chunk(ids[0], ids[1], np.ones((steps, rows), np.float32))))
+    chunk = jax.block_until_ready(Chunk(jnp.asarray(ids[0]), jnp.asarray(ids[1]), jnp.ones((steps, rows))))
     if name != "nothing":
         rule = RULES[name].make(Case(cell, softmax_cross_entropy, params, carry, chunk, horizon))
         state = rule.init(jax.random.key(0), params, carry, chunk)
