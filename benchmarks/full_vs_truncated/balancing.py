@@ -106,7 +106,11 @@ def descend(name: str, setting: Setting) -> dict[str, Any]:
 
 def _train(entry: Entry, each: int, setting: Setting) -> Any:
     """Theta after each stretch, `[seeds, points]`."""
-    rule, chunk, params = entry.make(CELL, squared_error), influence_balancing(1, steps=entry.chunk), CELL.init(jax.random.key(0))
+    rule, chunk, params = (
+        entry.make(CELL, squared_error),
+        influence_balancing(1, steps=entry.chunk),
+        CELL.init(jax.random.key(0)),
+    )
 
     def update(running, _):
         params, state = running
