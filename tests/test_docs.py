@@ -106,3 +106,18 @@ def test_links_lead_somewhere(name):
         if not path.exists():
             missing.append(link)
     assert not missing
+
+
+def test_the_long_sequence_of_the_readme_is_the_one_measured():
+    result = json.loads((ROOT / "benchmarks/results/long_sequence.json").read_text("utf-8"))
+    readme = " ".join(PAGES["README.md"].read_text("utf-8").split())
+    row = result["checkpointed"][-1]
+    ratio = row["seconds_per_step"] / row["plain_seconds_per_step"]
+    assert f"through {row['steps']:,} steps, in a process of {row['peak_rss_bytes'] / 2**30:.2f} GiB" in readme
+    assert f"keeps {row['temp_bytes'] / 2**20:.0f} MiB, at {ratio:.2f} times the time a step" in readme
+    assert f"full BPTT over {row['plain_steps']:,}" in readme
+    assert result["forward_mode"]["jvp_steps"] == row["steps"]
+    assert f"to {result['forward_mode']['jvp_relative_error']:.1e} in float64" in readme
+    measured = [peer["steps"] for peer in result["peers"] if peer["measured"]]
+    assert 1_000_000 < max(measured) < 2_100_000
+    assert min(peer["peak_rss_bytes"] for peer in result["peers"] if not peer["measured"]) > 16 * 2**30
