@@ -118,6 +118,7 @@ def test_the_long_sequence_of_the_readme_is_the_one_measured():
     assert f"full BPTT over {row['plain_steps']:,}" in readme
     assert result["forward_mode"]["jvp_steps"] == row["steps"]
     assert f"to {result['forward_mode']['jvp_relative_error']:.1e} in float64" in readme
+    assert f"to {result['forward_mode']['jvp_relative_error_float32']:.1e} in float32" in readme
     measured = [peer["steps"] for peer in result["peers"] if peer["measured"]]
     assert 1_000_000 < max(measured) < 2_100_000
     assert min(peer["peak_rss_bytes"] for peer in result["peers"] if not peer["measured"]) > 16 * 2**30
