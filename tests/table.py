@@ -209,7 +209,7 @@ ESTIMATORS: dict[str, EstimatorRow] = {
 }
 
 
-def tested(name: str, estimator: str) -> bool:
+def goes_with(name: str, estimator: str) -> bool:
     """Whether the laws are tested for a cell and an estimator, by their names."""
     cells, estimators = ESTIMATORS[estimator].cells, CELLS[name].estimators
     return (cells is None or name in cells) and (estimators is None or estimator in estimators)

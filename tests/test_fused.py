@@ -342,5 +342,5 @@ def test_trace_is_the_unroll_with_its_notes():
     names = {f"core/low/{name}" for name in "ifgoch"} | {f"core/high/{name}" for name in "rznh"}
     assert set(seen.notes) == names
     assert all(values.shape == (STEPS, ROWS, 3) for values in seen.notes.values())
-    (h, c), high = seen.carries[2]
+    _, ((h, c), high), _ = seen.carries  # of the embedding, the core and the readout
     assert_close((seen.notes["core/low/h"], seen.notes["core/low/c"], seen.notes["core/high/h"]), (h, c, high))

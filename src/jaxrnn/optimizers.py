@@ -180,7 +180,7 @@ def optimizer(
         >>> optimizer("adan", 2e-3)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        jaxrnn.errors.InputError: optimizer: no 'adan'; did you mean 'adam'? (expected one of: sgd, momentum, ...)
+        jaxrnn.errors.InputError: optimizer: no 'adan'; did you mean 'adam'? (expected one of: sgd, asgd, ...)
     """
     factory = look_up("optimizer", name, OPTIMIZERS)
     known = [option for option in inspect.signature(factory).parameters if option not in _NOT_OPTIONS]
