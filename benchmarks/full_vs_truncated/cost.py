@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from benchmarks.full_vs_truncated.kept import Kept
+from benchmarks.full_vs_truncated.kept import Kept, by_length
 from benchmarks.full_vs_truncated.rules import RULES, Case, variants
 from benchmarks.full_vs_truncated.setting import Grid, Setting
 from benchmarks.full_vs_truncated.text import take, trained
@@ -32,12 +32,7 @@ def measure(setting: Setting, kept: Kept) -> list[dict[str, Any]]:
     Returns:
         Rows.
     """
-    rows = []
-    for grid in setting.grids:
-        for steps in grid.lengths:
-            name = f"cost H={grid.hidden} T={steps} {len(grid.rules)} rules"
-            rows += kept(name, partial(one_length, grid, steps, setting))
-    return rows
+    return by_length("cost", one_length, setting, kept)
 
 
 def one_length(grid: Grid, steps: int, setting: Setting) -> list[dict[str, Any]]:
@@ -89,7 +84,7 @@ def measure_processes(setting: Setting, kept: Kept) -> list[dict[str, Any]]:
         for steps in grid.lengths:
             for name, horizon in [("nothing", 0), *variants(grid.rules, grid.horizons, steps)]:
                 row = {"rule": name, "hidden": grid.hidden, "rows": grid.rows, "T": steps, "k": horizon}
-                title = f"process {name} H={grid.hidden} T={steps}"
+                title = f"process {name} H={grid.hidden} T={steps} k={horizon}"
                 rows.append(row | kept(title, partial(alone, name, grid, steps, horizon)))
     return rows
 

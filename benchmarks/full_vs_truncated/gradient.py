@@ -7,13 +7,12 @@ rule that draws is asked several times. With g the exact gradient, m the mean ov
     deviation = s / |g|                     cosine: of a single draw and g, in the mean
 """
 
-from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 
-from benchmarks.full_vs_truncated.kept import Kept
+from benchmarks.full_vs_truncated.kept import Kept, by_length
 from benchmarks.full_vs_truncated.rules import RULES, Case, variants
 from benchmarks.full_vs_truncated.setting import Grid, Setting
 from benchmarks.full_vs_truncated.text import take, trained
@@ -31,12 +30,7 @@ def measure(setting: Setting, kept: Kept) -> list[dict[str, Any]]:
     Returns:
         Rows.
     """
-    rows = []
-    for grid in setting.grids:
-        for steps in grid.lengths:
-            name = f"gradient H={grid.hidden} T={steps} {len(grid.rules)} rules"
-            rows += kept(name, partial(one_length, grid, steps, setting))
-    return rows
+    return by_length("gradient", one_length, setting, kept)
 
 
 def one_length(grid: Grid, steps: int, setting: Setting) -> list[dict[str, Any]]:

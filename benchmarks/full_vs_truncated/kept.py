@@ -5,10 +5,12 @@ import json
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks import results
+from benchmarks.full_vs_truncated.setting import Setting
 
 
 class Kept:
@@ -39,12 +41,32 @@ class Kept:
         path = self.folder / f"{name.replace(', ', '_').replace(' ', '_')}.json"
         if not path.exists():
             print(f"  {name}", file=sys.stderr, flush=True)
-            self.folder.mkdir(parents=True, exist_ok=True)
-            new = path.with_suffix(".new")
-            new.write_text(json.dumps(measure()))
+            text, new = json.dumps(measure()), path.with_suffix(".new")
+            self.folder.mkdir(parents=True, exist_ok=True)  # now: another run may have removed it meanwhile
+            new.write_text(text)
             new.replace(path)
         return json.loads(path.read_text())
 
     def forget(self) -> None:
         """Remove it all."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def by_length(part: str, one_length: Callable[..., list[Any]], setting: Setting, kept: Kept) -> list[Any]:
+    """Measure every length of every grid.
+
+    Args:
+        part: what is measured.
+        one_length: `(grid, steps, setting) -> rows`.
+        setting: the sizes.
+        kept: what is done.
+
+    Returns:
+        Rows.
+    """
+    rows = []
+    for grid in setting.grids:
+        for steps in grid.lengths:
+            name = f"{part} H={grid.hidden} T={steps} {len(grid.rules)} rules"
+            rows += kept(name, partial(one_length, grid, steps, setting))
+    return rows

@@ -117,6 +117,27 @@ def scan_unroll(step: Callable[[Params, Carry, Any], tuple[Carry, Any]]) -> Call
     return unroll
 
 
+def opaque(step: Callable[[Params, Carry, Any], tuple[Carry, Any]]) -> Recurrence:
+    """Make the recurrence of a step that shows nothing of itself: no products, no quantities, no work before the loop.
+
+    Args:
+        step: `(params, carry, x) -> (carry, y)`.
+
+    Returns:
+        The recurrence.
+
+    Example:
+        >>> opaque(lambda params, carry, x: (carry + x, carry)).recur({}, 1, 2, product, unnoted)
+        (3, 1)
+    """
+
+    def recur(params, carry, z, dot, note):
+        del dot, note
+        return step(params, carry, z)
+
+    return Recurrence(lambda params, x: x, recur)
+
+
 def as_shape(batch_shape: int | tuple[int, ...]) -> tuple[int, ...]:
     """Read a batch shape given as a number or a tuple.
 

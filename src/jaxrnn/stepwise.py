@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxrnn.cell import Cell, Recurrence, product, scan_unroll, unnoted
+from jaxrnn.cell import Cell, opaque, product, scan_unroll, unnoted
 from jaxrnn.marks import heed_marks
 from jaxrnn.types import Array, Carry, Params
 
@@ -42,12 +42,7 @@ def from_step(
         >>> leaky.unroll(leaky.init(None), leaky.initial_carry((1,)), jnp.ones((3, 1)))[1].ravel().tolist()
         [1.0, 1.5, 1.75]
     """
-
-    def recur(params, carry, z, dot, note):
-        del dot, note
-        return step(params, carry, z)
-
-    recurrence = heed_marks(Recurrence(project=lambda params, x: x, recur=recur), initial_carry)
+    recurrence = heed_marks(opaque(step), initial_carry)
 
     def marked_step(params, carry, x):
         return recurrence.recur(params, carry, recurrence.project(params, x), product, unnoted)

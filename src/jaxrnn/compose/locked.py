@@ -1,14 +1,11 @@
 """Dropout that stays the same over time: one mask a row for all steps of a chunk."""
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, Recurrence
-from jaxrnn.choices import is_number, require
-from jaxrnn.compose.noise import initial_noise
-from jaxrnn.marks import blank, silence
+from jaxrnn.cell import Cell, opaque
+from jaxrnn.compose.noise import by_row, check_rate, initial_noise, split_key
+from jaxrnn.marks import open_marks
 from jaxrnn.shapes import choose, spread
 from jaxrnn.types import Array, Marked
 
@@ -46,7 +43,7 @@ def locked_dropout(rate: float) -> Cell:
         >>> cell.unroll({}, cell.initial_carry(2), jnp.ones((5, 2, 100)))[1].min()
         Array(1., dtype=float32)
     """
-    _check("locked_dropout", rate)
+    check_rate("locked_dropout", rate)
 
     def draw(key, size):
         return jax.random.bernoulli(jax.random.fold_in(key, DRAW), 1.0 - rate, (size,))
@@ -54,13 +51,13 @@ def locked_dropout(rate: float) -> Cell:
     def run(params, noise, x):
         """For one step or for many: `x [*batch, H]` or `[T, *batch, H]`."""
         del params
-        plain = blank(x) if isinstance(x, Marked) else x
+        x, finish = open_marks(x)
         if noise.key is not None and rate > 0:
-            mask = _by_row(lambda key: draw(key, plain.shape[-1]), noise.key)
-            plain = jnp.where(spread(mask, plain), plain / (1 - rate), jnp.zeros_like(plain))
-        return noise, silence(x, plain) if isinstance(x, Marked) else plain
+            mask = by_row(lambda key: draw(key, x.shape[-1]), noise.key)
+            x = jnp.where(spread(mask, x), x / (1 - rate), jnp.zeros_like(x))
+        return noise, finish(x)
 
-    return Cell(lambda key: {}, _uncounted_noise, run, run, _opaque(run))
+    return Cell(lambda key: {}, _uncounted_noise, run, run, opaque(run))
 
 
 def word_dropout(embedding: Cell, rate: float) -> Cell:
@@ -95,7 +92,7 @@ def word_dropout(embedding: Cell, rate: float) -> Cell:
         >>> bool(jnp.all(ys[:10] == ys[10:])), 0 < int(jnp.sum(jnp.all(ys == 0, axis=-1))) < 20
         (True, True)
     """
-    _check("word_dropout", rate)
+    check_rate("word_dropout", rate)
 
     def stays(key, word):
         return jax.random.bernoulli(jax.random.fold_in(key, DRAW + word), 1.0 - rate)
@@ -106,38 +103,21 @@ def word_dropout(embedding: Cell, rate: float) -> Cell:
             inner, y = method(params, inner, x)
             if noise.key is not None and rate > 0:
                 ids = x.x if isinstance(x, Marked) else x
-                keys = jnp.broadcast_to(noise.key, ids.shape)
-                stay = jax.vmap(stays)(keys.reshape(-1), ids.reshape(-1)).reshape(ids.shape)
+                stay = by_row(stays, jnp.broadcast_to(noise.key, ids.shape), ids)
                 y = choose(stay, y / (1 - rate), jnp.zeros_like(y))
             return (noise, inner), y
 
         return run
 
     def initial_carry(batch_shape, key=None):
-        key_noise, key_inner = (None, None) if key is None else jax.random.split(key)
+        key_noise, key_inner = split_key(key)
         return _uncounted_noise(batch_shape, key_noise), embedding.initial_carry(batch_shape, key_inner)
 
     step, unroll = through(embedding.step), through(embedding.unroll)
     sizes = (embedding.input_size, embedding.output_size)
-    return Cell(embedding.init, initial_carry, step, unroll, _opaque(step), *sizes)
+    return Cell(embedding.init, initial_carry, step, unroll, opaque(step), *sizes)
 
 
 def _uncounted_noise(batch_shape: int | tuple[int, ...], key: Array | None = None):
     """A key for each row, and no count of steps: what is drawn does not change with them."""
     return initial_noise(batch_shape, key)._replace(count=None)
-
-
-def _by_row(draw, keys: Array) -> Array:
-    """Draw for each key: `[*batch]` to `[*batch, ...]`."""
-    drawn = jax.vmap(draw)(keys.reshape(-1))
-    return drawn.reshape(*keys.shape, *drawn.shape[1:])
-
-
-def _opaque(step) -> Recurrence:
-    """The recurrence of a cell that has no products and no names of its own."""
-    return Recurrence(lambda params, x: x, lambda params, carry, x, dot, note: step(params, carry, x))
-
-
-def _check(name: str, rate: Any) -> None:
-    """Refuse what is no probability below 1."""
-    require(is_number(rate) and 0 <= rate < 1, f"{name}: rate", rate, "a probability in [0, 1)")

@@ -1,15 +1,15 @@
 """Noise that travels in the carry: random masks that replay, resume and split over devices exactly."""
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, Recurrence, as_shape
+from jaxrnn.cell import Cell, as_shape, opaque
 from jaxrnn.choices import is_number, require
-from jaxrnn.marks import blank, silence
-from jaxrnn.types import Array, Marked
+from jaxrnn.marks import open_marks
+from jaxrnn.types import Array
 
 
 class Noise(NamedTuple):
@@ -62,11 +62,47 @@ def row_masks(noise: Noise, rate: float, size: int) -> Array:
     def one_row(key, count):
         return jax.random.bernoulli(jax.random.fold_in(key, count), 1.0 - rate, (size,))
 
-    draw = one_row
     assert noise.key is not None, "row_masks: the deterministic cell has no masks"
-    for _ in range(noise.key.ndim):
-        draw = jax.vmap(draw)
-    return draw(noise.key, noise.count)
+    return by_row(one_row, noise.key, noise.count)
+
+
+def by_row(draw: Callable[..., Array], *rows: Any) -> Array:
+    """Draw for every row by itself.
+
+    Args:
+        draw: a function of one row's keys and numbers.
+        *rows: arrays `[*batch]`.
+
+    Returns:
+        `[*batch, ...]`.
+    """
+    drawn = jax.vmap(draw)(*(leaf.reshape(-1) for leaf in rows))
+    return drawn.reshape(*rows[0].shape, *drawn.shape[1:])
+
+
+def split_key(key: Array | None) -> tuple[Array | None, Array | None]:
+    """Make two keys of one, for a noise and for the cell that it is wrapped around; without a key there is none.
+
+    Args:
+        key: a random key, or None.
+
+    Returns:
+        Two keys, or twice None.
+    """
+    return (None, None) if key is None else tuple(jax.random.split(key))
+
+
+def check_rate(name: str, rate: Any) -> None:
+    """Refuse what is no probability below 1.
+
+    Args:
+        name: of the function that was given it.
+        rate: the probability that something is dropped.
+
+    Raises:
+        InputError: if it is none.
+    """
+    require(is_number(rate) and 0 <= rate < 1, f"{name}: rate", rate, "a probability in [0, 1)")
 
 
 def dropout(rate: float) -> Cell:
@@ -100,7 +136,7 @@ def dropout(rate: float) -> Cell:
         >>> cell.step({}, cell.initial_carry(1), jnp.ones((1, 3)))[1].tolist()
         [[1.0, 1.0, 1.0]]
     """
-    require(is_number(rate) and 0 <= rate < 1, "dropout: rate", rate, "a probability in [0, 1)")
+    check_rate("dropout", rate)
 
     def silent(noise):
         return noise.key is None or rate == 0
@@ -111,7 +147,7 @@ def dropout(rate: float) -> Cell:
 
     def step(params, noise, x):
         del params
-        x, finish = _open_marks(x)
+        x, finish = open_marks(x)
         if silent(noise):
             return noise, finish(x)
         noise = noise._replace(count=noise.count + 1)
@@ -119,21 +155,11 @@ def dropout(rate: float) -> Cell:
 
     def unroll(params, noise, xs):
         del params
-        xs, finish = _open_marks(xs)
+        xs, finish = open_marks(xs)
         if silent(noise):
             return noise, finish(xs)
         steps = jnp.arange(1, xs.shape[0] + 1, dtype=noise.count.dtype)
         at_step = jax.vmap(lambda step, x: scale(noise._replace(count=noise.count + step), x))
         return noise._replace(count=noise.count + xs.shape[0]), finish(at_step(steps, xs))
 
-    def recur(params, noise, z, dot, note):
-        del dot, note
-        return step(params, noise, z)
-
-    recurrence = Recurrence(lambda params, x: x, recur)
-    return Cell(lambda key: {}, initial_noise, step, unroll, recurrence)
-
-
-def _open_marks(x: Any):
-    """The plain input, and a function that zeroes the output where the input is padding."""
-    return (blank(x), partial(silence, x)) if isinstance(x, Marked) else (x, lambda y: y)
+    return Cell(lambda key: {}, initial_noise, step, unroll, opaque(step))

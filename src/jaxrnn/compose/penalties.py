@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, Recurrence, as_shape
+from jaxrnn.cell import Cell, Recurrence, as_shape, opaque
 from jaxrnn.choices import is_number, require
 from jaxrnn.compose.pointwise import pointwise
 from jaxrnn.fused import derive
@@ -139,8 +139,8 @@ def _in_training_only(measuring: Cell, start: Callable[..., Measuring]) -> Cell:
     def initial_carry(batch_shape, key=None):
         return () if key is None else start(batch_shape)
 
-    recurrence = Recurrence(lambda params, x: x, lambda params, carry, x, dot, note: either("step")(params, carry, x))
-    return Cell(lambda key: {}, initial_carry, either("step"), either("unroll"), recurrence)
+    step = either("step")
+    return Cell(lambda key: {}, initial_carry, step, either("unroll"), opaque(step))
 
 
 def _check(name: str, weight: Any) -> None:

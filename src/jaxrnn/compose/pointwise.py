@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.initializers import Initializer
-from jaxrnn.marks import blank, silence
+from jaxrnn.marks import open_marks
 from jaxrnn.shapes import check_last_axis, check_sizes, spread
-from jaxrnn.types import Array, Marked, Params
+from jaxrnn.types import Array, Params
 
 
 def pointwise(
@@ -40,7 +40,8 @@ def pointwise(
     """
 
     def step(params, carry, x):
-        y = silence(x, apply(params, blank(x))) if isinstance(x, Marked) else apply(params, x)
+        x, finish = open_marks(x)
+        y = finish(apply(params, x))
         return carry, y
 
     def project(params, x):

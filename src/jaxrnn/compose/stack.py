@@ -54,32 +54,29 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
         keys = [None] * len(cells) if key is None else jax.random.split(key, len(cells))
         return tuple(cell.initial_carry(batch_shape, k) for cell, k in zip(cells, keys, strict=True))
 
-    def through(method, params, carry, x):
+    def through(run, params, carry, x):
+        """Each layer's input is the output of the one below, with the marks of x; `run` takes a layer's name first."""
         new, penalties = [], []
         y = x.x if isinstance(x, Marked) else x
         for (name, cell), layer_carry in zip(layers, carry, strict=True):
             layer_x = x._replace(x=y) if isinstance(x, Marked) else y
-            layer_carry, y = getattr(cell, method)(params[name], layer_carry, layer_x)
+            layer_carry, y = run(name, cell, params[name], layer_carry, layer_x)
             new.append(layer_carry)
             y = _set_aside(y, penalties)
         return tuple(new), _with_sum(y, penalties)
 
     def step(params, carry, x):
-        return through("step", params, carry, x)
+        return through(lambda name, cell, *its: cell.step(*its), params, carry, x)
 
     def unroll(params, carry, xs):
-        return through("unroll", params, carry, xs)
+        return through(lambda name, cell, *its: cell.unroll(*its), params, carry, xs)
 
     def recur(params, carry, x, dot, note):
-        new, penalties = [], []
-        y = x.x if isinstance(x, Marked) else x
-        for (name, cell), layer_carry in zip(layers, carry, strict=True):
-            layer_x = x._replace(x=y) if isinstance(x, Marked) else y
-            z = cell.recurrence.project(params[name], layer_x)
-            layer_carry, y = cell.recurrence.recur(params[name], layer_carry, z, dot, _prefixed(note, name))
-            new.append(layer_carry)
-            y = _set_aside(y, penalties)
-        return tuple(new), _with_sum(y, penalties)
+        def run(name, cell, params, carry, x):
+            z = cell.recurrence.project(params, x)
+            return cell.recurrence.recur(params, carry, z, dot, _prefixed(note, name))
+
+        return through(run, params, carry, x)
 
     recurrence = Recurrence(lambda params, x: x, recur)
     return Cell(init, initial_carry, step, unroll, recurrence, cells[0].input_size, _output_size(cells))

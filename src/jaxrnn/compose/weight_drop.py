@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence
-from jaxrnn.choices import is_number, require
-from jaxrnn.compose.noise import Noise
+from jaxrnn.choices import require
+from jaxrnn.compose.noise import Noise, check_rate, split_key
 from jaxrnn.types import Array, Params
 
 
@@ -50,7 +50,7 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
         >>> 0 < int(jnp.sum(grads["w_hh"] == 0)) < 64, int(jnp.sum(grads["w_ih"] == 0))
         (True, 0)
     """
-    require(is_number(rate) and 0 <= rate < 1, "weight_drop: rate", rate, "a probability in [0, 1)")
+    check_rate("weight_drop", rate)
     found = jax.tree.leaves_with_path(jax.eval_shape(cell.init, jax.random.key(0)))
     dropped = [path for path, _ in found if _name(path) in names]
     require(dropped, "weight_drop: names", tuple(names), f"names of parameters: {sorted({_name(p) for p, _ in found})}")
@@ -78,7 +78,7 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
         return through(step)(params, carry, x)
 
     def initial_carry(batch_shape, key=None):
-        key_noise, key_inner = (None, None) if key is None else jax.random.split(key)
+        key_noise, key_inner = split_key(key)
         return Noise(key_noise, None), cell.initial_carry(batch_shape, key_inner)
 
     recurrence = Recurrence(lambda params, x: x, recur)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.choices import is_number, require
-from jaxrnn.compose.noise import Noise, initial_noise, row_masks
+from jaxrnn.compose.noise import Noise, by_row, initial_noise, row_masks, split_key
 from jaxrnn.fused import derive
 from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array
@@ -67,7 +67,7 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
         return (noise, join(jax.tree.unflatten(jax.tree.structure(after), kept), others)), y
 
     def initial_carry(batch_shape, key=None):
-        key_noise, key_inner = (None, None) if key is None else jax.random.split(key)
+        key_noise, key_inner = split_key(key)
         return initial_noise(batch_shape, key_noise), cell.initial_carry(batch_shape, key_inner)
 
     recurrence = Recurrence(cell.recurrence.project, recur)
@@ -81,6 +81,6 @@ def _keep(noise: Noise, number: int, rate: float, before: Array, after: Array) -
         return after
     if noise.key is None:
         return rate * before + (1 - rate) * after
-    keys = jax.vmap(lambda key: jax.random.fold_in(key, 1 + number))(noise.key.reshape(-1))
-    changes = row_masks(noise._replace(key=keys.reshape(noise.key.shape)), rate, after.shape[-1])
+    keys = by_row(lambda key: jax.random.fold_in(key, 1 + number), noise.key)
+    changes = row_masks(noise._replace(key=keys), rate, after.shape[-1])
     return jnp.where(changes, after, before)

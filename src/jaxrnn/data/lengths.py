@@ -1,6 +1,7 @@
 """Random chunk lengths: the places where credit stops move from epoch to epoch, and no step is always at an edge."""
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -87,6 +88,14 @@ def vary_lengths(streams: Streams, mean: int, spread: float, *, seed: int, epoch
     """
     if spread == 0:
         return streams
-    lengths = random_lengths(seed, int(rows(streams)[1].max()), mean, spread)
+    return streams._replace(cuts=_cuts(seed, epoch, int(rows(streams)[1].max()), mean, spread))
+
+
+@lru_cache(maxsize=2)
+def _cuts(seed: int, epoch: int, steps: int, mean: int, spread: float) -> np.ndarray:
+    """Where chunks begin in an epoch, and the last one ends; asked for again with every dispatch of the epoch."""
+    lengths = random_lengths(seed, steps, mean, spread)
     order = np.random.default_rng([seed, epoch]).permutation(len(lengths))
-    return streams._replace(cuts=np.concatenate([[0], np.cumsum(lengths[order])]))
+    cuts = np.concatenate([[0], np.cumsum(lengths[order])])
+    cuts.setflags(write=False)
+    return cuts

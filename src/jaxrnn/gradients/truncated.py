@@ -1,11 +1,10 @@
 """Truncated backpropagation through time: credit flows back over a limited horizon."""
 
 from collections.abc import Callable
-from numbers import Integral
 from typing import Any
 
 from jaxrnn.cell import Cell
-from jaxrnn.choices import require
+from jaxrnn.choices import is_whole, require
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.replay import ReplayState, empty_past, estimate_with_replay
@@ -67,8 +66,7 @@ def truncated_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, horizon: in
         20.0
         20.0
     """
-    whole = isinstance(horizon, Integral) and horizon >= 1
-    require(whole, "truncated_bptt: horizon", horizon, "a whole number of time steps, at least 1")
+    require(is_whole(horizon), "truncated_bptt: horizon", horizon, "a whole number of time steps, at least 1")
     run = chunk_loss(cell, loss)
     in_pieces = accumulate(reverse_mode(run), horizon)
 
