@@ -23,7 +23,7 @@ FLOORS = [
     "marks",
     "fused stepwise",
     "cells compose gradients",
-    "optimizers schedules data folders config",
+    "optimizers schedules parallel data folders config",
     "training evaluation sampling snapshots ngrams settings",
     "build spooled",
     "running",
