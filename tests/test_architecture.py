@@ -16,7 +16,7 @@ ROOT = Path(jaxrnn.__file__).parent
 # The lowest floor first; a file imports from lower ones only. A folder stands for all its files but those that have a
 # place of their own; files of one folder may import each other, without circles.
 FLOORS = [
-    "errors types",
+    "errors types allocator",
     "choices",
     "shapes trees initializers losses averaging",
     "cell gradients.base",

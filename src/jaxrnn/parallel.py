@@ -18,6 +18,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxrnn.choices import require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk, GradientEstimator
+from jaxrnn.gradients.segments import ChunkLoss
 from jaxrnn.types import Params
 
 AXIS = "data"
@@ -114,6 +115,32 @@ def data_parallel(estimator: GradientEstimator, mesh: Mesh) -> GradientEstimator
     return estimator._replace(estimate=estimate)
 
 
+def by_rows(run: ChunkLoss, mesh: Mesh) -> ChunkLoss:
+    """Split the rows of a chunk's loss over devices: no gradient, and a carry all of whose leaves lead with the rows.
+
+    Args:
+        run: `(params, carry, chunk) -> (carry, (loss, weight))`.
+        mesh: the devices.
+
+    Returns:
+        The same function, with one sum over devices at its end; on a mesh of one it is `run`.
+    """
+    if mesh.size == 1:
+        return run
+
+    def part(params, carry, chunk):
+        carry, sums = run(params, carry, chunk)
+        return carry, jax.lax.psum(sums, AXIS)
+
+    def whole(params, carry, chunk):
+        check_rows(chunk.weight.shape[1], mesh.size)
+        rows, nowhere = PartitionSpec(AXIS), PartitionSpec()
+        layout = {"in_specs": (nowhere, rows, PartitionSpec(None, AXIS)), "out_specs": (rows, nowhere)}
+        return jax.shard_map(part, mesh=mesh, **layout, check_vma=False)(params, carry, chunk)
+
+    return whole
+
+
 def check_rows(rows: int, devices: int, name: str = "data_parallel: rows of the batch") -> None:
     """Refuse a batch that cannot be split evenly.
 
@@ -191,12 +218,14 @@ def put_rows(mesh: Mesh, tree: Any, axis: int) -> Any:
         axis: where the rows lie, in every leaf.
 
     Returns:
-        Arrays of all rows.
+        Arrays of all rows; for one device the tree as it is.
 
     Example:
         >>> put_rows(data_mesh(1), np.arange(6).reshape(3, 2), axis=1).shape
         (3, 2)
     """
+    if mesh.size == 1:
+        return tree
     sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
     return jax.tree.map(partial(jax.make_array_from_process_local_data, sharding), tree)
 

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import msgspec
+from jax.sharding import Mesh
 
 from jaxrnn import build, training
 from jaxrnn.cell import Cell
@@ -19,6 +22,8 @@ from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
 from jaxrnn.optimizers import Optimizer
+from jaxrnn.parallel import data_mesh, data_parallel, row_shardings
+from jaxrnn.running.devices import choose_mesh
 from jaxrnn.running.runs import Run
 from jaxrnn.training import Metrics, TrainState
 from jaxrnn.types import Array, Marked
@@ -48,6 +53,7 @@ class Experiment(NamedTuple):
         streams: the training text as rows of chunks; for the cuts of a later epoch see `epoch_streams`.
         learner: the model and the way it learns.
         updates: how many updates training takes in all.
+        mesh: the devices that share the rows of a batch.
     """
 
     config: Config
@@ -56,6 +62,7 @@ class Experiment(NamedTuple):
     streams: Streams
     learner: Learner
     updates: int
+    mesh: Mesh
 
 
 def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
@@ -173,7 +180,7 @@ def set_up(config: Config, run: Run | None = None) -> Experiment:
     per_unit = {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]  # see `pace.fix_length`
     updates = amount * per_unit
     learner = build_learner(config, len(dataset.vocabulary.symbols), updates)
-    return Experiment(config, corpus, dataset, streams, learner, updates)
+    return Experiment(config, corpus, dataset, streams, learner, updates, _mesh(config, learner))
 
 
 def epoch_streams(config: Config, streams: Streams, epoch: int) -> Streams:
@@ -220,19 +227,64 @@ def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Lea
     return Learner(cell, estimator, build.build_optimizer(config.optimizer, updates))
 
 
-def build_train_step(config: Config, learner: Learner) -> Callable[..., tuple[TrainState, Metrics]]:
+def build_train_step(experiment: Experiment) -> Callable[..., tuple[TrainState, Metrics]]:
     """Make the compiled function that trains. Where chunks differ in length, the learning rate goes with the length.
 
     Args:
-        config: the configuration.
-        learner: the model and the way it learns.
+        experiment: the experiment.
 
     Returns:
         `train_step(state, chunks) -> (state, metrics)`, see `jaxrnn.training.make_train_step`.
     """
-    data, accumulate = config.data, config.training.accumulate
+    data, accumulate = experiment.config.data, experiment.config.training.accumulate
     full_weight = data.chunk_length * data.batch_size * accumulate if data.chunk_spread else None
-    return training.make_train_step(learner.estimator, learner.optimizer, full_weight=full_weight)
+    learner, mesh = experiment.learner, experiment.mesh
+    return training.make_train_step(learner.estimator, learner.optimizer, full_weight=full_weight, mesh=mesh)
+
+
+def build_beginning(experiment: Experiment) -> Callable[[], TrainState]:
+    """Make the compiled function that makes the state before the first update, on the devices where it belongs.
+
+    Args:
+        experiment: the experiment.
+
+    Returns:
+        `beginning() -> state`, see `first_state`.
+    """
+    begin = partial(first_state, experiment.config, experiment.learner)
+    return jax.jit(begin, out_shardings=shardings(experiment))
+
+
+def build_next_epoch(experiment: Experiment) -> Callable[[TrainState, int], TrainState]:
+    """Make the compiled function that starts on the text anew.
+
+    Args:
+        experiment: the experiment.
+
+    Returns:
+        `begin_epoch(state, epoch) -> state`, see `next_epoch`.
+    """
+    begin = partial(next_epoch, experiment.config, experiment.learner)
+    return jax.jit(begin, out_shardings=shardings(experiment))
+
+
+def shardings(experiment: Experiment) -> TrainState | None:
+    """Say where the state lies.
+
+    Args:
+        experiment: the experiment.
+
+    Returns:
+        A sharding for each leaf; None on one device.
+    """
+    config, learner, mesh = experiment.config, experiment.learner, experiment.mesh
+
+    def shapes(rows: int) -> TrainState:
+        data = msgspec.structs.replace(config.data, batch_size=rows)
+        return jax.eval_shape(partial(first_state, msgspec.structs.replace(config, data=data), learner))
+
+    rows = config.data.batch_size
+    return None if mesh.size == 1 else row_shardings(mesh, shapes(rows), shapes(rows // mesh.size))
 
 
 def first_state(config: Config, learner: Learner) -> TrainState:
@@ -266,6 +318,19 @@ def next_epoch(config: Config, learner: Learner, state: TrainState, epoch: int) 
     key = jax.random.fold_in(_keys(config)[3], epoch)
     carry = learner.cell.initial_carry((config.data.batch_size,), key)
     return training.restart(learner.estimator, state, key, carry, _blank_chunk(config))
+
+
+def _mesh(config: Config, learner: Learner) -> Mesh:
+    """The devices; unless somebody asks for more, one of each process where the estimator cannot be split."""
+    mesh = choose_mesh(config)
+    if config.parallel.devices is None and mesh.size > jax.process_count():
+        state = jax.eval_shape(partial(first_state, config, learner))
+        try:
+            estimate = data_parallel(learner.estimator, mesh).estimate
+            jax.eval_shape(estimate, state.params, state.estimator, _blank_chunk(config))
+        except InputError:
+            return data_mesh(jax.process_count())
+    return mesh
 
 
 def _keys(config: Config) -> Array:
