@@ -15,7 +15,15 @@ from jaxrnn import snapshots, training
 from jaxrnn.cells import elman, lstm
 from jaxrnn.compose import dropout, language_model, stack
 from jaxrnn.errors import InputError
-from jaxrnn.gradients import Chunk, GradientEstimator, accumulate, bptt, geometric, randomized_bptt
+from jaxrnn.gradients import (
+    Chunk,
+    GradientEstimator,
+    accumulate,
+    bptt,
+    checkpointed_bptt,
+    geometric,
+    randomized_bptt,
+)
 from jaxrnn.losses import softmax_cross_entropy, squared_error
 from jaxrnn.optimizers import optimizer
 from jaxrnn.parallel import data_mesh, data_parallel, gathered, on_one_device, place, put_rows, row_shardings, row_specs
@@ -68,6 +76,7 @@ def estimators():
         yield pytest.param(ESTIMATORS[name].build, id=name)
     cut = partial(randomized_bptt, segment_length=2, truncation=geometric(0.5))
     yield pytest.param(lambda cell, loss, length: cut(cell, loss), id="randomized_bptt")
+    yield pytest.param(lambda cell, loss, length: checkpointed_bptt(cell, loss, memory="16KiB"), id="budget")
 
 
 @pytest.mark.parametrize("build", list(estimators()))

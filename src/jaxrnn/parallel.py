@@ -65,7 +65,7 @@ def data_parallel(estimator: GradientEstimator, mesh: Mesh) -> GradientEstimator
 
     Args:
         estimator: any estimator whose state knows its rows apart. `adaptive_bptt`, which takes one horizon from all
-            rows, is refused. `checkpointed_bptt` with a memory budget, which asks the compiler, does not work yet.
+            rows, is refused. The budget of `checkpointed_bptt` is that of each device.
         mesh: the devices, see `data_mesh`. On a mesh of one the estimator is returned as it is.
 
     Returns:

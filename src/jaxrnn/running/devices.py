@@ -7,12 +7,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import platformdirs
 from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxrnn.allocator import keep_buffers
 from jaxrnn.config import Config
+from jaxrnn.data.cache import cache_folder
 from jaxrnn.errors import InputError
 from jaxrnn.parallel import check_rows, data_mesh
 
@@ -98,7 +98,7 @@ def _use_cache(where: str) -> None:
     """Keep compiled programs in a folder, unless the environment has settled that already."""
     if where == "off" or any(name in os.environ for name in _CACHES):
         return
-    folder = Path(platformdirs.user_cache_dir("jaxrnn")) / "compiled" if where == "auto" else Path(where)
+    folder = cache_folder() / "compiled" if where == "auto" else Path(where).expanduser()
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
