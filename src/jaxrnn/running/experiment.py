@@ -230,16 +230,24 @@ def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Lea
 def build_train_step(experiment: Experiment) -> Callable[..., tuple[TrainState, Metrics]]:
     """Make the compiled function that trains. Where chunks differ in length, the learning rate goes with the length.
 
+    How many updates there will be is no part of the program: the one that has measured the pace is the one that trains.
+
     Args:
         experiment: the experiment.
 
     Returns:
-        `train_step(state, chunks) -> (state, metrics)`, see `jaxrnn.training.make_train_step`.
+        `train_step(state, chunks, updates) -> (state, metrics)`, see `jaxrnn.training.make_train_step`; `updates` is
+        what the schedule of the rate runs over.
     """
-    data, accumulate = experiment.config.data, experiment.config.training.accumulate
+    config, estimator, mesh = experiment.config, experiment.learner.estimator, experiment.mesh
+    data, accumulate = config.data, config.training.accumulate
     full_weight = data.chunk_length * data.batch_size * accumulate if data.chunk_spread else None
-    learner, mesh = experiment.learner, experiment.mesh
-    return training.make_train_step(learner.estimator, learner.optimizer, full_weight=full_weight, mesh=mesh)
+
+    def train_step(state: TrainState, chunks: Chunk, updates: Array) -> tuple[TrainState, Metrics]:
+        optimizer = build.build_optimizer(config.optimizer, updates)
+        return training.make_train_step(estimator, optimizer, full_weight=full_weight, mesh=mesh)(state, chunks)
+
+    return jax.jit(train_step, donate_argnums=0)
 
 
 def build_beginning(experiment: Experiment) -> Callable[[], TrainState]:

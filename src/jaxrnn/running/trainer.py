@@ -69,7 +69,7 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
             state, position = _validate(job, state, position._replace(seconds=time.monotonic() - began))
             continue
         chunks, after = next_chunks(job.experiment, position)
-        state, metrics = train_step(state, put_chunks(job.experiment, chunks))
+        state, metrics = train_step(state, put_chunks(job.experiment, chunks), job.experiment.updates)
         job.meter.put(metrics, position.updates, after.updates)
         if after.epoch > position.epoch:
             state = begin_epoch(state, after.epoch)
