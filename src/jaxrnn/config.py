@@ -154,7 +154,7 @@ class Parallel(Section, frozen=True):
 class Machine(Section, frozen=True):
     """How the machine is used. Nothing of it changes what is learnt."""
 
-    keep_buffers: Annotated[bool, _about("Linux: keep freed memory for the next step (mallopt)")] = True
+    keep_buffers: Annotated[bool, _about("keep freed memory for the next step, where glibc is the C library")] = True
     compilation_cache: Annotated[
         str, _about("folder of compiled programs, for a quick start: auto = the user's cache, off = none")
     ] = "auto"
