@@ -30,10 +30,11 @@ from jaxrnn.ngrams import baselines
 from jaxrnn.parallel import on_one_device, place
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import agreed, is_first, prepare, processes
-from jaxrnn.running.experiment import Experiment, about_text, build_beginning, set_up, shardings
+from jaxrnn.running.experiment import Experiment, about_text, set_up
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.position import Position, load
+from jaxrnn.running.programs import build_beginning, shardings
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.runs import Run
 from jaxrnn.running.scorer import make_score

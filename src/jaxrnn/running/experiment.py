@@ -1,13 +1,11 @@
 """Everything that a configuration stands for, made ready: text, model, estimator, optimizer and the first state."""
 
 import json
-from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import msgspec
 from jax.sharding import Mesh
 
 from jaxrnn import build, training
@@ -22,10 +20,10 @@ from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
 from jaxrnn.optimizers import Optimizer
-from jaxrnn.parallel import data_mesh, data_parallel, row_shardings
+from jaxrnn.parallel import data_mesh, data_parallel
 from jaxrnn.running.devices import choose_mesh
 from jaxrnn.running.runs import Run
-from jaxrnn.training import Metrics, TrainState
+from jaxrnn.training import TrainState
 from jaxrnn.types import Array, Marked
 
 
@@ -225,74 +223,6 @@ def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Lea
     cell = build.build_model(config.model, vocabulary_size, config.regularizer)
     estimator = build.build_estimator(config.gradient, cell)
     return Learner(cell, estimator, build.build_optimizer(config.optimizer, updates))
-
-
-def build_train_step(experiment: Experiment) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Make the compiled function that trains. Where chunks differ in length, the learning rate goes with the length.
-
-    How many updates there will be is no part of the program: the one that has measured the pace is the one that trains.
-
-    Args:
-        experiment: the experiment.
-
-    Returns:
-        `train_step(state, chunks, updates) -> (state, metrics)`, see `jaxrnn.training.make_train_step`; `updates` is
-        what the schedule of the rate runs over.
-    """
-    config, estimator, mesh = experiment.config, experiment.learner.estimator, experiment.mesh
-    data, accumulate = config.data, config.training.accumulate
-    full_weight = data.chunk_length * data.batch_size * accumulate if data.chunk_spread else None
-
-    def train_step(state: TrainState, chunks: Chunk, updates: Array) -> tuple[TrainState, Metrics]:
-        optimizer = build.build_optimizer(config.optimizer, updates)
-        return training.make_train_step(estimator, optimizer, full_weight=full_weight, mesh=mesh)(state, chunks)
-
-    return jax.jit(train_step, donate_argnums=0)
-
-
-def build_beginning(experiment: Experiment) -> Callable[[], TrainState]:
-    """Make the compiled function that makes the state before the first update, on the devices where it belongs.
-
-    Args:
-        experiment: the experiment.
-
-    Returns:
-        `beginning() -> state`, see `first_state`.
-    """
-    begin = partial(first_state, experiment.config, experiment.learner)
-    return jax.jit(begin, out_shardings=shardings(experiment))
-
-
-def build_next_epoch(experiment: Experiment) -> Callable[[TrainState, int], TrainState]:
-    """Make the compiled function that starts on the text anew.
-
-    Args:
-        experiment: the experiment.
-
-    Returns:
-        `begin_epoch(state, epoch) -> state`, see `next_epoch`.
-    """
-    begin = partial(next_epoch, experiment.config, experiment.learner)
-    return jax.jit(begin, out_shardings=shardings(experiment))
-
-
-def shardings(experiment: Experiment) -> TrainState | None:
-    """Say where the state lies.
-
-    Args:
-        experiment: the experiment.
-
-    Returns:
-        A sharding for each leaf; None on one device.
-    """
-    config, learner, mesh = experiment.config, experiment.learner, experiment.mesh
-
-    def shapes(rows: int) -> TrainState:
-        data = msgspec.structs.replace(config.data, batch_size=rows)
-        return jax.eval_shape(partial(first_state, msgspec.structs.replace(config, data=data), learner))
-
-    rows = config.data.batch_size
-    return None if mesh.size == 1 else row_shardings(mesh, shapes(rows), shapes(rows // mesh.size))
 
 
 def first_state(config: Config, learner: Learner) -> TrainState:

@@ -12,8 +12,9 @@ import jax
 import msgspec
 
 from jaxrnn.config import length
-from jaxrnn.running.experiment import Experiment, build_beginning, build_learner, build_train_step
+from jaxrnn.running.experiment import Experiment, build_learner
 from jaxrnn.running.position import Position
+from jaxrnn.running.programs import build_beginning, build_train_step
 from jaxrnn.running.trainer import next_chunks, put_chunks
 
 _WARM_UP = 0.5  # seconds: the first updates after the compilation are slower

@@ -18,9 +18,10 @@ from jaxrnn.data.chunks import number_of_chunks, read
 from jaxrnn.evaluation import Score
 from jaxrnn.gradients import Chunk
 from jaxrnn.parallel import gathered, own_rows, put_rows
-from jaxrnn.running.experiment import Experiment, build_next_epoch, build_train_step, epoch_streams
+from jaxrnn.running.experiment import Experiment, epoch_streams
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.position import Position, save
+from jaxrnn.running.programs import build_next_epoch, build_train_step
 from jaxrnn.running.runs import Run
 from jaxrnn.schedules import Plateau, observe, stalled
 from jaxrnn.training import TrainState, scale_rate, stack_chunks
