@@ -1,4 +1,4 @@
-"""The compiled functions of a run: the one that makes its first state, the one that trains, the one that starts over."""
+"""The compiled functions of a run: its first state, its training, and the start of an epoch."""
 
 from collections.abc import Callable
 from functools import partial
