@@ -147,13 +147,17 @@ def make_train_step(
         chex.assert_rank(chunks.weight, 4, custom_message="train_step: chunks.weight must be [U, A, K, B]")
         message = "train_step: every array of chunks must lead with the same [U, A, K, B]"
         chex.assert_equal_shape_prefix(jax.tree.leaves(chunks), 4, custom_message=message)
-        within = jnp.arange(len(chunks.weight)) < (len(chunks.weight) if count is None else jnp.asarray(count, int))
+        number = len(chunks.weight)
 
         def one(state: TrainState, at_u: tuple[Array, Chunk]) -> tuple[TrainState, Metrics]:
-            after, metrics = update(estimator, optimizer, state, at_u[1], full_weight=full_weight, mesh=mesh)
-            return _select(at_u[0], after, state), metrics
+            u, chunks = at_u
+            after, metrics = update(estimator, optimizer, state, chunks, full_weight=full_weight, mesh=mesh)
+            return after if count is None else _select(u < jnp.asarray(count, int), after, state), metrics
 
-        return jax.lax.scan(one, state, (within, chunks))
+        if number > 1:
+            return jax.lax.scan(one, state, (jnp.arange(number), chunks))
+        state, metrics = one(state, jax.tree.map(lambda leaf: leaf[0], (jnp.arange(1), chunks)))  # no loop, no copies
+        return state, jax.tree.map(lambda metric: metric[None], metrics)
 
     return jax.jit(train_step, donate_argnums=0)
 
@@ -204,10 +208,9 @@ def update(
     sound = _all_finite(after)
     finite = sound & jnp.isfinite(total.loss) & jnp.isfinite(gradient_norm)
 
-    usable = _select(finite, grads, jax.tree.map(jnp.zeros_like, grads))
     share = 1.0 if full_weight is None else (total.weight / full_weight).astype(state.rate_scale.dtype)
-    descent = descend(optimizer, usable, state.params, state.optimizer, state.step, share * state.rate_scale)
-    finite &= _all_finite(descent.params)
+    descent = descend(optimizer, grads, state.params, state.optimizer, state.step, share * state.rate_scale)
+    finite &= jnp.isfinite(descent.update_norm)  # and so the parameters, which were, stay finite
     made = finite & counted
     params = _select(made, descent.params, state.params)
 
