@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.sharding import Mesh
 
 from jaxrnn import build, training
@@ -21,7 +22,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
 from jaxrnn.optimizers import Optimizer
 from jaxrnn.parallel import data_mesh, data_parallel
-from jaxrnn.running.devices import choose_mesh
+from jaxrnn.running.devices import choose_mesh, cores_pay
 from jaxrnn.running.runs import Run
 from jaxrnn.training import TrainState
 from jaxrnn.types import Array, Marked
@@ -259,15 +260,19 @@ def next_epoch(config: Config, learner: Learner, state: TrainState, epoch: int) 
 
 
 def _mesh(config: Config, learner: Learner) -> Mesh:
-    """The devices; unless somebody asks for more, one of each process where the estimator cannot be split."""
-    mesh = choose_mesh(config)
-    if config.parallel.devices is None and mesh.size > jax.process_count():
-        state = jax.eval_shape(partial(first_state, config, learner))
-        try:
-            estimate = data_parallel(learner.estimator, mesh).estimate
-            jax.eval_shape(estimate, state.params, state.estimator, _blank_chunk(config))
-        except InputError:
-            return data_mesh(jax.process_count())
+    """The devices; unless somebody asks for more, one of each process where the rows cannot be split, or need not."""
+    mesh, alone = choose_mesh(config), data_mesh(jax.process_count())
+    if config.parallel.devices is not None or mesh.size == alone.size:
+        return mesh
+    state = jax.eval_shape(partial(first_state, config, learner))
+    steps = config.data.chunk_length * config.training.accumulate * config.model.num_layers
+    if jax.default_backend() == "cpu" and not cores_pay(optax.tree.size(state.params), steps):
+        return alone
+    try:
+        estimate = data_parallel(learner.estimator, mesh).estimate
+        jax.eval_shape(estimate, state.params, state.estimator, _blank_chunk(config))
+    except InputError:
+        return alone
     return mesh
 
 
