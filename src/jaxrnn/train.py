@@ -30,6 +30,7 @@ from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.ngrams import baselines
 from jaxrnn.running import runs, summary
 from jaxrnn.running.experiment import Experiment, about_text, first_state, set_up
+from jaxrnn.running.memory import check_memory
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.position import Position, load
@@ -154,6 +155,7 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     else:
         runs.check_free(folder)
     experiment = set_up(config, its_run)
+    check_memory(experiment)
     opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
     start = _last_snapshot(experiment, its_run) if its_run else None
     with screen.status("measuring the pace ..."):
@@ -222,8 +224,9 @@ def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
     """Score the best parameters on the test text, show what they write, and say where everything is."""
     experiment, its_run, screen, position = session.experiment, session.run, session.screen, outcome.position
     best, ids = load_trained(its_run.folder), experiment.dataset.ids["test"]
+    unseen = experiment.dataset.unseen["test"]
     evaluation = session.score(best.params, ids, "data.corpus: test text")
-    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary)
+    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary, unseen)
     n_grams = summary.n_gram_names([bits * (len(ids) - 1) / result.characters for bits in session.n_grams["test"]])
     answer = summary.result_json(result) | {
         "run": str(its_run.folder),

@@ -87,7 +87,7 @@ def test_the_protocol_is_printed(finished_run, jaxrnn):
         (None, "no file or folder"),
         (b"", "empty"),
         (b"t", "shorter than a chunk"),
-        ("the Ω".encode(), "'\\u03a9' not in the vocabulary"),
+        ("Ω".encode(), "no symbol of the vocabulary"),
         (b"the \xff", "byte 4 (0xff) is not UTF-8"),
     ],
 )
@@ -99,6 +99,17 @@ def test_a_bad_text_is_refused_in_one_line(finished_run, jaxrnn, tmp_path, conte
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error: ") and said.err.count("\n") == 1 and named in said.err
     assert "text.txt" in said.err
+
+
+def test_unseen_symbols_are_left_out_and_counted(finished_run, jaxrnn, tmp_path):
+    plain, strange = tmp_path / "plain.txt", tmp_path / "strange.txt"
+    plain.write_text("the dogs sat on a cat\n")
+    strange.write_text("Ωthe dogs sat oné a catΩ\n")
+    answers = [jaxrnn("evaluate", finished_run[0], "--text", path, "--json").answer for path in (plain, strange)]
+    assert [answer.pop("unseen") for answer in answers] == [0, 3]
+    assert answers[0] | {"text": None} == answers[1] | {"text": None}
+    said = jaxrnn("evaluate", finished_run[0], "--text", strange)
+    assert said.code == 0 and "3 characters of the text not in the vocabulary: left out" in said.out
 
 
 def test_a_run_without_a_snapshot_is_sent_back_to_training(finished_run, jaxrnn, tmp_path):

@@ -321,7 +321,7 @@ def test_a_bad_text_is_refused(refusal, tmp_path, content, named):
         (["--gradient.rule", "btpt"], ["gradient.rule: no 'btpt'; did you mean 'bptt'?"]),
         (["--optimizer.name", "adan"], ["optimizer.name: no 'adan'; did you mean 'adam'?"]),
         (["--optimizer.options", "{b3 = 1}"], ["adam", "'b3'", "did you mean 'b"]),
-        (["--sampling.prompt", "Ω"], ["sampling.prompt", "'\\u03a9' not in the vocabulary"]),
+        (["--sampling.prompt", "Ω"], ["sampling.prompt", "'Ω' not in the vocabulary"]),
         (["missing.toml"], ["missing.toml: no such file"]),
     ],
 )

@@ -135,7 +135,7 @@ def about_text(corpus: Corpus, dataset: Dataset) -> dict:
         What JSON can hold.
     """
     splits = {
-        name: {"documents": len(documents), "symbols": len(dataset.ids[name]), "replaced": dataset.replaced[name]}
+        name: {"documents": len(documents), "symbols": len(dataset.ids[name]), "unseen": dataset.unseen[name]}
         for name, documents in corpus.splits.items()
     }
     return {

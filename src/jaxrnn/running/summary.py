@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxrnn.data.chunks import account
 from jaxrnn.data.text import TOKENIZERS
-from jaxrnn.data.vocabulary import Vocabulary, fingerprint
+from jaxrnn.data.vocabulary import Vocabulary, fingerprint, unknown_id
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.running.experiment import Experiment, updates_per_epoch
 from jaxrnn.running.position import Position
@@ -108,7 +108,7 @@ def introduction(experiment: Experiment) -> str:
     params = jax.eval_shape(experiment.learner.cell.init, jax.random.key(0))
     sizes = {split: len(ids) for split, ids in dataset.ids.items()}
     files = len({document.path for documents in corpus.splits.values() for document in documents})
-    replaced = sum(dataset.replaced.values())
+    unseen = sum(dataset.unseen.values())
     tail = account(experiment.streams).dropped
     epochs = experiment.updates / updates_per_epoch(config, experiment.streams)
     limits = {"norm": optimizer.clip_norm, "entries": optimizer.clip_value}
@@ -119,7 +119,7 @@ def introduction(experiment: Experiment) -> str:
     return _table(
         ("corpus", f"{corpus.name}{origin}, {_many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
         ("split", f"{shares} {noun}s; {_many(tail, noun)} dropped at the tail of a training epoch"),
-        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {_many(replaced, noun)} read as unknown"),
+        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {_many(unseen, noun)} read as unknown"),
         ("model", f"{model.cell}, {_many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
         ("", f"{_many(parameters(params), 'parameter')}"),
         ("gradient", f"{gradient.rule} over {data.chunk_length} steps, {_many(data.batch_size, 'stream')}"),
@@ -195,11 +195,13 @@ class Result(NamedTuple):
         evaluation: the score and its protocol.
         characters: how many characters the targets stand for.
         vocabulary: what the ids mean.
+        unseen: how many symbols of the text are not in it.
     """
 
     evaluation: Evaluation
     characters: int
     vocabulary: Vocabulary
+    unseen: int = 0
 
     @property
     def bits_per_character(self) -> float:
@@ -229,6 +231,7 @@ def result_json(result: Result) -> dict[str, Any]:
         "tokenizer": result.vocabulary.tokenizer,
         "vocabulary": fingerprint(result.vocabulary),
         "vocabulary_size": len(result.vocabulary.symbols),
+        "unseen": result.unseen,
     }
 
 
@@ -244,6 +247,8 @@ def result_text(result: Result) -> str:
     score, protocol = result.evaluation.score, result.evaluation.protocol
     noun = unit(result.vocabulary.tokenizer)
     written = "" if noun == "character" else f" = {_many(result.characters, 'character')}"
+    fate = "left out" if unknown_id(result.vocabulary) is None else "read as unknown"
+    unseen = ("unseen", f"{_many(result.unseen, noun)} of the text not in the vocabulary: {fate}")
     return _table(
         ("loss", f"{score.nats:.4f} nats per {noun}"),
         ("perplexity", f"{score.perplexity:.3f} per {noun}"),
@@ -252,6 +257,7 @@ def result_text(result: Result) -> str:
         ("streams", f"{protocol.streams}, side by side; tail: nothing dropped, {protocol.tail}"),
         ("carry", protocol.carry),
         ("vocabulary", _vocabulary(result.vocabulary)),
+        *([unseen] if result.unseen else []),
     )
 
 
