@@ -18,18 +18,19 @@ from signal import Signals
 from typing import Any, NamedTuple
 
 import jax
+from msgspec.structs import replace
 from rich.console import Console
 
 from jaxrnn import snapshots
-from jaxrnn.build import NAMES
+from jaxrnn.build import NAMES, check_names
 from jaxrnn.command import Parser, make_command, stop_on_signals
-from jaxrnn.config import Config
+from jaxrnn.config import Config, length
 from jaxrnn.data.vocabulary import to_json
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.ngrams import baselines
 from jaxrnn.running import runs, summary
-from jaxrnn.running.experiment import Experiment, about_text, first_state, set_up
+from jaxrnn.running.experiment import Experiment, about_text, first_state, set_up, total_updates
 from jaxrnn.running.memory import check_memory
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.pace import fix_length
@@ -40,7 +41,7 @@ from jaxrnn.running.scorer import make_score
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
 from jaxrnn.running.writer import opening, write_on
-from jaxrnn.settings import KEYS, add_keys, differences, dumps, resolve
+from jaxrnn.settings import KEYS, add_keys, check_read, differences, dumps, resolve
 from jaxrnn.training import TrainState
 from jaxrnn.types import Params
 
@@ -52,6 +53,7 @@ EXAMPLES = """\
   jaxrnn train --gradient.rule truncated --gradient.horizon 16
   jaxrnn train --run runs/mine                    choose the run's folder; then, after Ctrl-C or a power cut:
   jaxrnn train --run runs/mine --resume           go on as if nothing had happened, to the same bits
+  jaxrnn train --run runs/mine --resume --training.length "20 epochs"      make it longer, finished or not
   zcat news.gz | jaxrnn train --data.corpus -     read the text from standard input
 
 Ctrl-C finishes the update, saves and ends with code 130 (SIGTERM: 143); a second one leaves at once.
@@ -126,15 +128,31 @@ def _overrides(asked: Namespace) -> dict[str, str]:
 
 
 def _kept(asked: Namespace) -> tuple[Config, Run]:
-    """The run to go on with. Whoever asks for other settings than it has is told which."""
+    """The run to go on with, perhaps longer. Whoever asks for other settings than it has is told which."""
     if asked.run is None:
         raise InputError("--resume: which run? name its folder: --run DIR --resume")
     its_run, config = runs.find(asked.run)
-    changed = differences(config, resolve(asked.file or its_run.config, _overrides(asked)))
+    wanted = resolve(asked.file or its_run.config, _overrides(asked))
+    ends = {"length": wanted.training.length, "patience": wanted.training.patience}
+    changed = differences(replace(config, training=replace(config.training, **ends)), wanted)
     if changed:
         remedy = "leave out what differs, or start a new run"
         raise InputError(f"--resume: {asked.run} was started otherwise: {'; '.join(changed)}; {remedy}")
-    return config, its_run
+    if length(wanted.training).unit == "minutes":
+        was = f"{asked.run} is {config.training.length!r} long, whatever the clock says"
+        raise InputError(f"--resume: training.length = {ends['length']!r}: {was}; lengthen it by updates or epochs")
+    return wanted, its_run
+
+
+def _lengthen(experiment: Experiment, its_run: Run) -> None:
+    """Keep the settings of a run that goes on; it may be longer than it was, and not shorter."""
+    _, before = runs.find(its_run.folder)
+    if experiment.updates < total_updates(before, experiment.streams):
+        was = f"{its_run.folder} is {before.training.length!r} long"
+        asked = f"training.length = {experiment.config.training.length!r}"
+        raise InputError(f"--resume: {asked}: {was}; expected more, or start a new run")
+    if experiment.config != before:
+        runs.change_config(its_run, dumps(experiment.config))
 
 
 def _first_files(experiment: Experiment) -> dict[str, str]:
@@ -153,11 +171,15 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     if its_run:
         held.enter_context(runs.locked(its_run))
     else:
+        check_names(config)
+        check_read(config)
         runs.check_free(folder)
     experiment = set_up(config, its_run)
     check_memory(experiment)
     opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
     start = _last_snapshot(experiment, its_run) if its_run else None
+    if its_run:
+        _lengthen(experiment, its_run)
     with screen.status("measuring the pace ..."):
         experiment = fix_length(experiment)
     screen.print(summary.introduction(experiment))

@@ -169,9 +169,7 @@ def set_up(config: Config, run: Run | None = None) -> Experiment:
     places = longest(data.chunk_length, data.chunk_spread)
     streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=f"{name}: training text")
     streams = epoch_streams(config, streams, 0)
-    amount, unit = length(config.training)
-    per_unit = {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]  # see `pace.fix_length`
-    updates = amount * per_unit
+    updates = total_updates(config, streams)
     learner = build_learner(config, len(dataset.vocabulary.symbols), updates)
     return Experiment(config, corpus, dataset, streams, learner, updates)
 
@@ -202,6 +200,20 @@ def updates_per_epoch(config: Config, streams: Streams) -> int:
         The number.
     """
     return -(-number_of_chunks(streams) // config.training.accumulate)
+
+
+def total_updates(config: Config, streams: Streams) -> int:
+    """Count the updates of a whole training.
+
+    Args:
+        config: the configuration.
+        streams: the training text.
+
+    Returns:
+        The number; for a length in minutes a placeholder, see `pace.fix_length`.
+    """
+    amount, unit = length(config.training)
+    return amount * {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]
 
 
 def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Learner:

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxrnn.config import Config, Data
 from jaxrnn.data.chunks import account
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import Vocabulary, fingerprint, unknown_id
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.running.experiment import Experiment, updates_per_epoch
 from jaxrnn.running.position import Position
+from jaxrnn.settings import settings_of
 from jaxrnn.types import Params
 
 _UNITS = {"character": "character", "byte": "byte", "word": "word", "whitespace": "word"}
@@ -103,7 +105,7 @@ def introduction(experiment: Experiment) -> str:
         A few lines.
     """
     config, corpus, dataset = experiment.config, experiment.corpus, experiment.dataset
-    data, model, gradient, optimizer = config.data, config.model, config.gradient, config.optimizer
+    data, model, optimizer = config.data, config.model, config.optimizer
     noun = unit(data.tokenizer)
     params = jax.eval_shape(experiment.learner.cell.init, jax.random.key(0))
     sizes = {split: len(ids) for split, ids in dataset.ids.items()}
@@ -122,7 +124,7 @@ def introduction(experiment: Experiment) -> str:
         ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {_many(unseen, noun)} read as unknown"),
         ("model", f"{model.cell}, {_many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
         ("", f"{_many(parameters(params), 'parameter')}"),
-        ("gradient", f"{gradient.rule} over {data.chunk_length} steps, {_many(data.batch_size, 'stream')}"),
+        ("gradient", f"{_rule(config)} over {_steps(data)}, {_many(data.batch_size, 'stream')}"),
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
         ("length", f"{_many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
     )
@@ -259,6 +261,20 @@ def result_text(result: Result) -> str:
         ("vocabulary", _vocabulary(result.vocabulary)),
         *([unseen] if result.unseen else []),
     )
+
+
+def _rule(config: Config) -> str:
+    """The gradient rule with its settings, such as "truncated (horizon 16)"; a budget of memory decides on segments."""
+    settings = settings_of(config, "gradient.rule")
+    if "gradient.memory" in settings:
+        del settings["gradient.segment_length"]
+    shown = ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {value}" for key, value in settings.items())
+    return f"{config.gradient.rule} ({shown})" if shown else config.gradient.rule
+
+
+def _steps(data: Data) -> str:
+    """How long a chunk is."""
+    return f"{data.chunk_length}{f' +- {data.chunk_spread:g}' if data.chunk_spread else ''} steps"
 
 
 def _table(*lines: tuple[str, str]) -> str:
