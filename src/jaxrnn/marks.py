@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Recurrence
+from jaxrnn.errors import expect
 from jaxrnn.shapes import choose
 from jaxrnn.trees import is_float, join, split_carry
 from jaxrnn.types import Array, Carry, Marked
@@ -144,8 +145,8 @@ def within_lengths(lengths: Array | Sequence[int], steps: int) -> Array:
         [[1, 0], [1, 0], [0, 0]]
     """
     lengths = jnp.asarray(lengths)
-    chex.assert_rank(lengths, 1, custom_message="within_lengths: lengths must be [B]")
-    chex.assert_type(lengths, int, custom_message="within_lengths: lengths must be integers")
+    expect("within_lengths: lengths must be [B]", chex.assert_rank, lengths, 1)
+    expect("within_lengths: lengths must be integers", chex.assert_type, lengths, int)
     return jnp.arange(steps)[:, None] < lengths.astype(int)[None, :]
 
 
@@ -153,7 +154,7 @@ def _check_marks(marked: Marked) -> None:
     """Refuse marks that would fit by broadcasting or clamping only, by name."""
     for name, mark in (("reset", marked.reset), ("keep", marked.keep)):
         if mark is not None:
-            chex.assert_type(mark, bool, custom_message=f"Marked: {name} must be boolean")
+            expect(f"Marked: {name} must be boolean", chex.assert_type, mark, bool)
             for x in jax.tree.leaves(marked.x):
                 message = f"Marked: {name} must have the shape [*batch] or [T, *batch] of x, {x.shape[: mark.ndim]}"
-                chex.assert_shape(mark, x.shape[: mark.ndim], custom_message=message)
+                expect(message, chex.assert_shape, mark, x.shape[: mark.ndim])

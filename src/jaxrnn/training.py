@@ -17,6 +17,7 @@ import numpy as np
 import optax
 
 from jaxrnn.choices import require
+from jaxrnn.errors import expect
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
 from jaxrnn.optimizers import Optimizer, descend
@@ -141,9 +142,9 @@ def make_train_step(
     """
 
     def train_step(state: TrainState, chunks: Chunk, count: Any = None) -> tuple[TrainState, Metrics]:
-        chex.assert_rank(chunks.weight, 4, custom_message="train_step: chunks.weight must be [U, A, K, B]")
+        expect("train_step: chunks.weight must be [U, A, K, B]", chex.assert_rank, chunks.weight, 4)
         message = "train_step: every array of chunks must lead with the same [U, A, K, B]"
-        chex.assert_equal_shape_prefix(jax.tree.leaves(chunks), 4, custom_message=message)
+        expect(message, chex.assert_equal_shape_prefix, jax.tree.leaves(chunks), 4)
         within = jnp.arange(len(chunks.weight)) < (len(chunks.weight) if count is None else jnp.asarray(count, int))
 
         def one(state: TrainState, at_u: tuple[Array, Chunk]) -> tuple[TrainState, Metrics]:

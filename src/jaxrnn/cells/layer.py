@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence, as_shape, product
 from jaxrnn.choices import require
+from jaxrnn.errors import expect
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import check_last_axis, check_sizes, spread
@@ -185,7 +186,7 @@ def _checked(name: str, input_size: int, initial_carry: Callable[..., Carry], re
         batch = z.shape[:-1]
         expected = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*batch, *a.shape), a.dtype), one_row)
         message = f"{name}: the carry (tree 0) must be like initial_carry({batch}) (tree 1)"
-        chex.assert_trees_all_equal_shapes(carry, expected, custom_message=message)
+        expect(message, chex.assert_trees_all_equal_shapes, carry, expected)
         return recurrence.recur(params, carry, z, dot, note)
 
     return Recurrence(project, recur)
