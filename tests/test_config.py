@@ -218,3 +218,11 @@ def test_the_help_shows_every_key_with_its_default():
     assert "the recurrent cell: lstm, gru [lstm]" in " ".join(text.split())
     for name in KEYS:
         assert f"--{name}" in text
+
+
+def test_a_text_in_the_place_of_a_configuration_is_pointed_to_its_key(tmp_path):
+    (tmp_path / "book.txt").write_text("It was")
+    with pytest.raises(
+        InputError, match=r"book.txt: expected a configuration in TOML.*; to train on a text: --data.corpus .*book.txt"
+    ):
+        resolve(tmp_path / "book.txt")

@@ -87,7 +87,8 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; name a TOML file, or none for the built-in configuration") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: expected a configuration in TOML: {error}") from None
+        hint = "" if path.suffix == ".toml" else f"; to train on a text: --data.corpus {path}"
+        raise InputError(f"{path}: expected a configuration in TOML: {error}{hint}") from None
     flat: dict[str, Any] = {}
     for name, value in table.items():
         if name in SECTIONS and not isinstance(value, dict):

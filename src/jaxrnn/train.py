@@ -182,7 +182,7 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         _lengthen(experiment, its_run)
     with screen.status("measuring the pace ..."):
         experiment = fix_length(experiment)
-    screen.print(summary.introduction(experiment))
+    screen.print(summary.introduction(experiment, config.training.length))
     with screen.status("counting n-grams, to compare with ..."):
         n_grams = baselines(experiment.dataset)
     screen.print(summary.n_gram_line(experiment, n_grams["test"]))

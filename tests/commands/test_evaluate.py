@@ -1,6 +1,8 @@
 """The evaluation command: the same figures as the model itself gives, and the protocol beside them."""
 
+import io
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -120,3 +122,24 @@ def test_a_run_without_a_snapshot_is_sent_back_to_training(finished_run, jaxrnn,
     for command in ("evaluate", "sample"):
         said = jaxrnn(command, run.folder)
         assert said.code == 2 and f"jaxrnn train --run {run.folder} --resume" in said.err
+
+
+def test_a_run_on_standard_input_asks_for_its_text_again(finished_run, jaxrnn, corpus, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished_run[0], tmp_path / "run")
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace(f'"{corpus}"', '"-"'))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    said = jaxrnn("evaluate", folder)
+    assert said.code == 2 and "was trained on standard input" in said.err and "--text FILE" in said.err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(corpus.read_bytes())))
+    assert jaxrnn("evaluate", folder, "--json").answer["loss"] == finished_run[1].answer["loss"]
+
+
+@pytest.mark.filterwarnings("default")  # as for a user, who sees one line
+def test_a_lost_best_snapshot_is_said(finished_run, jaxrnn, tmp_path):
+    folder = shutil.copytree(finished_run[0], tmp_path / "run")
+    (best,) = (folder / "snapshots").glob("best_*")
+    shutil.rmtree(best)
+    said = jaxrnn("sample", folder, "--json")
+    assert said.code == 0 and said.answer["snapshot"].startswith("step_")
+    assert "warning: " in said.err and "best snapshot is missing or damaged; step_" in said.err

@@ -1,6 +1,7 @@
 """Everything that a configuration stands for, made ready: text, model, estimator, optimizer and the first state."""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -11,7 +12,7 @@ from jaxrnn import build, training
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config, length
 from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks
-from jaxrnn.data.corpora import Corpus, corpus_digest
+from jaxrnn.data.corpora import STANDARD_INPUT, Corpus, corpus_digest
 from jaxrnn.data.dataset import Dataset, prepare
 from jaxrnn.data.lengths import longest, vary_lengths
 from jaxrnn.data.text import TOKENIZERS
@@ -72,7 +73,7 @@ def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
         InputError: if the text is missing, not readable, or no longer the one that the run was trained on.
     """
     build.check_names(config)
-    corpus = build.build_corpus(config.data)
+    corpus = build.build_corpus(config.data) if run is None else _opened_again(config, run)
     vocabulary = None
     if run is not None:
         vocabulary, about = kept_vocabulary(run), kept_corpus(run)
@@ -83,6 +84,20 @@ def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
             )
     tokenizer = TOKENIZERS[config.data.tokenizer]
     return corpus, prepare(corpus, tokenizer, vocabulary=vocabulary, minimum_count=config.data.minimum_count)
+
+
+def _opened_again(config: Config, run: Run) -> Corpus:
+    """The text of a run; what came from standard input has to come from there again."""
+    if config.data.corpus != STANDARD_INPUT:
+        return build.build_corpus(config.data)
+    again = "give the same text again, as in: cat TEXT | jaxrnn ...; or score another: jaxrnn evaluate RUN --text FILE"
+    missing = InputError(f"{run.folder}: was trained on standard input, where there is no text now; {again}")
+    if sys.stdin.isatty():
+        raise missing
+    try:
+        return build.build_corpus(config.data)
+    except InputError:
+        raise missing from None
 
 
 def kept_corpus(run: Run) -> dict:

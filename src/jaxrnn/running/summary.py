@@ -95,11 +95,12 @@ def n_gram_names(bits: Sequence[float]) -> dict[str, float]:
     return named | {"best_ngram": min(bits), "best_order": bits.index(min(bits)) + 1}
 
 
-def introduction(experiment: Experiment) -> str:
+def introduction(experiment: Experiment, asked: str) -> str:
     """Say what is about to be trained, on what, and how.
 
     Args:
         experiment: the experiment.
+        asked: the length that was asked for; minutes have become updates since.
 
     Returns:
         A few lines.
@@ -117,6 +118,7 @@ def introduction(experiment: Experiment) -> str:
     clips = "".join(f", gradient {what} at most {most:g}" for what, most in limits.items() if math.isfinite(most))
     origin = "" if corpus.origin == corpus.name else f" ({corpus.origin})"
     shares = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    measured = "" if asked == config.training.length else f"{asked}; as measured now, that is "
     extras = f", dropout {model.dropout:g}" * (model.dropout > 0) + ", tied" * model.tie
     return _table(
         ("corpus", f"{corpus.name}{origin}, {_many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
@@ -126,7 +128,7 @@ def introduction(experiment: Experiment) -> str:
         ("", f"{_many(parameters(params), 'parameter')}"),
         ("gradient", f"{_rule(config)} over {_steps(data)}, {_many(data.batch_size, 'stream')}"),
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
-        ("length", f"{_many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
+        ("length", f"{measured}{_many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
     )
 
 
