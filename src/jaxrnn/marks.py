@@ -7,6 +7,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxrnn.cell import Recurrence
 from jaxrnn.choices import require
@@ -149,7 +150,7 @@ def within_lengths(lengths: Array | Sequence[int], steps: int) -> Array:
     lengths = jnp.asarray(lengths)
     expect("within_lengths: lengths must be [B]", chex.assert_rank, lengths, 1)
     expect("within_lengths: lengths must be integers", chex.assert_type, lengths, int)
-    if lengths.size and not isinstance(lengths, jax.core.Tracer):
+    if lengths.size and not isinstance(lengths, Tracer):
         least, most = int(lengths.min()), int(lengths.max())
         good = 0 <= least and most <= steps
         require(good, "within_lengths: a length", least if least < 0 else most, f"from 0 to T = {steps}")

@@ -193,10 +193,9 @@ def settings_of(config: Config, chooser: str) -> dict[str, Any]:
         {'gradient.horizon': 32}
     """
     values = flatten(config)
-    read = [key.name for key in KEYS.values() if key.read_by and key.read_by[0] == chooser]
-    return {
-        name: values[name] for name in read if values[chooser] in KEYS[name].read_by[1] and values[name] is not None
-    }
+    read = {key.name: key.read_by[1] for key in KEYS.values() if key.read_by and key.read_by[0] == chooser}
+    chosen = [name for name, readers in read.items() if values[chooser] in readers]
+    return {name: values[name] for name in chosen if values[name] is not None}
 
 
 def dumps(config: Config) -> str:
