@@ -7,6 +7,7 @@ import warnings
 
 import pytest
 
+from jaxrnn import __version__
 from jaxrnn.__main__ import COMMANDS, main
 from jaxrnn.command import Parser, make_command, run
 from jaxrnn.errors import InputError
@@ -157,3 +158,8 @@ def test_an_option_that_looks_like_a_value_is_still_a_value():
     parser = Parser("x", "", "", "")
     parser.add_argument("--prompt")
     assert parser.parse_args(["--prompt=--no-such"]).prompt == "--no-such"
+
+
+def test_the_version_is_told(capsys):
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"jaxrnn {__version__}\n"

@@ -5,9 +5,10 @@ from argparse import ArgumentParser
 import msgspec
 import pytest
 
+from jaxrnn.build import NAMES
 from jaxrnn.config import Config, Data, Gradient, Model, Training, check, length
 from jaxrnn.errors import InputError
-from jaxrnn.settings import KEYS, SECTIONS, add_keys, differences, dumps, flatten, resolve
+from jaxrnn.settings import KEYS, SECTIONS, add_keys, check_read, differences, dumps, flatten, resolve
 
 
 def _file(tmp_path, text):
@@ -144,6 +145,39 @@ def test_a_bad_override_is_refused_by_name(tmp_path, key, value, named):
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ({"gradient.horizon": "16"}, "gradient.horizon = 16: only gradient.rule = 'truncated' reads it, not 'bptt'"),
+        ({"gradient.memory": "64MiB"}, "gradient.memory = '64MiB': only gradient.rule = 'checkpointed'"),
+        (
+            {"gradient.rule": "truncated", "gradient.cut_rate": "0.1"},
+            "gradient.cut_rate = 0.1: only gradient",
+        ),
+        ({"model.longest_memory": "50"}, "model.longest_memory = 50.0: only model.initializer = 'chrono'"),
+        ({"model.projection_size": "8"}, "model.projection_size = 8: only model.cell = 'projection_lstm'"),
+        (
+            {"gradient.rule": "checkpointed", "gradient.memory": "64MiB", "gradient.segment_length": "8"},
+            "gradient.segment_length = 8: gradient.memory decides it",
+        ),
+    ],
+)
+def test_a_value_that_nothing_reads_is_refused(overrides, named):
+    with pytest.raises(InputError) as caught:
+        check_read(resolve(overrides=overrides))
+    assert named in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_value_that_something_reads_is_not_refused():
+    check_read(Config())
+    for key in KEYS.values():
+        if key.read_by:
+            chooser, names = key.read_by
+            for name in names:
+                assert name in NAMES[chooser], key.name
+    check_read(resolve(overrides={"gradient.rule": "checkpointed", "gradient.memory": "64MiB"}))
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="nowhere.toml: no such file"):
         resolve(tmp_path / "nowhere.toml")
@@ -184,3 +218,11 @@ def test_the_help_shows_every_key_with_its_default():
     assert "the recurrent cell: lstm, gru [lstm]" in " ".join(text.split())
     for name in KEYS:
         assert f"--{name}" in text
+
+
+def test_a_text_in_the_place_of_a_configuration_is_pointed_to_its_key(tmp_path):
+    (tmp_path / "book.txt").write_text("It was")
+    with pytest.raises(
+        InputError, match=r"book.txt: expected a configuration in TOML.*; to train on a text: --data.corpus .*book.txt"
+    ):
+        resolve(tmp_path / "book.txt")

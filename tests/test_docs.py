@@ -12,7 +12,7 @@ import pytest
 import jaxrnn
 from jaxrnn import evaluate, gradients, sample, train
 from jaxrnn.build import ESTIMATORS, check_names
-from jaxrnn.settings import KEYS, resolve
+from jaxrnn.settings import KEYS, check_read, resolve
 
 ROOT = Path(__file__).parents[1]
 PAGES = {page.name: page for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]}
@@ -68,7 +68,9 @@ def test_commands_are_understood(name):
     """Every option is one that the command has, every value one that its key takes."""
     for command, words in COMMAND.findall("\n".join(blocks(name, "sh"))):
         asked = vars(PARSERS[command]().parse_args(shlex.split(words)))
-        check_names(resolve(overrides={key: asked[key] for key in KEYS if asked.get(key) is not None}))
+        config = resolve(overrides={key: asked[key] for key in KEYS if asked.get(key) is not None})
+        check_names(config)
+        check_read(config)
 
 
 @pytest.mark.parametrize("name", pages_with("toml"))
@@ -76,7 +78,9 @@ def test_settings_are_understood(name, tmp_path):
     for number, block in enumerate(blocks(name, "toml")):
         file = tmp_path / f"{number}.toml"
         file.write_text(block, "utf-8")
-        check_names(resolve(file))
+        config = resolve(file)
+        check_names(config)
+        check_read(config)
 
 
 def test_the_table_of_estimators_is_whole():

@@ -5,11 +5,13 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxrnn import cells, initializers
 from jaxrnn.cells import elman, lstm
 from jaxrnn.compose import bidirectional, dense, dropout, embedding, language_model, stack, with_readout
+from jaxrnn.data.chunks import make_streams
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import (
     Chunk,
@@ -27,7 +29,10 @@ from jaxrnn.gradients import (
 )
 from jaxrnn.losses import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 from jaxrnn.marks import within_lengths
+from jaxrnn.optimizers import optimizer
 from jaxrnn.sampling import make_generate
+from jaxrnn.stepwise import from_step
+from jaxrnn.training import init, make_train_step, stack_chunks
 from jaxrnn.types import Marked
 
 LAYER = elman(3, 4)
@@ -251,3 +256,55 @@ def test_ids_are_integers():
 def test_a_gate_weighs_rows(weight):
     with pytest.raises(AssertionError, match=r"gate: weight must be \[\] or \[B\]"):
         gate(jnp.ones((2, 3)), weight)
+
+
+# What is given in the place of something else ------------------------------------------------------------------------
+
+ONE_ROW = np.ones((2, 3))
+STACK = stack(LAYER, elman(4, 5))
+STACK_ZEROS = {"0": ZEROS, "1": jax.tree.map(np.zeros_like, ZEROS)}
+LEAKY = from_step(
+    lambda key: {}, lambda batch_shape, key=None: jnp.zeros((*batch_shape, 3)), lambda p, h, x: (h + x, h)
+)
+MISTAKEN = {
+    "init: optimizer is a GradientTransformationExtraArgs; expected an Optimizer": lambda: init(
+        bptt(LAYER, squared_error), optax.sgd(0.1), None, ZEROS, LAYER.initial_carry(2), CHUNK
+    ),
+    "make_train_step: optimizer is a Grad": lambda: make_train_step(bptt(LAYER, squared_error), optax.sgd(0.1)),
+    "chunk.weight is None": lambda: truncated_bptt(LAYER, squared_error, horizon=12).init(
+        None, ZEROS, LAYER.initial_carry(2), CHUNK._replace(weight=None)
+    ),
+    r"elman: the carry \(tree 0\) must be like initial_carry": lambda: LAYER.unroll(ZEROS, None, CHUNK.inputs),
+    "stack: carry is a NoneType": lambda: STACK.unroll(STACK_ZEROS, None, CHUNK.inputs),
+    r"stack: params has the keys \['b_": lambda: STACK.unroll(ZEROS, STACK.initial_carry(2), CHUNK.inputs),
+    r"elman: params\['b_hh'\] is \[4\]; expected \[5\]": lambda: elman(3, 5).step(ZEROS, np.zeros((2, 5)), ONE_ROW),
+    r"elman: params\['b_hh'\] is missing": lambda: LAYER.step({"0": ZEROS}, np.zeros((2, 4)), ONE_ROW),
+    "stack: a bidirectional layer is no cell": lambda: stack(BOTH, LAYER),
+    "within_lengths: a length is 7; it must be from 0 to T = 6": lambda: BOTH.apply(BOTH_ZEROS, CHUNK.inputs, [7, 2]),
+    "within_lengths: a length is -1; it must be": lambda: within_lengths([6, -1], 6),
+    "batch_size 2.0, chunk_length 3": lambda: make_streams(np.arange(99), 2.0, 3, drop_tail=True),
+    "optimizer: rate is '0.1'; it must be a number": lambda: optimizer("sgd", "0.1"),
+    "optimizer: weight_decay is '0.1'; it must": lambda: optimizer("sgd", 0.1, weight_decay="0.1"),
+    "optimizer: clip_norm is '1'; it must be a number": lambda: optimizer("sgd", 0.1, clip_norm="1"),
+    r"Marked: reset is \[True, False\]; it must be an array": lambda: LAYER.step(
+        ZEROS, np.zeros((2, 4)), Marked(ONE_ROW, reset=[True, False])
+    ),
+    "Marked: keep is": lambda: LAYER.unroll(ZEROS, np.zeros((2, 4)), Marked(CHUNK.inputs, keep=[[True, False]] * 6)),
+    r"elman: the input x \[\*batch, I\] must end in an axis of size 3 \(": lambda: LAYER.step(
+        ZEROS, np.zeros((2, 4)), np.ones((2, 5))
+    ),
+}
+
+
+@pytest.mark.parametrize("message", MISTAKEN)
+def test_what_is_given_in_the_place_of_something_else_is_named_first(message):
+    with pytest.raises((InputError, AssertionError), match=f"^{message}") as refused:
+        MISTAKEN[message]()
+    assert "\n" not in str(refused.value)
+
+
+def test_what_is_meant_is_understood():
+    """A number of rows for a shape, as many updates as the chunks need, lengths that a compiled function is given."""
+    assert LEAKY.initial_carry(4).shape == (4, 3)
+    assert stack_chunks([CHUNK] * 3, accumulation=2).weight.shape == (2, 2, 6, 2)
+    assert jax.jit(partial(within_lengths, steps=6))(np.array([5, 2])).sum() == 7

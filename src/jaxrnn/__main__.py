@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from jaxrnn import evaluate, sample, train
+from jaxrnn import __version__, evaluate, sample, train
 from jaxrnn.choices import nearest
 from jaxrnn.command import run
 from jaxrnn.errors import InputError
@@ -19,7 +19,7 @@ Recurrent language models in JAX.
   jaxrnn evaluate RUN                  score it on text that it has not seen
   jaxrnn sample RUN --prompt "def "    let it write
 
-jaxrnn COMMAND --help says more about each.
+jaxrnn COMMAND --help says more about each; jaxrnn --version says which jaxrnn this is.
 """
 
 
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code.
     """
     name, *rest = list(sys.argv[1:] if argv is None else argv) or ["--help"]
-    if name in ("-h", "--help"):
-        print(HELP, end="")
+    if name in ("-h", "--help", "--version"):
+        print(f"jaxrnn {__version__}\n" if name == "--version" else HELP, end="")
         return 0
     return COMMANDS[name](rest) if name in COMMANDS else run(_refuse, [name])
 

@@ -27,6 +27,16 @@ def _share(text: str) -> Meta:
     return _about(text, ge=0, lt=1)
 
 
+def _for(key: str, names: str, text: str, **bounds: Any) -> Meta:
+    """The same for a key that is read only where another key names one of these."""
+    return Meta(description=f"{names}: {text}", extra={"key": key, "names": tuple(names.split(", "))}, **bounds)
+
+
+def _rule(names: str, text: str, **bounds: Any) -> Meta:
+    """The meaning of a key that belongs to some gradient rules."""
+    return _for("gradient.rule", names, text, **bounds)
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A section of the configuration: values that do not change."""
 
@@ -55,13 +65,16 @@ class Model(Section, frozen=True):
     hidden_size: Annotated[int, _about("units in each layer (H)", ge=1)] = 384
     num_layers: Annotated[int, _about("layers, one above the other (L)", ge=1)] = 1
     projection_size: Annotated[
-        _Positive | None, _about("projection_lstm: size of a layer's output; left out: half of hidden_size")
+        _Positive | None,
+        _for("model.cell", "projection_lstm", "size of a layer's output; left out: half of the units"),
     ] = None
     embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 64
     tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
     dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
-    longest_memory: Annotated[float, _about("chrono: the longest that an LSTM should remember, in steps", gt=2)] = 100.0
+    longest_memory: Annotated[
+        float, _for("model.initializer", "chrono", "the longest that an LSTM should remember, in steps", gt=2)
+    ] = 100.0
     forget_bias: Annotated[
         float | None, _about("bias of the forget gate; left out: 1 for LSTMs, 0 for elstm, chrono's own")
     ] = None
@@ -85,13 +98,13 @@ class Gradient(Section, frozen=True):
     """How credit flows back through time."""
 
     rule: Annotated[str, _about("the gradient estimator")] = "bptt"
-    horizon: Annotated[int, _about("truncated: steps that credit flows back (k2)", ge=1)] = 32
-    segment_length: Annotated[int, _about("checkpointed, randomized: steps in a segment", ge=1)] = 16
-    memory: Annotated[str | None, _about("checkpointed: a budget instead, such as 64MiB")] = None
-    longest: Annotated[int, _about("adaptive: the longest horizon, some chunks", ge=2)] = 128
-    target: Annotated[float, _about("adaptive: relative bias to stay below", gt=0)] = 0.1
-    measure_every: Annotated[int, _about("adaptive: chunks between two looks at the decay of credit", ge=1)] = 16
-    cut_rate: Annotated[float, _about("randomized: how likely credit is cut between segments", ge=0, lt=1)] = 0.5
+    horizon: Annotated[int, _rule("truncated", "steps that credit flows back (k2)", ge=1)] = 32
+    segment_length: Annotated[int, _rule("checkpointed, randomized", "steps in a segment", ge=1)] = 16
+    memory: Annotated[str | None, _rule("checkpointed", "a budget instead, such as 64MiB")] = None
+    longest: Annotated[int, _rule("adaptive", "the longest horizon, some chunks", ge=2)] = 128
+    target: Annotated[float, _rule("adaptive", "relative bias to stay below", gt=0)] = 0.1
+    measure_every: Annotated[int, _rule("adaptive", "chunks between two looks at the decay of credit", ge=1)] = 16
+    cut_rate: Annotated[float, _rule("randomized", "how likely credit is cut between segments", ge=0, lt=1)] = 0.5
 
 
 class Optimizer(Section, frozen=True):

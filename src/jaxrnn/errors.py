@@ -1,4 +1,7 @@
-"""The one error that a user can cause and mend."""
+"""The one error that a user can cause and mend, and assertions that begin with our own words."""
+
+from collections.abc import Callable
+from typing import Any
 
 
 class InputError(ValueError):
@@ -13,3 +16,29 @@ class InputError(ValueError):
             ...
         jaxrnn.errors.InputError: data.corpus: no file 'boks.txt'; give a text file, a folder or a corpus name
     """
+
+
+def expect(message: str, assertion: Callable[..., None], *arguments: Any) -> None:
+    """Make an assertion, such as one of chex's; where it fails, the message comes first, and what it found after.
+
+    Args:
+        message: what the argument must be.
+        assertion: raises an AssertionError where something does not hold.
+        *arguments: its arguments.
+
+    Raises:
+        AssertionError: in one line.
+
+    Example:
+        >>> import chex
+        >>> expect("gate: weight must be []", chex.assert_rank, 1.0, 1)
+        Traceback (most recent call last):
+            ...
+        AssertionError: gate: weight must be [] (Error in rank compatibility check: input 0 has rank 0 (shape ()) but \
+expected 1.)
+    """
+    try:
+        assertion(*arguments)
+    except AssertionError as error:
+        words = " ".join(str(error).split())
+        raise AssertionError(f"{message} ({words.partition(' failed: ')[2] or words})") from None

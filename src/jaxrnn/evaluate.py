@@ -36,11 +36,11 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     if asked.streams is not None and asked.streams < 1:
         raise InputError(f"--streams {asked.streams}: expected 1 or more")
     best = load_trained(asked.run)
-    what, ids = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
+    what, ids, unseen = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
     streams, chunk_length = asked.streams or best.config.data.batch_size, best.config.data.chunk_length
     with screen.status("scoring ..."):
         evaluation = make_score(best.cell, streams, chunk_length)(best.params, ids, what)
-    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary)
+    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary, unseen)
     screen.print(f"{what}, parameters of {best.snapshot}:")
     screen.print(summary.result_text(result))
     about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}
@@ -59,16 +59,17 @@ def _parser() -> Parser:
     return parser
 
 
-def _split(best: Trained, split: str) -> tuple[str, np.ndarray]:
-    """A split of the text that the run was trained on; the text must not have changed."""
+def _split(best: Trained, split: str) -> tuple[str, np.ndarray, int]:
+    """A split of the text that the run was trained on, which must not have changed; and how much of it is unknown."""
     corpus, dataset = open_text(best.config, best.run)
-    return f"{split} text of {corpus.name}", dataset.ids[split]
+    return f"{split} text of {corpus.name}", dataset.ids[split], dataset.unseen[split]
 
 
-def _whole(best: Trained, source: str) -> tuple[str, np.ndarray]:
-    """All of another text, with the vocabulary of the run."""
+def _whole(best: Trained, source: str) -> tuple[str, np.ndarray, int]:
+    """All of another text, with the vocabulary of the run, and how many of its symbols are not in it."""
     tokenizer = TOKENIZERS[best.vocabulary.tokenizer]
-    return f"text of {source}", prepare(whole_text(source), tokenizer, vocabulary=best.vocabulary).ids["text"]
+    dataset = prepare(whole_text(source), tokenizer, vocabulary=best.vocabulary)
+    return f"text of {source}", dataset.ids["text"], dataset.unseen["text"]
 
 
 main = make_command(_parser, _evaluate)

@@ -136,6 +136,11 @@ def make_evaluate(
         require(weight > 0, "evaluation: the number of targets", targets, "more than 0: give a longer text")
         # Read here, all at once, so that the device never waits; added exactly, whatever the number of chunks.
         score = Score(math.fsum(float(part) for part in jax.device_get(sums)), weight)
-        return Evaluation(score, Protocol(streams, CARRY, f"{places - targets} places of padding", targets), carry)
+        return Evaluation(score, Protocol(streams, CARRY, _padding(places - targets), targets), carry)
 
     return evaluate
+
+
+def _padding(places: int) -> str:
+    """What stands at the tail."""
+    return f"{places} place{'' if places == 1 else 's'} of padding"

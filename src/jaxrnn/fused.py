@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence, product, unnoted
+from jaxrnn.errors import expect
 from jaxrnn.marks import heed_marks
 from jaxrnn.trees import dependencies, is_float, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
@@ -247,7 +248,7 @@ def _scan(body, carry: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:
     scalar code, about five times slower. An input that comes out of the loop's carry it has to load for itself.
     """
     structure, places = None, []
-    chex.assert_equal_shape_prefix(jax.tree.leaves(xs), 1, custom_message="unroll: inputs xs [T, ...] of one length T")
+    expect("unroll: inputs xs [T, ...] of one length T", chex.assert_equal_shape_prefix, jax.tree.leaves(xs), 1)
     last = jax.tree.leaves(xs)[0].shape[0] - 1
 
     def unique_body(carry, x):

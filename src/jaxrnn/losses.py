@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrnn.errors import expect
 from jaxrnn.types import Array
 
 
@@ -25,7 +26,7 @@ def softmax_cross_entropy(logits: Array, targets: Array) -> Array:
         >>> softmax_cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(4)     # log 4
         Array([1.3863], dtype=float32)
     """
-    chex.assert_type(targets, int, custom_message="softmax_cross_entropy: targets must be integers")
+    expect("softmax_cross_entropy: targets must be integers", chex.assert_type, targets, int)
     _check_batch("softmax_cross_entropy", targets, logits.shape[:-1])
     return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
 
@@ -86,4 +87,4 @@ def _without_unit_axis(outputs: Array, targets: Array) -> Array:
 
 def _check_batch(name: str, targets: Array, shape: tuple[int, ...]) -> None:
     """Refuse targets of another shape than the outputs ask for."""
-    chex.assert_shape(targets, shape, custom_message=f"{name}: targets must have the shape {shape}, after the outputs")
+    expect(f"{name}: targets must have the shape {shape}, after the outputs", chex.assert_shape, targets, shape)

@@ -7,8 +7,11 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 
 from jaxrnn.cell import Recurrence
+from jaxrnn.choices import require
+from jaxrnn.errors import expect
 from jaxrnn.shapes import choose
 from jaxrnn.trees import is_float, join, split_carry
 from jaxrnn.types import Array, Carry, Marked
@@ -137,6 +140,7 @@ def within_lengths(lengths: Array | Sequence[int], steps: int) -> Array:
         bool `[T, B]`, true within each row's length.
 
     Raises:
+        InputError: for lengths below 0 or above T, where they are known outside a compiled function.
         AssertionError: (from chex) for lengths that are not integers `[B]`.
 
     Example:
@@ -144,8 +148,12 @@ def within_lengths(lengths: Array | Sequence[int], steps: int) -> Array:
         [[1, 0], [1, 0], [0, 0]]
     """
     lengths = jnp.asarray(lengths)
-    chex.assert_rank(lengths, 1, custom_message="within_lengths: lengths must be [B]")
-    chex.assert_type(lengths, int, custom_message="within_lengths: lengths must be integers")
+    expect("within_lengths: lengths must be [B]", chex.assert_rank, lengths, 1)
+    expect("within_lengths: lengths must be integers", chex.assert_type, lengths, int)
+    if lengths.size and not isinstance(lengths, Tracer):
+        least, most = int(lengths.min()), int(lengths.max())
+        good = 0 <= least and most <= steps
+        require(good, "within_lengths: a length", least if least < 0 else most, f"from 0 to T = {steps}")
     return jnp.arange(steps)[:, None] < lengths.astype(int)[None, :]
 
 
@@ -153,7 +161,8 @@ def _check_marks(marked: Marked) -> None:
     """Refuse marks that would fit by broadcasting or clamping only, by name."""
     for name, mark in (("reset", marked.reset), ("keep", marked.keep)):
         if mark is not None:
-            chex.assert_type(mark, bool, custom_message=f"Marked: {name} must be boolean")
+            require(hasattr(mark, "dtype"), f"Marked: {name}", mark, "an array of booleans, [*batch] or [T, *batch]")
+            expect(f"Marked: {name} must be boolean", chex.assert_type, mark, bool)
             for x in jax.tree.leaves(marked.x):
                 message = f"Marked: {name} must have the shape [*batch] or [T, *batch] of x, {x.shape[: mark.ndim]}"
-                chex.assert_shape(mark, x.shape[: mark.ndim], custom_message=message)
+                expect(message, chex.assert_shape, mark, x.shape[: mark.ndim])

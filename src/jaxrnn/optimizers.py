@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn.averaging import averaged, follow
-from jaxrnn.choices import look_up, require, unknown
+from jaxrnn.choices import is_number, look_up, require, unknown
 from jaxrnn.errors import InputError
 from jaxrnn.types import Array
 
@@ -62,6 +62,28 @@ class Optimizer(NamedTuple):
     transformation: optax.GradientTransformation
     rate: Callable[[Any], Any] = unit_rate
     clip: Callable[[Any], Any] = unclipped
+
+
+def check_optimizer(name: str, optimizer: Any) -> None:
+    """Refuse anything but an `Optimizer`, such as a bare transformation of optax.
+
+    Args:
+        name: the function that was given it.
+        optimizer: what it was given.
+
+    Raises:
+        InputError: saying how to make one.
+
+    Example:
+        >>> check_optimizer("init", optax.sgd(0.1))
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: init: optimizer is a GradientTransformationExtraArgs; expected an Optimizer, such as \
+optimizer('adam', 1e-3), or Optimizer(optax.adam(1e-3)) for any of optax's
+    """
+    if not isinstance(optimizer, Optimizer):
+        expected = "an Optimizer, such as optimizer('adam', 1e-3), or Optimizer(optax.adam(1e-3)) for any of optax's"
+        raise InputError(f"{name}: optimizer is a {type(optimizer).__name__}; expected {expected}")
 
 
 class Descent(NamedTuple):
@@ -189,7 +211,8 @@ def optimizer(
             raise InputError(f"optimizer {name}: option: {unknown(option, known)}")
     if weight_decay is None:
         weight_decay = DEFAULT_ADAMW_DECAY if name == "adamw" else 0.0
-    require(0 <= weight_decay < math.inf, "optimizer: weight_decay", weight_decay, "0 or more")
+    good = is_number(weight_decay) and 0 <= weight_decay < math.inf
+    require(good, "optimizer: weight_decay", weight_decay, "a number, 0 or more")
     transformation = factory(learning_rate=1.0, **options)
     if weight_decay > 0:
         # The updates already point downhill, so that the decay is added with the opposite sign.
@@ -197,7 +220,8 @@ def optimizer(
     if average or name == "asgd":
         transformation = averaged(transformation)
     if not callable(rate):
-        require(0 < rate < math.inf, "optimizer: rate", rate, "more than 0")
+        good = is_number(rate) and 0 < rate < math.inf
+        require(good, "optimizer: rate", rate, "a number, more than 0, or a schedule (step) -> rate")
         rate = optax.constant_schedule(rate)
     return Optimizer(transformation, rate, clipping(norm=clip_norm, value=clip_value))
 
@@ -245,8 +269,9 @@ def clipping(*, norm: float | None = None, value: float | None = None) -> Callab
         [1.0, -0.5]
     """
     value, norm = (math.inf if bound is None else bound for bound in (value, norm))
-    require(value > 0, "optimizer: clip_value", value, "more than 0 (inf = no clipping)")
-    require(norm > 0, "optimizer: clip_norm", norm, "more than 0 (inf = no clipping)")
+    for name, bound in (("clip_value", value), ("clip_norm", norm)):
+        good = is_number(bound) and bound > 0
+        require(good, f"optimizer: {name}", bound, "a number, more than 0 (inf = no clipping)")
     steps = [optax.clip(value)] if value < math.inf else []
     steps += [optax.clip_by_global_norm(norm)] if norm < math.inf else []
     if not steps:

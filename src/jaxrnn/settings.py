@@ -22,12 +22,14 @@ class Key(NamedTuple):
         type: its type, with bounds.
         default: the value when nobody says otherwise.
         about: what it means, in one line.
+        read_by: where it is read only by some choices: the key that chooses, and their names.
     """
 
     name: str
     type: Any
     default: Any
     about: str
+    read_by: tuple[str, tuple[str, ...]] | None
 
 
 SECTIONS: dict[str, type[Section]] = {
@@ -42,8 +44,9 @@ def _keys() -> dict[str, Key]:
         defaults = section()
         for field in msgspec.structs.fields(section):
             if owner or field.name not in SECTIONS:
-                name, about = owner + field.name, get_args(field.type)[1].description
-                found[name] = Key(name, field.type, getattr(defaults, field.name), about)
+                name, meta = owner + field.name, get_args(field.type)[1]
+                read_by = (meta.extra["key"], meta.extra["names"]) if meta.extra else None
+                found[name] = Key(name, field.type, getattr(defaults, field.name), meta.description, read_by)
     return found
 
 
@@ -84,7 +87,8 @@ def _read(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; name a TOML file, or none for the built-in configuration") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise InputError(f"{path}: expected a configuration in TOML: {error}") from None
+        hint = "" if path.suffix == ".toml" else f"; to train on a text: --data.corpus {path}"
+        raise InputError(f"{path}: expected a configuration in TOML: {error}{hint}") from None
     flat: dict[str, Any] = {}
     for name, value in table.items():
         if name in SECTIONS and not isinstance(value, dict):
@@ -141,6 +145,57 @@ def flatten(config: Config) -> dict[str, Any]:
         return getattr(getattr(config, section) if section else config, key)
 
     return {name: value(name) for name in KEYS}
+
+
+def check_read(config: Config) -> None:
+    """Refuse values that nothing reads: they belong to another gradient rule, cell or initializer.
+
+    For what a user asks for. A value that is the default passes, so that a file may spell all of them out.
+
+    Args:
+        config: a configuration.
+
+    Raises:
+        InputError: naming the key, and who would read it.
+
+    Example:
+        >>> check_read(resolve(overrides={"gradient.horizon": "16"}))
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: gradient.horizon = 16: only gradient.rule = 'truncated' reads it, not 'bptt'; leave \
+one of them out
+    """
+    values = flatten(config)
+    for name, (chooser, readers) in ((key.name, key.read_by) for key in KEYS.values() if key.read_by):
+        if values[name] != KEYS[name].default and values[chooser] not in readers:
+            those = " or ".join(map(repr, readers))
+            raise InputError(
+                f"{name} = {values[name]!r}: only {chooser} = {those} reads it, not {values[chooser]!r}; leave one of "
+                "them out"
+            )
+    segment = values["gradient.segment_length"]
+    if config.gradient.memory and segment != KEYS["gradient.segment_length"].default:
+        raise InputError(f"gradient.segment_length = {segment}: gradient.memory decides it; leave one of them out")
+
+
+def settings_of(config: Config, chooser: str) -> dict[str, Any]:
+    """List what a choice reads beside what all of them do.
+
+    Args:
+        config: a configuration.
+        chooser: the key that chooses, such as `gradient.rule`.
+
+    Returns:
+        The values by key, without those that are None.
+
+    Example:
+        >>> settings_of(resolve(overrides={"gradient.rule": "truncated"}), "gradient.rule")
+        {'gradient.horizon': 32}
+    """
+    values = flatten(config)
+    read = {key.name: key.read_by[1] for key in KEYS.values() if key.read_by and key.read_by[0] == chooser}
+    chosen = [name for name, readers in read.items() if values[chooser] in readers]
+    return {name: values[name] for name in chosen if values[name] is not None}
 
 
 def dumps(config: Config) -> str:

@@ -6,6 +6,7 @@ import chex
 import jax.numpy as jnp
 
 from jaxrnn.choices import is_whole, require
+from jaxrnn.errors import expect
 from jaxrnn.types import Array, Marked
 
 
@@ -81,4 +82,4 @@ def check_last_axis(name: str, x: Any, size: int) -> None:
         >>> check_last_axis("lstm: x [*batch, I]", jnp.ones((2, 3)), 3)
     """
     array = x.x if isinstance(x, Marked) else x
-    chex.assert_shape(array, (..., size), custom_message=f"{name} must end in an axis of size {size}")
+    expect(f"{name} must end in an axis of size {size}", chex.assert_shape, array, (..., size))

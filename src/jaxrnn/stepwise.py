@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from jaxrnn.cell import Cell, opaque, product, scan_unroll, unnoted
+from jaxrnn.cell import Cell, as_shape, opaque, product, scan_unroll, unnoted
 from jaxrnn.marks import heed_marks
 from jaxrnn.types import Array, Carry, Params
 
@@ -24,7 +24,7 @@ def from_step(
 
     Args:
         init: `(key) -> params`.
-        initial_carry: `(batch_shape, key=None) -> carry`.
+        initial_carry: `(batch_shape, key=None) -> carry`; the cell's takes B for `(B,)`, this one sees the tuple.
         step: `(params, carry, x [*batch, I]) -> (carry, y [*batch, O])`, for plain inputs.
         input_size: I, where fixed.
         output_size: O, where fixed.
@@ -42,9 +42,13 @@ def from_step(
         >>> leaky.unroll(leaky.init(None), leaky.initial_carry((1,)), jnp.ones((3, 1)))[1].ravel().tolist()
         [1.0, 1.5, 1.75]
     """
-    recurrence = heed_marks(opaque(step), initial_carry)
+
+    def carry_of(batch_shape, key=None):
+        return initial_carry(as_shape(batch_shape), key)
+
+    recurrence = heed_marks(opaque(step), carry_of)
 
     def marked_step(params, carry, x):
         return recurrence.recur(params, carry, recurrence.project(params, x), product, unnoted)
 
-    return Cell(init, initial_carry, marked_step, scan_unroll(marked_step), recurrence, input_size, output_size)
+    return Cell(init, carry_of, marked_step, scan_unroll(marked_step), recurrence, input_size, output_size)

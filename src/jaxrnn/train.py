@@ -17,12 +17,13 @@ from signal import Signals
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from msgspec.structs import replace
 from rich.console import Console
 
 from jaxrnn import snapshots
-from jaxrnn.build import NAMES
+from jaxrnn.build import NAMES, check_names
 from jaxrnn.command import Parser, make_command, stop_on_signals
-from jaxrnn.config import Config, portable
+from jaxrnn.config import Config, length, portable
 from jaxrnn.data.vocabulary import to_json
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Evaluation, Score
@@ -30,7 +31,8 @@ from jaxrnn.ngrams import baselines
 from jaxrnn.parallel import on_one_device, place
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import agreed, is_first, prepare, processes
-from jaxrnn.running.experiment import Experiment, about_text, set_up
+from jaxrnn.running.experiment import Experiment, about_text, set_up, total_updates
+from jaxrnn.running.memory import check_memory
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.position import Position, load
@@ -41,7 +43,7 @@ from jaxrnn.running.scorer import make_score
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
 from jaxrnn.running.writer import opening, write_on
-from jaxrnn.settings import KEYS, add_keys, differences, dumps, resolve
+from jaxrnn.settings import KEYS, add_keys, check_read, differences, dumps, resolve
 from jaxrnn.training import TrainState
 from jaxrnn.types import Params
 
@@ -53,6 +55,7 @@ EXAMPLES = """\
   jaxrnn train --gradient.rule truncated --gradient.horizon 16
   jaxrnn train --run runs/mine                    choose the run's folder; then, after Ctrl-C or a power cut:
   jaxrnn train --run runs/mine --resume           go on as if nothing had happened, to the same bits
+  jaxrnn train --run runs/mine --resume --training.length "20 epochs"      make it longer, finished or not
   zcat news.gz | jaxrnn train --data.corpus -     read the text from standard input
 
 Ctrl-C finishes the update, saves and ends with code 130 (SIGTERM: 143); a second one leaves at once.
@@ -129,16 +132,31 @@ def _overrides(asked: Namespace) -> dict[str, str]:
 
 
 def _kept(asked: Namespace) -> tuple[Config, Run]:
-    """The run to go on with. Whoever asks for other settings than it has is told which."""
+    """The run to go on with, perhaps longer. Whoever asks for other settings than it has is told which."""
     if asked.run is None:
         raise InputError("--resume: which run? name its folder: --run DIR --resume")
     its_run, config = runs.find(asked.run)
     wanted = resolve(asked.file or its_run.config, _overrides(asked))
-    changed = differences(config, wanted)
+    ends = {"length": wanted.training.length, "patience": wanted.training.patience}
+    changed = differences(replace(config, training=replace(config.training, **ends)), wanted)
     if changed:
         remedy = "leave out what differs, or start a new run"
         raise InputError(f"--resume: {asked.run} was started otherwise: {'; '.join(changed)}; {remedy}")
+    if length(wanted.training).unit == "minutes":
+        was = f"{asked.run} is {config.training.length!r} long, whatever the clock says"
+        raise InputError(f"--resume: training.length = {ends['length']!r}: {was}; lengthen it by updates or epochs")
     return wanted, its_run
+
+
+def _lengthen(experiment: Experiment, its_run: Run) -> None:
+    """Keep the settings of a run that goes on; it may be longer than it was, and not shorter."""
+    _, before = runs.find(its_run.folder)
+    if experiment.updates < total_updates(before, experiment.streams):
+        was = f"{its_run.folder} is {before.training.length!r} long"
+        asked = f"training.length = {experiment.config.training.length!r}"
+        raise InputError(f"--resume: {asked}: {was}; expected more, or start a new run")
+    if is_first() and portable(experiment.config) != before:
+        runs.change_config(its_run, dumps(portable(experiment.config)))
 
 
 def _first_files(experiment: Experiment) -> dict[str, str]:
@@ -159,13 +177,18 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     if its_run and is_first():
         held.enter_context(runs.locked(its_run))
     elif is_first():
+        check_names(config)
+        check_read(config)
         runs.check_free(folder)
     experiment = set_up(config, its_run)
+    check_memory(experiment)
     opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
     start = _last_snapshot(experiment, its_run) if its_run else None
+    if its_run:
+        _lengthen(experiment, its_run)
     with screen.status("measuring the pace ..."):
         experiment = fix_length(experiment)
-    screen.print(summary.introduction(experiment))
+    screen.print(summary.introduction(experiment, config.training.length))
     with screen.status("counting n-grams, to compare with ..."):
         n_grams = baselines(experiment.dataset)
     screen.print(summary.n_gram_line(experiment, n_grams["test"]))
@@ -231,8 +254,9 @@ def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
     """Score the best parameters on the test text, show what they write, and say where everything is."""
     experiment, its_run, screen, position = session.experiment, session.run, session.screen, outcome.position
     best, ids = load_trained(its_run.folder), experiment.dataset.ids["test"]
+    unseen = experiment.dataset.unseen["test"]
     evaluation = session.score(best.params, ids, "data.corpus: test text")
-    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary)
+    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary, unseen)
     n_grams = summary.n_gram_names([bits * (len(ids) - 1) / result.characters for bits in session.n_grams["test"]])
     answer = summary.result_json(result) | {
         "run": str(its_run.folder),

@@ -18,9 +18,10 @@ import optax
 from jax.sharding import Mesh
 
 from jaxrnn.choices import require
+from jaxrnn.errors import expect
 from jaxrnn.gradients.accumulate import accumulate
-from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
-from jaxrnn.optimizers import Optimizer, descend
+from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator, check_chunk
+from jaxrnn.optimizers import Optimizer, check_optimizer, descend
 from jaxrnn.parallel import data_parallel
 from jaxrnn.trees import is_float, join, split_carry
 from jaxrnn.types import Array, Carry, Params
@@ -91,7 +92,12 @@ def init(
 
     Returns:
         The state.
+
+    Raises:
+        InputError: for an optimiser that is no `Optimizer`, or a chunk that is not one of arrays `[K, B, ...]`.
     """
+    check_optimizer("init", optimizer)
+    check_chunk(chunk)
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
@@ -128,6 +134,7 @@ def make_train_step(
         A count below U leaves out the last updates, whose metrics mean nothing: so a run ends anywhere.
 
     Raises:
+        InputError: for an optimiser that is no `Optimizer`.
         AssertionError: (from chex, when called) if the arrays of `chunks` do not all lead with one `[U, A, K, B]`.
 
     Example:
@@ -142,11 +149,12 @@ def make_train_step(
         >>> int(state.step), metrics.weight.tolist(), bool(metrics.loss[2] < metrics.loss[0])
         (3, [20.0, 20.0, 20.0], True)
     """
+    check_optimizer("make_train_step", optimizer)
 
     def train_step(state: TrainState, chunks: Chunk, count: Any = None) -> tuple[TrainState, Metrics]:
-        chex.assert_rank(chunks.weight, 4, custom_message="train_step: chunks.weight must be [U, A, K, B]")
+        expect("train_step: chunks.weight must be [U, A, K, B]", chex.assert_rank, chunks.weight, 4)
         message = "train_step: every array of chunks must lead with the same [U, A, K, B]"
-        chex.assert_equal_shape_prefix(jax.tree.leaves(chunks), 4, custom_message=message)
+        expect(message, chex.assert_equal_shape_prefix, jax.tree.leaves(chunks), 4)
         number = len(chunks.weight)
 
         def one(state: TrainState, at_u: tuple[Array, Chunk]) -> tuple[TrainState, Metrics]:
@@ -271,7 +279,7 @@ def scale_rate(state: TrainState, factor: float) -> TrainState:
     return state._replace(rate_scale=state.rate_scale * factor)
 
 
-def stack_chunks(chunks: Sequence[Chunk], *, updates: int = 1, accumulation: int = 1) -> Chunk:
+def stack_chunks(chunks: Sequence[Chunk], *, updates: int | None = None, accumulation: int = 1) -> Chunk:
     """Stack chunks that follow one another into what a train step takes: A chunks for each of U updates.
 
     Where there are fewer than U * A, as at the end of an epoch, the last one is repeated with weight 0. That changes
@@ -279,7 +287,7 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int = 1, accumulation: int
 
     Args:
         chunks: from 1 to U * A chunks of NumPy arrays `[K, B, ...]`.
-        updates: U.
+        updates: U; None for as many as the chunks need.
         accumulation: A.
 
     Returns:
@@ -293,6 +301,7 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int = 1, accumulation: int
         >>> stack_chunks([chunk] * 3, updates=2, accumulation=2).weight.sum(axis=(2, 3)).tolist()
         [[10.0, 10.0], [10.0, 0.0]]
     """
+    updates = max(1, -(-len(chunks) // accumulation)) if updates is None else updates
     room = updates * accumulation
     require(1 <= len(chunks) <= room, "stack_chunks: len(chunks)", len(chunks), f"from 1 to U * A = {room}")
     padding = chunks[-1]._replace(weight=np.zeros_like(chunks[-1].weight))

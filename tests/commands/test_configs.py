@@ -6,7 +6,7 @@ import pytest
 
 from jaxrnn.build import check_names
 from jaxrnn.config import Config
-from jaxrnn.settings import resolve
+from jaxrnn.settings import check_read, resolve
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
@@ -15,7 +15,9 @@ CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_says_why_it_exists_and_holds(path):
     assert path.read_text().startswith("# ")
-    check_names(resolve(path))
+    config = resolve(path)
+    check_names(config)
+    check_read(config)
 
 
 def test_the_built_in_configuration_is_spelled_out():

@@ -1,6 +1,8 @@
 """The evaluation command: the same figures as the model itself gives, and the protocol beside them."""
 
+import io
 import json
+import shutil
 
 import jax
 import numpy as np
@@ -87,7 +89,7 @@ def test_the_protocol_is_printed(finished_run, jaxrnn):
         (None, "no file or folder"),
         (b"", "empty"),
         (b"t", "shorter than a chunk"),
-        ("the Ω".encode(), "'\\u03a9' not in the vocabulary"),
+        ("Ω".encode(), "no symbol of the vocabulary"),
         (b"the \xff", "byte 4 (0xff) is not UTF-8"),
     ],
 )
@@ -101,6 +103,17 @@ def test_a_bad_text_is_refused_in_one_line(finished_run, jaxrnn, tmp_path, conte
     assert "text.txt" in said.err
 
 
+def test_unseen_symbols_are_left_out_and_counted(finished_run, jaxrnn, tmp_path):
+    plain, strange = tmp_path / "plain.txt", tmp_path / "strange.txt"
+    plain.write_text("the dogs sat on a cat\n")
+    strange.write_text("Ωthe dogs sat oné a catΩ\n")
+    answers = [jaxrnn("evaluate", finished_run[0], "--text", path, "--json").answer for path in (plain, strange)]
+    assert [answer.pop("unseen") for answer in answers] == [0, 3]
+    assert answers[0] | {"text": None} == answers[1] | {"text": None}
+    said = jaxrnn("evaluate", finished_run[0], "--text", strange)
+    assert said.code == 0 and "3 characters of the text not in the vocabulary: left out" in said.out
+
+
 def test_a_run_without_a_snapshot_is_sent_back_to_training(finished_run, jaxrnn, tmp_path):
     whole = runs.at(finished_run[0])
     run = runs.create(
@@ -109,3 +122,24 @@ def test_a_run_without_a_snapshot_is_sent_back_to_training(finished_run, jaxrnn,
     for command in ("evaluate", "sample"):
         said = jaxrnn(command, run.folder)
         assert said.code == 2 and f"jaxrnn train --run {run.folder} --resume" in said.err
+
+
+def test_a_run_on_standard_input_asks_for_its_text_again(finished_run, jaxrnn, corpus, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished_run[0], tmp_path / "run")
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace(f'"{corpus}"', '"-"'))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    said = jaxrnn("evaluate", folder)
+    assert said.code == 2 and "was trained on standard input" in said.err and "--text FILE" in said.err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(corpus.read_bytes())))
+    assert jaxrnn("evaluate", folder, "--json").answer["loss"] == finished_run[1].answer["loss"]
+
+
+@pytest.mark.filterwarnings("default")  # as for a user, who sees one line
+def test_a_lost_best_snapshot_is_said(finished_run, jaxrnn, tmp_path):
+    folder = shutil.copytree(finished_run[0], tmp_path / "run")
+    (best,) = (folder / "snapshots").glob("best_*")
+    shutil.rmtree(best)
+    said = jaxrnn("sample", folder, "--json")
+    assert said.code == 0 and said.answer["snapshot"].startswith("step_")
+    assert "warning: " in said.err and "best snapshot is missing or damaged; step_" in said.err

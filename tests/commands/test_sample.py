@@ -91,7 +91,7 @@ def test_a_dash_means_standard_input(written, monkeypatch, piped):
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--prompt", "the Ω and the Ψ"], "sampling.prompt: '\\u03a9', '\\u03a8' not in the vocabulary"),
+        (["--prompt", "the Ω and the Ψ"], "sampling.prompt: 'Ω', 'Ψ' not in the vocabulary"),
         (["--prompt", ""], "sampling.prompt = '': expected some text"),
         (["--length", "0"], "sampling.length = '0' (command line): expected int >= 1"),
         (["--length", "many"], "sampling.length = 'many'"),

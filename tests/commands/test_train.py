@@ -272,6 +272,23 @@ def test_a_damaged_snapshot_is_passed_over(finished_run, jaxrnn, tmp_path):
     assert arrays(folder) == arrays(whole)
 
 
+def test_a_finished_run_can_be_lengthened(finished_run, jaxrnn, settings, tmp_path):
+    """At a constant rate it is the run that was as long from the start, to the bit."""
+    constant = {"optimizer__schedule": "constant", "optimizer__average_after": 99}
+    whole, folder = tmp_path / "whole", tmp_path / "lengthened"
+    assert jaxrnn("train", *settings(**constant, training__length="28 updates"), "--run", whole).code == 0
+    assert jaxrnn("train", *settings(**constant, training__length="14 updates"), "--run", folder).code == 0
+    longer = ("train", "--run", folder, "--resume", "--training.length")
+    for words, named in (("7 updates", "'14 updates' long; expected more"), ("9 minutes", "by updates or epochs")):
+        said = jaxrnn(*longer, words)
+        assert said.code == 2 and named in said.err
+    said = jaxrnn(*longer, "28 updates")
+    assert said.code == 0 and "going on after update 14 of 28" in said.out
+    assert arrays(folder, "step_28") == arrays(whole, "step_28") and untimed(folder) == untimed(whole)
+    assert (folder / "config.toml").read_text() == (whole / "config.toml").read_text()
+    assert jaxrnn("sample", folder).code == 0
+
+
 # Refusals ------------------------------------------------------------------------------------------------------------
 
 
@@ -322,7 +339,7 @@ def test_a_bad_text_is_refused(refusal, tmp_path, content, named):
         (["--gradient.rule", "btpt"], ["gradient.rule: no 'btpt'; did you mean 'bptt'?"]),
         (["--optimizer.name", "adan"], ["optimizer.name: no 'adan'; did you mean 'adam'?"]),
         (["--optimizer.options", "{b3 = 1}"], ["adam", "'b3'", "did you mean 'b"]),
-        (["--sampling.prompt", "Ω"], ["sampling.prompt", "'\\u03a9' not in the vocabulary"]),
+        (["--sampling.prompt", "Ω"], ["sampling.prompt", "'Ω' not in the vocabulary"]),
         (["missing.toml"], ["missing.toml: no such file"]),
     ],
 )

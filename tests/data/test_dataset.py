@@ -43,13 +43,13 @@ def test_vocabulary_is_that_of_the_training_text(corpus, tmp_path):
     made = prepare(corpus, CHARACTER, folder=tmp_path / "cache")
     alone = build_vocabulary(CHARACTER, CHARACTER.tally(TEXT["train"]))
     assert made.vocabulary.symbols == (*alone.symbols, "\ufffd")
-    assert made.replaced == {"train": 0, "valid": 0, "test": 3}, "z, b and r are new in test"
+    assert made.unseen == {"train": 0, "valid": 0, "test": 3}, "z, b and r are new in test"
     assert decode(made.vocabulary, made.ids["test"]) == "a \ufffde\ufffd\ufffda sat\n"
 
 
 def test_rare_symbols_are_left_out_on_request(corpus, tmp_path):
     made = prepare(corpus, CHARACTER, minimum_count=2, folder=tmp_path / "cache")
-    assert "é" not in made.vocabulary.symbols and made.replaced["train"] == 1
+    assert "é" not in made.vocabulary.symbols and made.unseen["train"] == 1
     assert prepare(corpus._replace(minimum_count=2), CHARACTER, folder=tmp_path / "cache").vocabulary == made.vocabulary
 
 
@@ -70,7 +70,7 @@ def test_the_second_time_nothing_is_read_or_written(corpus, tmp_path, monkeypatc
     first = prepare(corpus, WORD, folder=tmp_path / "cache")
     monkeypatch.setattr(module, "read", None)
     second = prepare(corpus, WORD, folder=tmp_path / "cache")
-    assert second.vocabulary == first.vocabulary and second.replaced == first.replaced
+    assert second.vocabulary == first.vocabulary and second.unseen == first.unseen
     assert all((second.ids[split] == first.ids[split]).all() for split in TEXT)
 
 
@@ -108,8 +108,14 @@ def test_ids_are_read_only(corpus, tmp_path):
 
 def test_unseen_symbols_without_an_unknown_one(corpus, tmp_path):
     given = build_vocabulary(CHARACTER, CHARACTER.tally(TEXT["train"]))
-    with pytest.raises(InputError, match="test: 'z', 'b', 'r' not in the vocabulary"):
-        prepare(corpus, CHARACTER, vocabulary=given, folder=tmp_path / "cache")
+    made = prepare(corpus, CHARACTER, vocabulary=given, folder=tmp_path / "cache")
+    assert made.unseen == {"train": 0, "valid": 0, "test": 3}
+    assert decode(made.vocabulary, made.ids["test"]) == "a ea sat\n"
+
+
+def test_a_text_of_unseen_symbols_only_is_refused(corpus, tmp_path):
+    with pytest.raises(InputError, match="the split 'train' of .* holds no symbol of the vocabulary"):
+        prepare(corpus, CHARACTER, vocabulary=Vocabulary("character", ("#",)), folder=tmp_path / "cache")
     assert not list((tmp_path / "cache" / "ids").iterdir()), "nothing half-written"
 
 
@@ -155,7 +161,7 @@ def test_penn_treebank_has_the_published_counts(data, tmp_path):
     train, valid, test = (str(data / "ptb" / f"ptb.{split}.txt.gz") for split in ("train", "valid", "test"))
     made = prepare(open_corpus(train, valid=valid, test=test), WHITESPACE, folder=tmp_path)
     assert {split: len(ids) for split, ids in made.ids.items()} == {"train": 929589, "valid": 73760, "test": 82430}
-    assert len(made.vocabulary.symbols) == 10000 and made.replaced == {"train": 0, "valid": 0, "test": 0}
+    assert len(made.vocabulary.symbols) == 10000 and made.unseen == {"train": 0, "valid": 0, "test": 0}
     assert {split: len(np.unique(ids)) for split, ids in made.ids.items()} == {
         "train": 10000,
         "valid": 6022,

@@ -44,7 +44,7 @@ def test_unknown_symbol_joins_only_where_it_is_needed():
 
 def test_unseen_symbols_are_named():
     vocabulary = Vocabulary("character", ("a", "b"))
-    with pytest.raises(InputError, match=r"prompt: 'x', '\\xe9' not in the vocabulary"):
+    with pytest.raises(InputError, match=r"prompt: 'x', 'é' not in the vocabulary"):
         encode(vocabulary, "axéxb", name="prompt")
     with pytest.raises(InputError, match="and 4 more"):
         encode(vocabulary, "abcdefghijklmn")

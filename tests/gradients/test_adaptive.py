@@ -20,7 +20,7 @@ from jaxrnn.types import Marked
 
 LINEAR = from_step(
     init=lambda key: {"a": jnp.asarray(0.5), "b": jnp.asarray(1.0)},
-    initial_carry=lambda batch_shape, key=None: jnp.zeros((batch_shape, 1)),
+    initial_carry=lambda batch_shape, key=None: jnp.zeros((*batch_shape, 1)),
     step=lambda params, h, x: (params["a"] * h + params["b"] * x,) * 2,
 )
 CREDIT = quick_jit(lambda params, *window: credit_by_lag(LINEAR, slopes, params, *window))

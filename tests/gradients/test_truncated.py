@@ -43,7 +43,7 @@ def fed(estimator, params, carry, chunks):
 
 LINEAR = from_step(
     init=lambda key: {"a": jnp.asarray(0.8), "b": jnp.asarray(1.0)},
-    initial_carry=lambda batch_shape, key=None: jnp.zeros((batch_shape, 1)),
+    initial_carry=lambda batch_shape, key=None: jnp.zeros((*batch_shape, 1)),
     step=lambda params, h, x: (params["a"] * h + params["b"] * x,) * 2,
 )
 

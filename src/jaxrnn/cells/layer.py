@@ -1,7 +1,7 @@
 """What recurrent layers share: parameters for each gate, the input's product, and a carry of zeros."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 
 import chex
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence, as_shape, product
 from jaxrnn.choices import require
+from jaxrnn.errors import InputError, expect
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import check_last_axis, check_sizes, spread
@@ -169,23 +170,36 @@ def derive_layer(
         zeros = [jnp.zeros((*batch, size), canonical) for size in state_sizes]
         return tuple(zeros) if len(zeros) > 1 else zeros[0]
 
-    recurrence = _checked(name, input_size, initial_carry, Recurrence(project, recur))
+    recurrence = _checked(name, input_size, init, initial_carry, Recurrence(project, recur))
     return derive(init, initial_carry, recurrence, input_size=input_size, output_size=state_sizes[0])
 
 
-def _checked(name: str, input_size: int, initial_carry: Callable[..., Carry], recurrence: Recurrence) -> Recurrence:
-    """The recurrence of a layer, which refuses inputs and carries of other shapes by name."""
+def _checked(
+    name: str, input_size: int, init: Callable, initial_carry: Callable[..., Carry], recurrence: Recurrence
+) -> Recurrence:
+    """The recurrence of a layer, which refuses inputs, parameters and carries of other shapes by name."""
     one_row = jax.eval_shape(lambda: initial_carry(()))
+    own_params = cache(lambda: jax.eval_shape(init, jax.random.key(0)))
 
     def project(params, x):
         check_last_axis(f"{name}: the input x [*batch, I]", x, input_size)
+        _check_params(name, params, own_params())
         return recurrence.project(params, x)
 
     def recur(params, carry, z, dot, note):
         batch = z.shape[:-1]
         expected = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*batch, *a.shape), a.dtype), one_row)
         message = f"{name}: the carry (tree 0) must be like initial_carry({batch}) (tree 1)"
-        chex.assert_trees_all_equal_shapes(carry, expected, custom_message=message)
+        expect(message, chex.assert_trees_all_equal_shapes, carry, expected)
         return recurrence.recur(params, carry, z, dot, note)
 
     return Recurrence(project, recur)
+
+
+def _check_params(name: str, params: Params, own: Params) -> None:
+    """Refuse parameters of another cell: those of this one must be there, and have its shapes."""
+    for key, expected in own.items():
+        found = params.get(key) if isinstance(params, Mapping) else None
+        shape = "missing" if found is None else list(jnp.shape(found))
+        if shape != list(expected.shape):
+            raise InputError(f"{name}: params[{key!r}] is {shape}; expected {list(expected.shape)}, as init makes it")

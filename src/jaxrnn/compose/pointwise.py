@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence, product
+from jaxrnn.errors import expect
 from jaxrnn.initializers import Initializer
 from jaxrnn.marks import open_marks
 from jaxrnn.shapes import check_last_axis, check_sizes, spread
@@ -91,7 +92,7 @@ def embedding(
         return {"w": w(key, (vocabulary_size, embedding_size), jax.dtypes.canonicalize_dtype(dtype))}
 
     def apply(params, ids):
-        chex.assert_type(ids, int, custom_message="embedding: the input must be integer ids [*batch]")
+        expect("embedding: the input must be integer ids [*batch]", chex.assert_type, ids, int)
         return jnp.take(params["w"], ids, axis=0)
 
     return pointwise(init, apply, output_size=embedding_size)

@@ -1,6 +1,6 @@
 """Cells on top of one another."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.choices import require
+from jaxrnn.compose.bidirectional import Bidirectional
 from jaxrnn.errors import InputError
 from jaxrnn.types import Array, Marked, Penalized
 
@@ -56,6 +57,7 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
 
     def through(run, params, carry, x):
         """Each layer's input is the output of the one below, with the marks of x; `run` takes a layer's name first."""
+        _check_parts(names, params, carry)
         new, penalties = [], []
         y = x.x if isinstance(x, Marked) else x
         for (name, cell), layer_carry in zip(layers, carry, strict=True):
@@ -80,6 +82,16 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
 
     recurrence = Recurrence(lambda params, x: x, recur)
     return Cell(init, initial_carry, step, unroll, recurrence, cells[0].input_size, _output_size(cells))
+
+
+def _check_parts(names: Sequence[str], params: Any, carry: Any) -> None:
+    """Refuse parameters or a carry that do not have a part for each cell."""
+    if not (isinstance(params, Mapping) and all(name in params for name in names)):
+        found = f"has the keys {list(params)}" if isinstance(params, Mapping) else f"is a {type(params).__name__}"
+        raise InputError(f"stack: params {found}; expected {list(names)}, as init gives them")
+    if not (isinstance(carry, tuple | list) and len(carry) == len(names)):
+        expected = f"a tuple of {len(names)}, as initial_carry gives it"
+        raise InputError(f"stack: carry is a {type(carry).__name__} that does not fit; expected {expected}")
 
 
 def _set_aside(y: Any, penalties: list[Array]) -> Any:
@@ -108,6 +120,9 @@ def _output_size(cells: Sequence[Cell]) -> int | None:
 def _check_fit(cells: Sequence[Cell], names: Sequence[str]) -> None:
     """Refuse an empty stack, names that do not match, and cells that do not fit on one another."""
     for cell in cells:
+        if isinstance(cell, Bidirectional):
+            what = "it has no causal step; apply it by itself, and give its outputs to the stack"
+            raise InputError(f"stack: a bidirectional layer is no cell: {what}")
         what = "a cell; give them one by one, as in stack(low, high)"
         require(isinstance(cell, Cell), "stack: an argument", type(cell), what)
     if not cells or len(names) != len(cells) or len(set(names)) != len(names):

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from jaxrnn.choices import is_whole
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk
 from jaxrnn.types import Marked
@@ -86,14 +87,16 @@ def make_streams(
         The streams.
 
     Raises:
-        InputError: a size is below 1; there is no target at all; or, with `drop_tail`, less than one full chunk.
+        InputError: a size is no whole number of at least 1; there is no target at all; or, with `drop_tail`, less
+            than one full chunk.
 
     Example:
         >>> make_streams(np.arange(9), 2, 3, drop_tail=True).batch_size
         2
     """
-    if batch_size < 1 or chunk_length < 1:
-        raise InputError(f"batch_size {batch_size}, chunk_length {chunk_length}: expected 1 or more for both")
+    if not (is_whole(batch_size) and is_whole(chunk_length)):
+        sizes = f"batch_size {batch_size!r}, chunk_length {chunk_length!r}"
+        raise InputError(f"{sizes}: expected 1 or more for both, whole numbers")
     needed = batch_size * chunk_length + 1 if drop_tail else 2
     if len(ids) < needed:
         size = f"batch_size {batch_size} x chunk_length {chunk_length} + 1 = {needed}" if drop_tail else "2"

@@ -24,11 +24,10 @@ from jaxrnn.data.vocabulary import (
     replace_unseen,
     to_json,
     unknown_id,
-    unseen_error,
 )
 from jaxrnn.errors import InputError
 
-_FORMAT = 1  # raise it when the same text would be encoded to other ids
+_FORMAT = 2  # raise it when the same text would be encoded to other ids
 
 
 class Dataset(NamedTuple):
@@ -37,13 +36,14 @@ class Dataset(NamedTuple):
     Attributes:
         vocabulary: what the ids mean.
         ids: for each split `[N]` ids in the smallest unsigned dtype, a read-only memory map.
-        replaced: for each split, how many symbols were read as the unknown symbol.
+        unseen: for each split, how many symbols of the text are not in the vocabulary. They are read as its unknown
+            symbol; a vocabulary that has none leaves them out.
         digest: SHA-256 that stands for the corpus's text and its splits; a run keeps it.
     """
 
     vocabulary: Vocabulary
     ids: dict[str, np.ndarray]
-    replaced: dict[str, int]
+    unseen: dict[str, int]
     digest: str
 
 
@@ -69,8 +69,8 @@ def prepare(
         The ids of every split, and the vocabulary.
 
     Raises:
-        InputError: text is not UTF-8, a split has no symbols, a symbol is not in the vocabulary and there is no
-            unknown symbol, or the cache cannot be written.
+        InputError: text is not UTF-8, a split has no symbols, or none that is in the vocabulary, or the cache cannot
+            be written.
 
     Cost:
         Time, the first time: two passes over the text, then one over the ids. After that: one pass over the ids
@@ -90,7 +90,7 @@ def prepare(
     entry = cache.entry(place / "ids", name, lambda new: _encode_splits(corpus, known, new))
     about = json.loads((entry / "ids.json").read_text())
     ids = {split: _map(entry / _file(split), **about[split]) for split in corpus.splits}
-    return Dataset(known, ids, {split: about[split]["replaced"] for split in corpus.splits}, digest)
+    return Dataset(known, ids, {split: about[split]["unseen"] for split in corpus.splits}, digest)
 
 
 def _counted_vocabulary(corpus: Corpus, tokenizer: Tokenizer, least: int, digest: str, place: Path) -> Vocabulary:
@@ -122,28 +122,28 @@ def _encode_splits(corpus: Corpus, vocabulary: Vocabulary, folder: Path) -> None
     """Write each split's ids as bare numbers, and beside them what is needed to read them."""
     about = {}
     for split, documents in corpus.splits.items():
-        about[split] = {"dtype": _dtype(vocabulary).str, "length": 0, "replaced": 0}
+        about[split] = {"dtype": _dtype(vocabulary).str, "length": 0, "unseen": 0}
         with open(folder / _file(split), "wb") as file:
-            for ids, replaced in _encoded(documents, vocabulary):
+            for ids, unseen in _encoded(documents, vocabulary):
                 file.write(ids.tobytes())
                 about[split]["length"] += len(ids)
-                about[split]["replaced"] += replaced
+                about[split]["unseen"] += unseen
         if not about[split]["length"]:
-            raise InputError(f"data.corpus: the split '{split}' of '{corpus.name}' holds no symbols; expected text")
+            none = "holds no symbol of the vocabulary" if about[split]["unseen"] else "holds no symbols"
+            raise InputError(f"data.corpus: the split '{split}' of '{corpus.name}' {none}; expected text")
     (folder / "ids.json").write_text(json.dumps(about, indent=1))
 
 
 def _encoded(documents: tuple[Document, ...], vocabulary: Vocabulary) -> Iterator[tuple[np.ndarray, int]]:
-    """The ids of the documents in blocks, each with how many of them stand for an unknown symbol in the text."""
+    """The ids of the documents in blocks, each with how many symbols of the text were not in the vocabulary."""
     tokenizer = TOKENIZERS[vocabulary.tokenizer]
     lookup = tokenizer.lookup(vocabulary.symbols)
     has_unknown = unknown_id(vocabulary) is not None
     for text in read(documents, tokenizer.encoding, tokenizer.cut):
         ids = lookup(text)
         unseen = int(np.count_nonzero(ids < 0))
-        if unseen and not has_unknown:
-            raise unseen_error(vocabulary, text, ids, str(documents[0].path))
-        yield replace_unseen(vocabulary, ids).astype(_dtype(vocabulary)), unseen
+        known = replace_unseen(vocabulary, ids) if has_unknown else ids[ids >= 0]
+        yield known.astype(_dtype(vocabulary)), unseen
 
 
 def _dtype(vocabulary: Vocabulary) -> np.dtype:
@@ -156,6 +156,6 @@ def _file(split: str) -> str:
     return f"{split}.ids"
 
 
-def _map(path: Path, *, dtype: str, length: int, replaced: Any) -> np.ndarray:
+def _map(path: Path, *, dtype: str, length: int, unseen: Any) -> np.ndarray:
     """A split's ids, read from disk where they are looked at."""
     return np.memmap(path, dtype=dtype, mode="r", shape=(length,))

@@ -136,7 +136,7 @@ def unseen_error(vocabulary: Vocabulary, text: str, ids: np.ndarray, name: str) 
     """
     symbols = TOKENIZERS[vocabulary.tokenizer].split(text)
     unseen = list(dict.fromkeys(symbols[position] for position in np.flatnonzero(ids < 0).tolist()))
-    shown = ", ".join(map(ascii, unseen[:8])) + (f" and {len(unseen) - 8} more" if len(unseen) > 8 else "")
+    shown = ", ".join(map(repr, unseen[:8])) + (f" and {len(unseen) - 8} more" if len(unseen) > 8 else "")
     return InputError(
         f"{name}: {shown} not in the vocabulary; expected symbols of the training text "
         f"({len(vocabulary.symbols)} kinds, tokenizer '{vocabulary.tokenizer}'): leave them out, or train on text "

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.choices import require
+from jaxrnn.errors import expect
 from jaxrnn.types import Array, Params
 
 
@@ -48,7 +49,7 @@ def check_chunk(chunk: Chunk) -> None:
     for name, tree in (("inputs", chunk.inputs), ("targets", chunk.targets)):
         for leaf in jax.tree.leaves(tree):
             message = f"chunk.{name} [K, B, ...] must begin with the axes of chunk.weight [K, B], {shape}"
-            chex.assert_shape(leaf, (*shape, ...), custom_message=message)
+            expect(message, chex.assert_shape, leaf, (*shape, ...))
 
 
 class Estimate(NamedTuple):

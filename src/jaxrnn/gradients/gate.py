@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn.choices import is_number, require
+from jaxrnn.errors import expect
 from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array, Carry
 
@@ -52,7 +53,7 @@ def gate(carry: Carry, weight: Any = 1.0, *, clip_norm: float | None = None) -> 
     floats, others = split_carry(carry)
     weight = jnp.asarray(weight, float)
     for leaf in jax.tree.leaves(floats):
-        chex.assert_shape(weight, leaf.shape[: min(weight.ndim, 1)], custom_message="gate: weight must be [] or [B]")
+        expect("gate: weight must be [] or [B]", chex.assert_shape, weight, leaf.shape[: min(weight.ndim, 1)])
     floats = _weigh(floats, weight)
     if clip_norm is not None and jax.tree.leaves(floats):
         floats = _clip(floats, jnp.asarray(clip_norm, float))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell
+from jaxrnn.errors import expect
 from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator, check_chunk
 from jaxrnn.shapes import choose
 from jaxrnn.trees import renew_keys
@@ -50,7 +51,7 @@ def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
         counts = chunk.weight.astype(bool)
         outputs = jax.tree.map(lambda y: choose(counts, y, jnp.zeros_like(y)), outputs)
         each = loss(outputs, chunk.targets)
-        chex.assert_shape(each, counts.shape, custom_message="the loss must give one number for each weight, [K, B]")
+        expect("the loss must give one number for each weight, [K, B]", chex.assert_shape, each, counts.shape)
         weight = chunk.weight.astype(each.dtype)
         total = jnp.sum(jnp.where(counts, weight * each, jnp.zeros_like(each)))
         return carry, (total, jnp.sum(weight))

@@ -6,7 +6,7 @@ from typing import Any
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.gradients.accumulate import accumulate
-from jaxrnn.gradients.base import GradientEstimator
+from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.replay import ReplayState, empty_past, estimate_with_replay
 from jaxrnn.gradients.segments import chunk_loss, renewing, reverse_mode
 from jaxrnn.types import Array
@@ -71,6 +71,7 @@ def truncated_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, horizon: in
     in_pieces = accumulate(reverse_mode(run), horizon)
 
     def init(key, params, carry, chunk):
+        check_chunk(chunk)
         steps = chunk.weight.shape[0]
         if not 0 < steps < horizon:
             return in_pieces.init(key, params, carry, chunk)

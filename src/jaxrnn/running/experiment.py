@@ -1,6 +1,7 @@
 """Everything that a configuration stands for, made ready: text, model, estimator, optimizer and the first state."""
 
 import json
+import sys
 from functools import partial
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from jaxrnn import build, training
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config, length
 from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks
-from jaxrnn.data.corpora import Corpus, corpus_digest
+from jaxrnn.data.corpora import STANDARD_INPUT, Corpus, corpus_digest
 from jaxrnn.data.dataset import Dataset, prepare
 from jaxrnn.data.lengths import longest, vary_lengths
 from jaxrnn.data.text import TOKENIZERS
@@ -78,7 +79,7 @@ def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
         InputError: if the text is missing, not readable, or no longer the one that the run was trained on.
     """
     build.check_names(config)
-    corpus = build.build_corpus(config.data)
+    corpus = build.build_corpus(config.data) if run is None else _opened_again(config, run)
     vocabulary = None
     if run is not None:
         vocabulary, about = kept_vocabulary(run), kept_corpus(run)
@@ -89,6 +90,20 @@ def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
             )
     tokenizer = TOKENIZERS[config.data.tokenizer]
     return corpus, prepare(corpus, tokenizer, vocabulary=vocabulary, minimum_count=config.data.minimum_count)
+
+
+def _opened_again(config: Config, run: Run) -> Corpus:
+    """The text of a run; what came from standard input has to come from there again."""
+    if config.data.corpus != STANDARD_INPUT:
+        return build.build_corpus(config.data)
+    again = "give the same text again, as in: cat TEXT | jaxrnn ...; or score another: jaxrnn evaluate RUN --text FILE"
+    missing = InputError(f"{run.folder}: was trained on standard input, where there is no text now; {again}")
+    if sys.stdin.isatty():
+        raise missing
+    try:
+        return build.build_corpus(config.data)
+    except InputError:
+        raise missing from None
 
 
 def kept_corpus(run: Run) -> dict:
@@ -141,7 +156,7 @@ def about_text(corpus: Corpus, dataset: Dataset) -> dict:
         What JSON can hold.
     """
     splits = {
-        name: {"documents": len(documents), "symbols": len(dataset.ids[name]), "replaced": dataset.replaced[name]}
+        name: {"documents": len(documents), "symbols": len(dataset.ids[name]), "unseen": dataset.unseen[name]}
         for name, documents in corpus.splits.items()
     }
     return {
@@ -175,9 +190,7 @@ def set_up(config: Config, run: Run | None = None) -> Experiment:
     places = longest(data.chunk_length, data.chunk_spread)
     streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=f"{name}: training text")
     streams = epoch_streams(config, streams, 0)
-    amount, unit = length(config.training)
-    per_unit = {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]  # see `pace.fix_length`
-    updates = amount * per_unit
+    updates = total_updates(config, streams)
     learner = build_learner(config, len(dataset.vocabulary.symbols), updates)
     return Experiment(config, corpus, dataset, streams, learner, updates, _mesh(config, learner))
 
@@ -208,6 +221,20 @@ def updates_per_epoch(config: Config, streams: Streams) -> int:
         The number.
     """
     return -(-number_of_chunks(streams) // config.training.accumulate)
+
+
+def total_updates(config: Config, streams: Streams) -> int:
+    """Count the updates of a whole training.
+
+    Args:
+        config: the configuration.
+        streams: the training text.
+
+    Returns:
+        The number; for a length in minutes a placeholder, see `pace.fix_length`.
+    """
+    amount, unit = length(config.training)
+    return amount * {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]
 
 
 def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Learner:

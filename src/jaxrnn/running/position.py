@@ -15,6 +15,7 @@ from jaxrnn.settings import flatten
 from jaxrnn.training import TrainState
 
 _PLACES = ("data.corpus", "data.valid", "data.test")  # a text may move, if its digest is still the same
+_ENDS = ("training.length", "training.patience")  # a run may be lengthened
 
 
 class Position(NamedTuple):
@@ -74,7 +75,8 @@ def load(snapshot: Path, config: Config, learner: Learner) -> tuple[TrainState, 
         InputError: if the snapshot is damaged, or was made with another configuration.
     """
     kept = flatten(Config()) | snapshots.load_meta(snapshot)["config"]  # defaults for keys newer than the run
-    changed = [name for name, value in flatten(portable(config)).items() if kept[name] != value and name not in _PLACES]
+    ours = flatten(portable(config))
+    changed = [name for name, value in ours.items() if kept[name] != value and name not in _PLACES + _ENDS]
     if changed:
         was = ", ".join(f"{name} was {kept[name]!r}" for name in changed)
         raise InputError(f"{snapshot}: the run's config.toml has changed since: {was}; restore it, or start a new run")

@@ -208,6 +208,21 @@ def rewind(run: Run, step: int, validated: int) -> None:
     """
     last = {"update": step, "validation": validated}  # and no test: it comes again at the end
     kept = [row for row in metrics(run) if row["step"] <= last.get(row["kind"], -1)]
-    beside = run.metrics.with_suffix(".tmp")
-    beside.write_bytes(b"".join(msgspec.json.encode(row) + b"\n" for row in kept))
-    os.replace(beside, run.metrics)
+    _replace(run.metrics, b"".join(msgspec.json.encode(row) + b"\n" for row in kept))
+
+
+def change_config(run: Run, text: str) -> None:
+    """Write another `config.toml`, all of it at once.
+
+    Args:
+        run: the run.
+        text: the whole configuration.
+    """
+    _replace(run.config, text.encode("utf-8"))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file in the place of another, so that at any moment one of them is there."""
+    beside = path.with_suffix(".tmp")
+    beside.write_bytes(content)
+    os.replace(beside, path)

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxrnn.config import Config, Data
 from jaxrnn.data.chunks import account
 from jaxrnn.data.text import TOKENIZERS
-from jaxrnn.data.vocabulary import Vocabulary, fingerprint
+from jaxrnn.data.vocabulary import Vocabulary, fingerprint, unknown_id
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.running.experiment import Experiment, updates_per_epoch
 from jaxrnn.running.position import Position
+from jaxrnn.settings import settings_of
 from jaxrnn.types import Params
 
 _UNITS = {"character": "character", "byte": "byte", "word": "word", "whitespace": "word"}
@@ -93,39 +95,41 @@ def n_gram_names(bits: Sequence[float]) -> dict[str, float]:
     return named | {"best_ngram": min(bits), "best_order": bits.index(min(bits)) + 1}
 
 
-def introduction(experiment: Experiment) -> str:
+def introduction(experiment: Experiment, asked: str) -> str:
     """Say what is about to be trained, on what, and how.
 
     Args:
         experiment: the experiment.
+        asked: the length that was asked for; minutes have become updates since.
 
     Returns:
         A few lines.
     """
     config, corpus, dataset = experiment.config, experiment.corpus, experiment.dataset
-    data, model, gradient, optimizer = config.data, config.model, config.gradient, config.optimizer
+    data, model, optimizer = config.data, config.model, config.optimizer
     noun = unit(data.tokenizer)
     params = jax.eval_shape(experiment.learner.cell.init, jax.random.key(0))
     sizes = {split: len(ids) for split, ids in dataset.ids.items()}
     files = len({document.path for documents in corpus.splits.values() for document in documents})
-    replaced = sum(dataset.replaced.values())
+    unseen = sum(dataset.unseen.values())
     tail = account(experiment.streams).dropped
     epochs = experiment.updates / updates_per_epoch(config, experiment.streams)
     limits = {"norm": optimizer.clip_norm, "entries": optimizer.clip_value}
     clips = "".join(f", gradient {what} at most {most:g}" for what, most in limits.items() if math.isfinite(most))
     origin = "" if corpus.origin == corpus.name else f" ({corpus.origin})"
     shares = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
+    measured = "" if asked == config.training.length else f"{asked}; as measured now, that is "
     extras = f", dropout {model.dropout:g}" * (model.dropout > 0) + ", tied" * model.tie
     return _table(
         ("corpus", f"{corpus.name}{origin}, {_many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
         ("split", f"{shares} {noun}s; {_many(tail, noun)} dropped at the tail of a training epoch"),
-        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {_many(replaced, noun)} read as unknown"),
+        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {_many(unseen, noun)} read as unknown"),
         ("model", f"{model.cell}, {_many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
         ("", f"{_many(parameters(params), 'parameter')}"),
-        ("gradient", f"{gradient.rule} over {data.chunk_length} steps, {_many(data.batch_size, 'stream')}"),
+        ("gradient", f"{_rule(config)} over {_steps(data)}, {_many(data.batch_size, 'stream')}"),
         ("devices", _devices(experiment)),
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
-        ("length", f"{_many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
+        ("length", f"{measured}{_many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
     )
 
 
@@ -206,11 +210,13 @@ class Result(NamedTuple):
         evaluation: the score and its protocol.
         characters: how many characters the targets stand for.
         vocabulary: what the ids mean.
+        unseen: how many symbols of the text are not in it.
     """
 
     evaluation: Evaluation
     characters: int
     vocabulary: Vocabulary
+    unseen: int = 0
 
     @property
     def bits_per_character(self) -> float:
@@ -240,6 +246,7 @@ def result_json(result: Result) -> dict[str, Any]:
         "tokenizer": result.vocabulary.tokenizer,
         "vocabulary": fingerprint(result.vocabulary),
         "vocabulary_size": len(result.vocabulary.symbols),
+        "unseen": result.unseen,
     }
 
 
@@ -255,6 +262,8 @@ def result_text(result: Result) -> str:
     score, protocol = result.evaluation.score, result.evaluation.protocol
     noun = unit(result.vocabulary.tokenizer)
     written = "" if noun == "character" else f" = {_many(result.characters, 'character')}"
+    fate = "left out" if unknown_id(result.vocabulary) is None else "read as unknown"
+    unseen = ("unseen", f"{_many(result.unseen, noun)} of the text not in the vocabulary: {fate}")
     return _table(
         ("loss", f"{score.nats:.4f} nats per {noun}"),
         ("perplexity", f"{score.perplexity:.3f} per {noun}"),
@@ -263,7 +272,22 @@ def result_text(result: Result) -> str:
         ("streams", f"{protocol.streams}, side by side; tail: nothing dropped, {protocol.tail}"),
         ("carry", protocol.carry),
         ("vocabulary", _vocabulary(result.vocabulary)),
+        *([unseen] if result.unseen else []),
     )
+
+
+def _rule(config: Config) -> str:
+    """The gradient rule with its settings, such as "truncated (horizon 16)"; a budget of memory decides on segments."""
+    settings = settings_of(config, "gradient.rule")
+    if "gradient.memory" in settings:
+        del settings["gradient.segment_length"]
+    shown = ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {value}" for key, value in settings.items())
+    return f"{config.gradient.rule} ({shown})" if shown else config.gradient.rule
+
+
+def _steps(data: Data) -> str:
+    """How long a chunk is."""
+    return f"{data.chunk_length}{f' +- {data.chunk_spread:g}' if data.chunk_spread else ''} steps"
 
 
 def _table(*lines: tuple[str, str]) -> str:

@@ -1,5 +1,6 @@
 """A trained model, read back from its run: to be scored, to be sampled, or to be trained further."""
 
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,8 @@ class Trained(NamedTuple):
 def load_trained(folder: Path) -> Trained:
     """Read the best model of a run: the one with the lowest validation loss, or the newest where none is validated.
 
+    Where the best one is lost the newest is read as well, with a `SnapshotWarning`.
+
     Args:
         folder: the run's folder.
 
@@ -50,9 +53,13 @@ def load_trained(folder: Path) -> Trained:
     run, config = runs.find(folder)
     vocabulary = kept_vocabulary(run)
     learner = build_learner(config, len(vocabulary.symbols))
-    snapshot = snapshots.newest(run.snapshots, "best") or snapshots.newest(run.snapshots)
+    best = snapshots.newest(run.snapshots, "best")
+    snapshot = best or snapshots.newest(run.snapshots)
     if snapshot is None:
         raise InputError(f"{folder}: has no snapshot yet; train it first: jaxrnn train --run {folder} --resume")
-    state, _ = position.load(snapshot, config, learner)
+    state, where = position.load(snapshot, config, learner)
+    if best is None and where.validated:
+        lost = f"{run.snapshots}: the best snapshot is missing or damaged; {snapshot.name} is used in its place"
+        warnings.warn(lost, snapshots.SnapshotWarning, stacklevel=2)
     params = evaluated(state.optimizer, state.params)
     return Trained(run, config, vocabulary, learner.cell, params, snapshot)

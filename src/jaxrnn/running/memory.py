@@ -1,0 +1,77 @@
+"""Whether what a gradient rule carries through time fits into memory: asked before anything is written."""
+
+import os
+from collections.abc import Iterator
+
+import jax
+import msgspec
+
+from jaxrnn.config import Config
+from jaxrnn.errors import InputError
+from jaxrnn.running.experiment import Experiment, Learner, build_learner, first_state
+from jaxrnn.trees import is_float
+
+_ONLINE = ("rtrl", "snap1", "uoro")
+_TIMES = 4  # how often an update of rtrl or snap1 holds the influence: this one, the next, two on the way (3.7 to 4.0)
+
+
+def check_memory(experiment: Experiment, memory: int | None = None) -> None:
+    """Refuse a rule that goes forward in time where the influence it keeps is above a quarter of the memory there is.
+
+    Args:
+        experiment: the experiment.
+        memory: in bytes; None for that of the device, or of the machine where the device does not say.
+
+    Raises:
+        InputError: naming the key, what it would take, and what would fit.
+
+    Cost:
+        Traces the first state; computes nothing.
+    """
+    config, rule = experiment.config, experiment.config.gradient.rule
+    needed = influence_bytes(config, experiment.learner) if rule in _ONLINE else 0
+    room = (_memory() if memory is None else memory) // _TIMES
+    if needed <= room:
+        return
+    symbols = len(experiment.dataset.vocabulary.symbols)
+    fitting = (other for other in _smaller(config) if influence_bytes(other, build_learner(other, symbols)) <= room)
+    smaller = next(fitting, None)
+    fits = f"model.hidden_size = {smaller.model.hidden_size} would fit, or " if smaller else ""
+    others = " or ".join(repr(other) for other in ("snap1", "uoro", "truncated") if other != rule)
+    raise InputError(
+        f"gradient.rule = {rule!r}: the influence of every parameter on the carry takes {_gib(needed)}, an update "
+        f"{_TIMES} times that; there are {_gib(room * _TIMES)} of memory: {fits}a rule that keeps less: {others}"
+    )
+
+
+def influence_bytes(config: Config, learner: Learner) -> int:
+    """Count the bytes of the gradient estimator's state; `rtrl` keeps the whole carry for every parameter and row.
+
+    Args:
+        config: the configuration.
+        learner: what it builds.
+
+    Returns:
+        Bytes of its float leaves: for `rtrl` B n P numbers, and the carry.
+    """
+    state = jax.eval_shape(lambda: first_state(config, learner).estimator)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state) if is_float(leaf))
+
+
+def _smaller(config: Config) -> Iterator[Config]:
+    """The same configuration with half the units, a quarter, ...; with tied matrices a size does not stand alone."""
+    size = 0 if config.model.tie else config.model.hidden_size // 2
+    while size:
+        yield msgspec.structs.replace(config, model=msgspec.structs.replace(config.model, hidden_size=size))
+        size //= 2
+
+
+def _memory() -> int:
+    """Bytes of memory of the device, or of the machine where the device does not say."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get("bytes_limit") or os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _gib(size: int) -> str:
+    """Bytes as a person reads them."""
+    return f"{size / 2**30:,.1f} GiB"

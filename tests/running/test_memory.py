@@ -1,0 +1,46 @@
+"""The memory of the rules that go forward in time: counted exactly, and refused by key before anything is written."""
+
+from types import SimpleNamespace
+
+import jax
+import pytest
+
+from jaxrnn.cells import lstm
+from jaxrnn.config import Config, Data, Gradient, Model
+from jaxrnn.errors import InputError
+from jaxrnn.running.experiment import Experiment, build_learner
+from jaxrnn.running.memory import check_memory, influence_bytes
+from jaxrnn.running.summary import parameters
+
+
+def experiment(rule, **model):
+    config = Config(
+        data=Data(batch_size=3, chunk_length=4),
+        model=Model(hidden_size=8, embedding_size=5, **model),
+        gradient=Gradient(rule=rule),
+    )
+    dataset = SimpleNamespace(vocabulary=SimpleNamespace(symbols="abcdefg"))
+    return Experiment(config, None, dataset, None, build_learner(config, 7), 1)
+
+
+def test_the_influence_is_the_carry_times_the_parameters_that_reach_it():
+    one = experiment("rtrl")
+    rows, carry, number = 3, 2 * 8, 8
+    reaching = 7 * 5 + parameters(jax.eval_shape(lstm(5, 8).init, jax.random.key(0)))
+    assert influence_bytes(one.config, one.learner) == rows * carry * (reaching + 1) * number
+
+
+def test_what_does_not_fit_is_refused_with_what_would():
+    one = experiment("rtrl")
+    enough = 4 * influence_bytes(one.config, one.learner)
+    check_memory(one, enough)
+    with pytest.raises(InputError, match=r"gradient.rule = 'rtrl': .* model.hidden_size = 4 would fit, or .*'snap1'"):
+        check_memory(one, enough - 4)
+    with pytest.raises(InputError, match=r"of memory: a rule that keeps less: 'snap1' or 'uoro'"):
+        check_memory(one, 4)
+    check_memory(experiment("bptt"), 0)
+
+
+def test_the_influence_of_the_default_model_fits_into_no_memory():
+    config = Config(gradient=Gradient(rule="rtrl"))
+    assert influence_bytes(config, build_learner(config, 97)) > 2**40 / 8
