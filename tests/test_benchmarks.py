@@ -10,7 +10,7 @@ pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e 
 
 import jax
 from benchmarks.full_vs_truncated import __main__ as full_vs_truncated
-from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, text
+from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, problems, text
 from benchmarks.full_vs_truncated.kept import Kept
 from benchmarks.full_vs_truncated.pictures import picture_of_cost, picture_of_learning
 from benchmarks.full_vs_truncated.setting import TINY
@@ -39,6 +39,7 @@ def test_full_vs_truncated(found):
     found, kept = found
     again = full_vs_truncated.measure(TINY, Kept(TINY, kept.folder.parent))
     assert again == found == json.loads(json.dumps(found))
+    found["learning"] = learning.at_equal_compute(found["learning"], found["pace"])
     assert [row["rule"] for row in found["gradient"]] == ["bptt", "truncated", "geometric"]
     exact, cut, random = found["gradient"]
     assert exact["relative_bias"] == 0 < cut["relative_bias"] and random["deviation"] > 0
@@ -79,19 +80,22 @@ def test_draws_are_held_against_the_exact_gradient():
 
 def test_equal_compute_is_read_off_the_curve():
     """Of two rules the second takes twice the time: it is where the first one is after half the updates."""
-    rows = [
-        {"seconds_per_update": seconds, "updates": [10, 20], "loss_over_floor": [[1.0, 0.5]]} for seconds in (1.0, 2.0)
+    common = {"hidden": 8, "T": 5, "task": "copy", "delay": 3, "updates": [10, 20], "loss_over_floor": [[1.0, 0.5]]}
+    pace = [
+        {"hidden": 8, "T": 5, "rule": rule, "seconds": seconds} for rule, seconds in (("quick", 1.0), ("slow", 2.0))
     ]
-    first, second = learning.at_equal_compute(rows)
+    other_task = common | {"rule": "quick", "task": "adding", "updates": [1, 2]}
+    rows = [common | {"rule": "quick"}, common | {"rule": "slow"}, other_task]
+    first, second, _ = learning.at_equal_compute(rows, pace)
     assert first["at_equal_compute"] == {"seconds": 20.0, "updates": 20, "loss_over_floor": [0.5]}
     assert second["at_equal_compute"] == {"seconds": 20.0, "updates": 10, "loss_over_floor": [1.0]}
-    assert first["final"] == second["final"] == [0.5]
+    assert first["final"] == second["final"] == [0.5] and second["seconds_per_update"] == 2
 
 
 @pytest.mark.parametrize("task", ["copy", "adding", "order"])
 def test_what_is_learnt_from(task):
     """Sequences in whole pieces, and a delay that is that of the oldest thing to be remembered."""
     course = TINY.courses[0]
-    given = learning.filled_up(learning.problem(course, course.tasks[0]._replace(name=task, size=20)), 4)
+    given = problems.problem(course, course.tasks[0]._replace(name=task, size=20))
     chunk = jax.eval_shape(given.draw, jax.random.key(0))
-    assert chunk.weight.shape[0] % 4 == 0 and given.delay <= chunk.weight.shape[0]
+    assert chunk.weight.shape[0] % 2 == 0 and given.delay <= chunk.weight.shape[0]

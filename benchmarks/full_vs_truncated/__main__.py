@@ -7,18 +7,19 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from benchmarks import results
-from benchmarks.full_vs_truncated import balancing, certificate, cost, gradient, learning
+from benchmarks.full_vs_truncated import balancing, certificate, cost, gradient, learning, pace
 from benchmarks.full_vs_truncated.kept import Kept
 from benchmarks.full_vs_truncated.pictures import picture_of_cost, picture_of_learning
 from benchmarks.full_vs_truncated.setting import FULL, QUICK, Setting
 from benchmarks.full_vs_truncated.tables import tables
 
-Part = Literal["cost", "processes", "gradient", "balancing", "learning", "certificate"]
+Part = Literal["cost", "processes", "gradient", "balancing", "pace", "learning", "certificate"]
 PARTS = {
     "cost": cost.measure,
     "processes": cost.measure_processes,
     "gradient": gradient.measure,
     "balancing": balancing.measure,
+    "pace": pace.measure,
     "learning": learning.measure,
     "certificate": certificate.measure,
 }
@@ -35,6 +36,7 @@ def main(
     found = measure(setting, kept, parts or tuple(PARTS))
     if parts:
         return
+    found["learning"] = learning.at_equal_compute(found["learning"], found["pace"])
     if print_json:
         print(json.dumps(found))
         return
@@ -73,7 +75,7 @@ def save(found: dict[str, Any], suffix: str) -> list[Any]:
         Paths.
     """
     first = {part: found[part] for part in ("cost", "processes", "gradient", "certificate")}
-    second = {part: found[part] for part in ("balancing", "learning")}
+    second = {part: found[part] for part in ("balancing", "pace", "learning")}
     return [
         results.save(f"full_vs_truncated{suffix}", first, picture_of_cost(first)),
         results.save(f"full_vs_truncated_learning{suffix}", second, picture_of_learning(second)),

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.full_vs_truncated.kept import Kept
-from benchmarks.full_vs_truncated.learning import Problem, filled_up, problem
+from benchmarks.full_vs_truncated.problems import Problem, filled_up, problem
 from benchmarks.full_vs_truncated.setting import Setting, Task
 from benchmarks.full_vs_truncated.text import take, trained
 from jaxrnn import training

@@ -6,64 +6,25 @@ length 1. All seeds of a rule run side by side in one program; the loss is that 
 the floor of a predictor without memory.
 
 Compared is at equal updates, and at equal compute: at the seconds that the quickest rule needs for all its updates, and
-where each of the others is by then. The seconds of an update are those of its gradient: the mean of some calls of the
-compiled estimate, one seed, at the parameters that it came to. (Side by side, seeds cost less than one by one, but a
-rule that decides something decides it for each, and does both.)
+where each of the others is by then. The seconds of an update are those of its gradient, as `pace` finds them.
 """
 
-import time
-from collections.abc import Callable
-from functools import cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.full_vs_truncated.kept import Kept
-from benchmarks.full_vs_truncated.rules import RULES, Case, piece_length
+from benchmarks.full_vs_truncated.problems import Problem, problem
+from benchmarks.full_vs_truncated.rules import RULES, Case
 from benchmarks.full_vs_truncated.setting import Course, Setting, Task
 from benchmarks.memory import temp_bytes
 from jaxrnn import training
-from jaxrnn.cell import Cell
-from jaxrnn.cells import lstm
-from jaxrnn.compose import with_readout
-from jaxrnn.data.tasks import (
-    adding,
-    adding_floor,
-    copy_memory,
-    copy_memory_floor,
-    cut,
-    join,
-    temporal_order,
-    temporal_order_floor,
-)
 from jaxrnn.gradients import Chunk, GradientEstimator
-from jaxrnn.initializers import chrono
-from jaxrnn.losses import softmax_cross_entropy, squared_error
 from jaxrnn.optimizers import Optimizer, optimizer
 from jaxrnn.types import Params
-
-ALPHABET = 8
-CALLS = 16
-
-
-class Problem(NamedTuple):
-    """A task that is ready to be learnt.
-
-    Attributes:
-        draw: `(key) -> Chunk [T, B, ...]`.
-        cell: the model.
-        loss: the loss.
-        floor: what a predictor without memory comes to.
-        delay: how many steps lie between the oldest thing to remember and the loss, at most.
-    """
-
-    draw: Callable[[Any], Chunk]
-    cell: Cell
-    loss: Callable[[Any, Any], Any]
-    floor: float
-    delay: int
 
 
 def measure(setting: Setting, kept: Kept) -> list[dict[str, Any]]:
@@ -79,60 +40,10 @@ def measure(setting: Setting, kept: Kept) -> list[dict[str, Any]]:
     rows = []
     for course in setting.courses:
         for task in course.tasks:
-            runs = []
             for name in course.rules:
                 title = f"learning H={course.hidden} {task.name} {task.size} {name}"
-                runs.append(kept(title, partial(learn, name, course, task, setting)))
-            rows += at_equal_compute(runs)
+                rows.append(kept(title, partial(learn, name, course, task, setting)))
     return rows
-
-
-@cache
-def problem(course: Course, task: Task) -> Problem:
-    """Make a task and the model that learns it.
-
-    Args:
-        course: the model's sizes.
-        task: which task.
-
-    Returns:
-        The problem.
-    """
-    draw, output_size, loss, floor, delay = {
-        "copy": lambda: (
-            partial(copy_memory, delay=task.size, symbols=course.symbols, alphabet=ALPHABET),
-            ALPHABET,
-            softmax_cross_entropy,
-            copy_memory_floor(ALPHABET),
-            task.size + course.symbols,
-        ),
-        "adding": lambda: (partial(adding, steps=task.size), 1, squared_error, adding_floor(), task.size - 1),
-        "order": lambda: (
-            partial(temporal_order, steps=task.size),
-            4,
-            softmax_cross_entropy,
-            temporal_order_floor(),
-            task.size - 1 - task.size // 10,
-        ),
-    }[task.name]()
-    draw = partial(draw, rows=course.rows)
-    input_size = jax.eval_shape(draw, jax.random.key(0)).inputs.x.shape[-1]
-    core = lstm(input_size, course.hidden, b_ih=chrono(course.time_scale), b_hh=None, forget_bias=0.0)
-    return Problem(draw, with_readout(core, output_size), loss, floor, delay)
-
-
-@cache
-def filled_up(given: Problem, piece: int) -> Problem:
-    """Fill the sequences up in front, for rules that take them in pieces of one length.
-
-    Args:
-        given: a problem.
-        piece: of which the sequences become multiples, in steps.
-
-    Returns:
-        The problem.
-    """
-    return given._replace(draw=lambda key: join(cut(given.draw(key), piece)))
 
 
 def learn(name: str, course: Course, task: Task, setting: Setting) -> dict[str, Any]:
@@ -147,7 +58,7 @@ def learn(name: str, course: Course, task: Task, setting: Setting) -> dict[str, 
     Returns:
         The row, with the curve: the mean loss of each stretch of updates, as a share of the floor, seed by seed.
     """
-    given = filled_up(problem(course, task), piece_length(course.horizon))
+    given = problem(course, task)
     keys = jax.random.split(jax.random.key(0), setting.seeds)
     params, stretch = start(given, keys), task.updates // RULES[name].costs // setting.points
     carry = given.cell.initial_carry(course.rows)
@@ -157,18 +68,17 @@ def learn(name: str, course: Course, task: Task, setting: Setting) -> dict[str, 
     program = jax.jit(rule.estimate).lower(one, rule.init(keys[0], one, carry, chunk), chunk).compile()
     adam = optimizer("adam", course.rate, clip_norm=1.0)
     state = jax.vmap(lambda key, params: training.init(rule, adam, key, params, carry, chunk))(keys, params)
-    state, curve = run(given, rule, adam, state, keys, stretch, setting.points)
-    first = jax.tree.map(lambda a: a[0], state)
+    curve = run(given, rule, adam, state, keys, stretch, setting.points)
     return {
         "task": task.name,
         "delay": given.delay,
         "hidden": course.hidden,
+        "T": chunk.weight.shape[0],
         "rule": name,
         "k": course.horizon if RULES[name].has_horizon else 0,
         "inside": given.delay < course.horizon,
         "floor": given.floor,
         "temp_bytes": temp_bytes(program),
-        "seconds_per_update": timed(program, first.params, first.estimator, chunk),
         "updates": [stretch * (n + 1) for n in range(setting.points)],
         "loss_over_floor": [[round(float(value), 4) for value in one] for one in curve.T / given.floor],
     }
@@ -211,7 +121,7 @@ def run(
     keys: Any,
     stretch: int,
     points: int,
-) -> tuple[training.TrainState, np.ndarray]:
+) -> np.ndarray:
     """Train all seeds side by side.
 
     Args:
@@ -224,7 +134,7 @@ def run(
         points: how many stretches.
 
     Returns:
-        The last state, and the mean losses `[points, S]`.
+        The mean losses `[points, S]`.
     """
 
     def several(state, chunks):
@@ -239,42 +149,28 @@ def run(
     for n in range(points):
         state, losses = program(state, draw(given, jax.vmap(partial(jax.random.fold_in, data=n))(keys), stretch))
         curve.append(np.asarray(losses))
-    return state, np.stack(curve)
+    return np.stack(curve)
 
 
-def timed(program: Callable[..., Any], params: Params, state: Any, chunk: Chunk) -> float:
-    """Call an estimate again and again, its state handed on.
-
-    Args:
-        program: `(params, state, chunk) -> (estimate, state)`, compiled.
-        params: the parameters.
-        state: of the estimator.
-        chunk: what it is given each time.
-
-    Returns:
-        Seconds for a call, in the mean: a rule may have more to do at some calls than at others.
-    """
-    _, state = jax.block_until_ready(program(params, state, chunk))
-    begin = time.perf_counter()
-    for _ in range(CALLS):
-        _, state = jax.block_until_ready(program(params, state, chunk))
-    return (time.perf_counter() - begin) / CALLS
-
-
-def at_equal_compute(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Add to the rows of one task where each rule is after all updates, and after equal seconds.
+def at_equal_compute(rows: list[dict[str, Any]], pace: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add to each row where its rule is after all updates, and after the seconds that its task's quickest rule needs.
 
     Args:
-        runs: rows of `learn`.
+        rows: of `measure`.
+        pace: rows of `pace.measure`.
 
     Returns:
-        The rows with `final`, the last loss of each seed, and `at_equal_compute`, with the number of updates.
+        The rows with `seconds_per_update`; `final`, the last loss of each seed; and `at_equal_compute`, with the
+        number of updates until then.
     """
-    seconds = min(row["seconds_per_update"] * row["updates"][-1] for row in runs)
-    rows = []
-    for row in runs:
-        made = seconds / row["seconds_per_update"]
-        reached = [float(np.interp(made, row["updates"], one)) for one in row["loss_over_floor"]]
-        equal = {"seconds": seconds, "updates": int(made), "loss_over_floor": [round(value, 4) for value in reached]}
-        rows.append(row | {"final": [one[-1] for one in row["loss_over_floor"]], "at_equal_compute": equal})
-    return rows
+    seconds = {(row["hidden"], row["T"], row["rule"]): row["seconds"] for row in pace}
+    paced = [row | {"seconds_per_update": seconds[row["hidden"], row["T"], row["rule"]]} for row in rows]
+    result = []
+    for row in paced:
+        rivals = [other for other in paced if all(other[key] == row[key] for key in ("hidden", "task", "delay"))]
+        budget = min(other["seconds_per_update"] * other["updates"][-1] for other in rivals)
+        made = budget / row["seconds_per_update"]
+        reached = [round(float(np.interp(made, row["updates"], one)), 4) for one in row["loss_over_floor"]]
+        equal = {"seconds": budget, "updates": int(made), "loss_over_floor": reached}
+        result.append(row | {"final": [one[-1] for one in row["loss_over_floor"]], "at_equal_compute": equal})
+    return result

@@ -86,6 +86,8 @@ def _lines(axis: Axes, rows: list[dict[str, Any]], value: Any) -> None:
         points = sorted((row["T"], value(row)) for row in rows if row["rule"] == name)
         axis.plot(*zip(*points, strict=True), marker="o", markersize=4, color=COLOURS[name], label=name)
     axis.set(xscale="log", yscale="log", xlabel="T, time steps")
+    axis.set_xticks(lengths := sorted({row["T"] for row in rows}), [f"{steps:,}" for steps in lengths])
+    axis.minorticks_off()
 
 
 def _biases(axis: Axes, rows: list[dict[str, Any]]) -> None:
