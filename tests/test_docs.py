@@ -112,6 +112,18 @@ def test_links_lead_somewhere(name):
     assert not missing
 
 
+def test_what_the_cut_costs_in_the_readme_is_what_was_measured():
+    result = json.loads((ROOT / "benchmarks/results/full_vs_truncated_learning.json").read_text("utf-8"))
+    readme = " ".join(PAGES["README.md"].read_text("utf-8").split())
+    rows = {row["rule"]: row for row in result["learning"] if (row["task"], row["delay"]) == ("copy", 102)}
+    cut, exact = rows["truncated"], rows["checkpointed, budget"]
+    assert cut["k"] == 50 and "cut after 50" in readme and "102 steps after" in readme and len(cut["final"]) == 3
+    assert all(abs(loss - 1) < 0.005 for loss in cut["final"]) and "at 1.00 times the loss" in readme
+    assert all(f"{loss:.3f}" == "0.001" for loss in exact["final"]) and "to 0.001 times that loss" in readme
+    exact_mib, cut_mib = (f"{row['temp_bytes'] / 2**20:.1f}" for row in (exact, cut))
+    assert f"{exact_mib} MiB of temporaries, where the cut took {cut_mib}" in readme
+
+
 def test_the_long_sequence_of_the_readme_is_the_one_measured():
     result = json.loads((ROOT / "benchmarks/results/long_sequence.json").read_text("utf-8"))
     readme = " ".join(PAGES["README.md"].read_text("utf-8").split())
