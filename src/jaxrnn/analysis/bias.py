@@ -129,8 +129,9 @@ def truncation_bias(
     rule = checkpointed_bptt(cell, loss, segment_length=segment_length)
     whole = _gradients(rule, params, carry, [chunk], select)
     exact = whole.total
-    require(0 < np.linalg.norm(exact) < np.inf, "truncation_bias: the exact gradient's norm", np.linalg.norm(exact),
-            "above 0 and finite: is there a loss, and has select left anything?")  # fmt: skip
+    size = float(np.linalg.norm(exact))
+    usable = "above 0 and finite: is there a loss, and has select left anything?"
+    require(0 < size < np.inf, "truncation_bias: the norm of the exact gradient", size, usable)
     progress(1, total)
 
     length = steps // windows

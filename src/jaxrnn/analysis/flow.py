@@ -182,13 +182,15 @@ def lag_at(log_norms: Array, share: float) -> Array:
     require(is_number(share) and 0 < share <= 1, "lag_at: share", share, "above 0 and at most 1")
     first = log_norms[..., :1, :, :]
     fallen = log_norms <= first + jnp.log(share)
-    lag = jnp.where(jnp.any(fallen, axis=-3), 1.0 + jnp.argmax(fallen, axis=-3), jnp.inf).astype(log_norms.dtype)
+    lag = (1 + jnp.argmax(fallen, axis=-3)).astype(log_norms.dtype)
+    lag = jnp.where(jnp.any(fallen, axis=-3), lag, jnp.inf)
     return jnp.where(jnp.isfinite(first[..., 0, :, :]), lag, jnp.nan)
 
 
 def _groups(cell: Cell, params: Params, carry: Carry, chunk: Chunk, groups: Groups | None) -> list[Sequence[int]]:
     """The groups given, or the layers."""
     check_chunk(chunk)
+    require(chunk.weight.shape[0] > 0, "lag_norms: the chunk's length", chunk.weight.shape[0], "at least 1")
     one_step = jax.tree.map(lambda a: a[0], chunk.inputs)
     return list((layers(cell, params, carry, one_step) if groups is None else groups).values())
 
@@ -211,10 +213,9 @@ def _follow_back(
         (credit,) = pull(credit)
         return measured(*rescale(credit, log_size))
 
-    *before, last = (jax.tree.map(lambda a, part=part: a[part], chunk) for part in (slice(-1), -1))
-    xs = before[0].inputs
+    xs = jax.tree.map(lambda a: a[:-1], chunk.inputs)
     carry, carries = jax.lax.scan(lambda carry, x: (cell.step(params, carry, x)[0], carry), carry, xs)
-    after, credit = _last_credit(cell, loss, params, carry, last)
+    after, credit = _last_credit(cell, loss, params, carry, jax.tree.map(lambda a: a[-1], chunk))
     back, nearest = measured(*rescale(credit, jnp.zeros(rows)))
     _, further = jax.lax.scan(back_one_step, back, (carries, xs), reverse=True)
     return after, jnp.concatenate([nearest[None], further[::-1]])

@@ -35,28 +35,29 @@ def layers(cell: Cell, params: Params, carry: Carry, x: Any) -> dict[str, tuple[
         {'cell/0': (0, 1), 'cell/1': (2,)}
     """
 
-    def step(note):
-        z = cell.recurrence.project(params, x)
-        return cell.recurrence.recur(params, carry, z, product, note)
+    def step(given, note):
+        params, carry, x = given
+        return cell.recurrence.recur(params, carry, cell.recurrence.project(params, x), product, note)
 
-    def noted():
+    def noted(given):
         notes: dict[str, Any] = {}
 
         def note(name, value):
             notes[name] = value
             return value
 
-        step(note)
+        step(given, note)
         return notes
 
-    def states(notes):
+    def states(given, notes):
         """The new states, made of notes that are given: so a state depends on what it is directly made of alone."""
-        return jax.tree.leaves(split_carry(step(lambda name, value: notes[name])[0])[0])
+        return jax.tree.leaves(split_carry(step(given, lambda name, value: notes[name])[0])[0])
 
     found: dict[str, list[int]] = {}
-    shapes = jax.eval_shape(noted)
+    given = params, carry, x
+    notes = jax.eval_shape(noted, given)
     for number, (path, _) in enumerate(jax.tree.leaves_with_path(split_carry(carry)[0])):
-        used = dependencies(lambda notes, number=number: states(notes)[number], shapes)
+        _, used = dependencies(lambda both, number=number: states(*both)[number], (given, notes))
         names = {name.rpartition("/")[0] for name, is_used in used.items() if is_used}
         place = f"carry{jax.tree_util.keystr(path[:-1])}"
         found.setdefault((names.pop() or "cell") if len(names) == 1 else place, []).append(number)
