@@ -16,14 +16,14 @@ ROOT = Path(jaxrnn.__file__).parent
 # The lowest floor first; a file imports from lower ones only. A folder stands for all its files but those that have a
 # place of their own; files of one folder may import each other, without circles.
 FLOORS = [
-    "errors types",
+    "errors types allocator",
     "choices",
     "shapes trees initializers losses averaging",
     "cell gradients.base",
     "marks",
     "fused stepwise",
     "cells compose gradients",
-    "optimizers schedules data folders config",
+    "optimizers schedules parallel data folders config",
     "training evaluation sampling snapshots ngrams settings analysis",
     "build spooled",
     "running",

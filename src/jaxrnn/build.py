@@ -58,6 +58,7 @@ from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import OPTIMIZERS, Optimizer, optimizer
 from jaxrnn.schedules import SCHEDULES, schedule
 from jaxrnn.settings import flatten
+from jaxrnn.types import Array
 
 CELLS: dict[str, Callable[..., Cell]] = {
     "lstm": lstm,
@@ -251,7 +252,7 @@ def build_estimator(gradient: Gradient, cell: Cell) -> GradientEstimator:
     return ESTIMATORS[gradient.rule](gradient)(cell, with_penalties(softmax_cross_entropy))
 
 
-def build_optimizer(section: OptimizerSection, steps: int) -> Optimizer:
+def build_optimizer(section: OptimizerSection, steps: int | Array) -> Optimizer:
     """Make the optimizer with its schedule and its clipping.
 
     Args:

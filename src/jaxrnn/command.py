@@ -81,7 +81,7 @@ def make_command(
     Args:
         make_parser: what a user may ask for.
         work: `(asked, screen) -> (exit code, answer)`. All words go to the screen, which is standard error beside JSON;
-            the answer is what JSON can hold.
+            the answer is what JSON can hold, or None.
 
     Returns:
         `main(argv=None) -> exit code`; without arguments it takes the words from the process. See `run`.
@@ -90,7 +90,7 @@ def make_command(
     def main(argv: Sequence[str]) -> int:
         asked = make_parser().parse_args(argv)
         code, answer = work(asked, console(stderr=asked.json))
-        if asked.json:
+        if asked.json and answer is not None:
             print(json.dumps(answer), flush=True)
         return code
 

@@ -19,6 +19,7 @@ def _about(text: str, **bounds: Any) -> Meta:
 
 _Positive = Annotated[int, Meta(ge=1)]
 _NotNegative = Annotated[float, Meta(ge=0)]
+_NotNegativeInt = Annotated[int, Meta(ge=0)]
 
 
 def _share(text: str) -> Meta:
@@ -137,6 +138,28 @@ class Sampling(Section, frozen=True):
     top_p: Annotated[float, _about("choose among the likeliest symbols of this total probability", gt=0, le=1)] = 1.0
 
 
+class Parallel(Section, frozen=True):
+    """The devices and processes that share the rows of a batch. Nothing of it changes what is learnt."""
+
+    devices: Annotated[
+        _Positive | None, _about("how many in all; left out: every GPU or TPU, or the cores of a CPU as devices")
+    ] = None
+    coordinator: Annotated[
+        str | None, _about("several processes: HOST:PORT of the first one, or auto where a cluster tells (Slurm, MPI)")
+    ] = None
+    processes: Annotated[_Positive | None, _about("with HOST:PORT: how many processes there are")] = None
+    process: Annotated[_NotNegativeInt | None, _about("with HOST:PORT: the number of this one, from 0")] = None
+
+
+class Machine(Section, frozen=True):
+    """How the machine is used. Nothing of it changes what is learnt."""
+
+    keep_buffers: Annotated[bool, _about("keep freed memory for the next step, where glibc is the C library")] = True
+    compilation_cache: Annotated[
+        str, _about("folder of compiled programs, for a quick start: auto = the user's cache, off = none")
+    ] = "auto"
+
+
 class Config(Section, frozen=True):
     """A whole configuration."""
 
@@ -148,6 +171,24 @@ class Config(Section, frozen=True):
     optimizer: Optimizer = Optimizer()
     training: Training = Training()
     sampling: Sampling = Sampling()
+    parallel: Parallel = Parallel()
+    machine: Machine = Machine()
+
+
+def portable(config: Config) -> Config:
+    """Leave out where a run takes place: what remains decides what is learnt.
+
+    Args:
+        config: a configuration.
+
+    Returns:
+        The same with the defaults of `parallel` and `machine`.
+
+    Example:
+        >>> portable(Config(seed=2, parallel=Parallel(devices=8))) == Config(seed=2)
+        True
+    """
+    return msgspec.structs.replace(config, parallel=Parallel(), machine=Machine())
 
 
 def average_after(optimizer: Optimizer) -> int | None:
@@ -236,6 +277,22 @@ that work are 32 and 64
         expected = f"expected more than the {after} validations before averaging (optimizer.average_after), or 0"
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
     _check_horizons(data, gradient)
+    _check_processes(config.parallel, config.training)
+
+
+def _check_processes(parallel: Parallel, training: Training) -> None:
+    """Refuse half an answer to the question who is who."""
+    where, number, own = parallel.coordinator, parallel.processes, parallel.process
+    if where is not None and length(training).unit == "minutes":
+        remedy = "expected updates or epochs: several processes have no clock in common"
+        raise InputError(f"training.length = {training.length!r}: {remedy}")
+    if where in (None, "auto"):
+        if number is not None or own is not None:
+            raise InputError("parallel.processes, parallel.process: expected parallel.coordinator = HOST:PORT as well")
+    elif number is None or own is None:
+        raise InputError(f"parallel.coordinator = {where!r}: expected parallel.processes and parallel.process as well")
+    elif own >= number:
+        raise InputError(f"parallel.process = {own}: expected 0 to {number - 1}, for parallel.processes = {number}")
 
 
 def _check_horizons(data: Data, gradient: Gradient) -> None:

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.gradients.base import Chunk
 from jaxrnn.gradients.segments import chunk_loss
+from jaxrnn.parallel import by_rows
 from jaxrnn.types import Array, Carry, Params
 
 CARRY = "initial at the start of each stream, then passed on from chunk to chunk"
@@ -78,12 +80,15 @@ class Evaluation(NamedTuple):
     carry: Carry
 
 
-def make_evaluate(cell: Cell, loss: Callable[[Any, Any], Array]) -> Callable[..., Evaluation]:
+def make_evaluate(
+    cell: Cell, loss: Callable[[Any, Any], Array], *, mesh: Mesh | None = None
+) -> Callable[..., Evaluation]:
     """Make the function that scores parameters on chunks that follow one another, compiled once for each chunk shape.
 
     Args:
         cell: the model, such as a `language_model`.
         loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`, in nats; see `jaxrnn.losses`.
+        mesh: devices that share the rows, see `jaxrnn.parallel`; None: it runs where the parameters are.
 
     Returns:
         `evaluate(params, carry, chunks, progress=None) -> Evaluation`, which equals::
@@ -112,7 +117,8 @@ def make_evaluate(cell: Cell, loss: Callable[[Any, Any], Array]) -> Callable[...
         >>> score.weight, round(score.bits, 4), round(score.perplexity, 4)
         (30.0, 2.0, 4.0)
     """
-    advance = jax.jit(chunk_loss(cell, loss))
+    run = chunk_loss(cell, loss)
+    advance = jax.jit(run if mesh is None else by_rows(run, mesh))
 
     def evaluate(
         params: Params, carry: Carry, chunks: Iterable[Chunk], progress: Callable[[int], None] | None = None

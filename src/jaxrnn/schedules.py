@@ -4,39 +4,43 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import optax
 
 from jaxrnn.choices import is_number, is_whole, look_up, require
+from jaxrnn.types import Array
 
 Schedule = Callable[[Any], Any]
 
 
-def _constant(rate: float, steps: int, final: float, every: int, decay: float) -> Schedule:
+def _constant(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
     """The same rate always."""
     del steps, final, every, decay
     return optax.constant_schedule(rate)
 
 
-def _linear(rate: float, steps: int, final: float, every: int, decay: float) -> Schedule:
+def _linear(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
     """A straight line from the rate to its final fraction."""
     del every, decay
-    return optax.linear_schedule(rate, final * rate, steps)
+    whole = optax.linear_schedule(rate, final * rate, 1)
+    return lambda step: whole(step / steps)
 
 
-def _cosine(rate: float, steps: int, final: float, every: int, decay: float) -> Schedule:
+def _cosine(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
     """Half a cosine wave from the rate to its final fraction."""
     del every, decay
-    return optax.cosine_decay_schedule(rate, steps, alpha=final)
+    whole = optax.cosine_decay_schedule(rate, 1, alpha=final)
+    return lambda step: whole(step / steps)
 
 
-def _exponential(rate: float, steps: int, final: float, every: int, decay: float) -> Schedule:
+def _exponential(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
     """A smooth decay, by one factor over each `every` updates."""
     del steps, final
     return optax.exponential_decay(rate, every, decay)
 
 
-def _step(rate: float, steps: int, final: float, every: int, decay: float) -> Schedule:
+def _step(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
     """A staircase: the exponential decay, all of it at the end of each `every` updates."""
     del steps, final
     return optax.exponential_decay(rate, every, decay, staircase=True)
@@ -56,7 +60,7 @@ def schedule(
     name: str,
     rate: float,
     *,
-    steps: int = 1,
+    steps: int | Array = 1,
     warmup: int = 0,
     final: float = 0.0,
     every: int = 1000,
@@ -77,7 +81,8 @@ def schedule(
     Args:
         name: one of `SCHEDULES`.
         rate: the rate after the warm-up.
-        steps: updates in all, the warm-up among them (linear, cosine).
+        steps: updates in all, the warm-up among them (linear, cosine); an array where it is known to a compiled
+            function only.
         warmup: updates of the warm-up.
         final: fraction of the rate left at the end (linear, cosine).
         every: updates between two decays (exponential, step).
@@ -100,12 +105,12 @@ def schedule(
     """
     factory = look_up("schedule", name, SCHEDULES)
     require(is_number(rate) and 0 < rate < math.inf, "schedule: rate", rate, "more than 0")
-    require(is_whole(steps), "schedule: steps", steps, "a whole number, at least 1")
+    require(isinstance(steps, jax.Array) or is_whole(steps), "schedule: steps", steps, "a whole number, at least 1")
     require(is_whole(warmup, 0), "schedule: warmup", warmup, "a whole number, 0 or more")
     require(is_number(final) and 0 <= final <= 1, "schedule: final", final, "a fraction from 0 to 1")
     require(is_whole(every), "schedule: every", every, "a whole number, at least 1")
     require(is_number(decay) and 0 < decay <= 1, "schedule: decay", decay, "more than 0 and at most 1")
-    after = factory(rate, max(steps - warmup, 1), final, every, decay)
+    after = factory(rate, jnp.maximum(jnp.asarray(steps, float) - warmup, 1.0), final, every, decay)
     before = optax.linear_schedule(rate / (warmup + 1), rate, warmup)
     joined = optax.join_schedules([before, after], [warmup]) if warmup > 0 else after
     return lambda step: joined(

@@ -10,7 +10,7 @@ import msgspec
 import tomli_w
 
 from jaxrnn.choices import nearest
-from jaxrnn.config import Config, Section, check
+from jaxrnn.config import Config, Section, check, portable
 from jaxrnn.errors import InputError
 
 
@@ -165,7 +165,7 @@ def dumps(config: Config) -> str:
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """Name the keys in which two configurations differ, with both values.
+    """Name the keys in which two configurations differ, with both values; where they run may differ.
 
     Args:
         old: a configuration.
@@ -178,8 +178,8 @@ def differences(old: Config, new: Config) -> list[str]:
         >>> differences(Config(), Config(seed=3))
         ['seed was 1, is 3']
     """
-    after = flatten(new)
-    return [f"{name} was {value!r}, is {after[name]!r}" for name, value in flatten(old).items() if value != after[name]]
+    before, after = flatten(portable(old)), flatten(portable(new))
+    return [f"{name} was {value!r}, is {after[name]!r}" for name, value in before.items() if value != after[name]]
 
 
 def add_keys(parser: argparse.ArgumentParser, names: Mapping[str, Iterable[str]]) -> None:

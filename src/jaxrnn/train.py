@@ -12,27 +12,29 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from signal import Signals
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import jax
 from rich.console import Console
 
 from jaxrnn import snapshots
 from jaxrnn.build import NAMES
 from jaxrnn.command import Parser, make_command, stop_on_signals
-from jaxrnn.config import Config
+from jaxrnn.config import Config, portable
 from jaxrnn.data.vocabulary import to_json
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.ngrams import baselines
+from jaxrnn.parallel import on_one_device, place
 from jaxrnn.running import runs, summary
-from jaxrnn.running.experiment import Experiment, about_text, first_state, set_up
+from jaxrnn.running.devices import agreed, is_first, prepare, processes
+from jaxrnn.running.experiment import Experiment, about_text, set_up
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.position import Position, load
+from jaxrnn.running.programs import build_beginning, shardings
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.runs import Run
 from jaxrnn.running.scorer import make_score
@@ -94,12 +96,14 @@ class Outcome(NamedTuple):
     skipped: int
 
 
-def _train(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
+def _train(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any] | None]:
     """Begin or go on, train, and say how it went."""
     with ExitStack() as held:
         session = _open(asked, screen, held)
         outcome = _run(session)
         done = finished(session.experiment, outcome.position)
+        if not is_first():
+            return 0, None  # the first process speaks for all
         answer = _finish(session, outcome) if done else _leave(session, outcome)
     return 0 if done or outcome.signal is None else 128 + outcome.signal, answer
 
@@ -129,17 +133,18 @@ def _kept(asked: Namespace) -> tuple[Config, Run]:
     if asked.run is None:
         raise InputError("--resume: which run? name its folder: --run DIR --resume")
     its_run, config = runs.find(asked.run)
-    changed = differences(config, resolve(asked.file or its_run.config, _overrides(asked)))
+    wanted = resolve(asked.file or its_run.config, _overrides(asked))
+    changed = differences(config, wanted)
     if changed:
         remedy = "leave out what differs, or start a new run"
         raise InputError(f"--resume: {asked.run} was started otherwise: {'; '.join(changed)}; {remedy}")
-    return config, its_run
+    return wanted, its_run
 
 
 def _first_files(experiment: Experiment) -> dict[str, str]:
     """What a run's folder holds from its beginning."""
     return {
-        "config.toml": dumps(experiment.config),
+        "config.toml": dumps(portable(experiment.config)),  # it may go on elsewhere
         "vocabulary.json": to_json(experiment.dataset.vocabulary),
         "corpus.json": json.dumps(about_text(experiment.corpus, experiment.dataset), indent=1) + "\n",
     }
@@ -148,10 +153,12 @@ def _first_files(experiment: Experiment) -> dict[str, str]:
 def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     """Make everything ready and say what it is. A new run's folder comes last, when nothing can be wrong any more."""
     config, its_run = _kept(asked) if asked.resume else (resolve(asked.file, _overrides(asked)), None)
+    prepare(config)
+    screen.quiet = not is_first()
     folder = its_run.folder if its_run else asked.run or runs.free_folder(config)
-    if its_run:
+    if its_run and is_first():
         held.enter_context(runs.locked(its_run))
-    else:
+    elif is_first():
         runs.check_free(folder)
     experiment = set_up(config, its_run)
     opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
@@ -162,12 +169,15 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     with screen.status("counting n-grams, to compare with ..."):
         n_grams = baselines(experiment.dataset)
     screen.print(summary.n_gram_line(experiment, n_grams["test"]))
-    start = start or _beginning(experiment)
+    start = start or (build_beginning(experiment)(), Position())
+    if not is_first():  # it writes what the first one writes, where nobody looks
+        folder, its_run = Path(held.enter_context(TemporaryDirectory())) / "run", None
     if not its_run:
         its_run = runs.create(folder, _first_files(experiment))
         held.enter_context(runs.locked(its_run))
     screen.print(f"{'run':<11} {folder}\n")
-    score = make_score(experiment.learner.cell, config.data.batch_size, config.data.chunk_length)
+    mesh = experiment.mesh if processes() == 1 else None  # several processes score the whole text, each by itself
+    score = make_score(experiment.learner.cell, config.data.batch_size, config.data.chunk_length, mesh)
     return Session(experiment, its_run, start, n_grams, score, screen)
 
 
@@ -189,9 +199,10 @@ def _run(session: Session) -> Outcome:
             shown.say(summary.validation_line(position, score, meter.bits, min(session.n_grams["valid"]), noun))
 
         def validate(params: Params) -> Score:
+            params = params if processes() == 1 else on_one_device(params)
             return session.score(params, text, "data.corpus: validation text").score
 
-        job = Job(experiment, its_run, validate, meter, announce, stop)
+        job = Job(experiment, its_run, validate, meter, announce, agreed(stop))
         state, position = train(job, state, position)
     speed = round(meter.symbols / meter.seconds, 1) if meter.seconds else None
     return Outcome(position, stop.received, speed, int(state.skipped))
@@ -200,12 +211,10 @@ def _run(session: Session) -> Outcome:
 def _last_snapshot(experiment: Experiment, its_run: Run) -> tuple[TrainState, Position] | None:
     """What the newest snapshot holds; None where there is none yet."""
     newest = snapshots.newest(its_run.snapshots)
-    return load(newest, experiment.config, experiment.learner) if newest else None
-
-
-def _beginning(experiment: Experiment) -> tuple[TrainState, Position]:
-    """The state before the first update."""
-    return jax.jit(partial(first_state, experiment.config, experiment.learner))(), Position()
+    if newest is None:
+        return None
+    state, position = load(newest, experiment.config, experiment.learner)
+    return place(state, shardings(experiment)), position
 
 
 def _leave(session: Session, outcome: Outcome) -> dict[str, Any]:

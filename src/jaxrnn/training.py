@@ -15,11 +15,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
 from jaxrnn.choices import require
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
 from jaxrnn.optimizers import Optimizer, descend
+from jaxrnn.parallel import data_parallel
 from jaxrnn.trees import is_float, join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -103,7 +105,7 @@ def init(
 
 
 def make_train_step(
-    estimator: GradientEstimator, optimizer: Optimizer, *, full_weight: float | None = None
+    estimator: GradientEstimator, optimizer: Optimizer, *, full_weight: float | None = None, mesh: Mesh | None = None
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """Make the compiled function that trains: U updates in one call, each from A chunks.
 
@@ -119,6 +121,7 @@ def make_train_step(
         estimator: how to differentiate through time.
         optimizer: how to descend.
         full_weight: see `update`.
+        mesh: see `update`.
 
     Returns:
         `train_step(state, chunks, count=U) -> (state, metrics)`, where every array of `chunks` leads with `[U, A]`.
@@ -147,7 +150,7 @@ def make_train_step(
         within = jnp.arange(len(chunks.weight)) < (len(chunks.weight) if count is None else jnp.asarray(count, int))
 
         def one(state: TrainState, at_u: tuple[Array, Chunk]) -> tuple[TrainState, Metrics]:
-            after, metrics = update(estimator, optimizer, state, at_u[1], full_weight=full_weight)
+            after, metrics = update(estimator, optimizer, state, at_u[1], full_weight=full_weight, mesh=mesh)
             return _select(at_u[0], after, state), metrics
 
         return jax.lax.scan(one, state, (within, chunks))
@@ -162,6 +165,7 @@ def update(
     chunks: Chunk,
     *,
     full_weight: float | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[TrainState, Metrics]:
     """Make one update from A chunks that follow one another, all seen with the same parameters.
 
@@ -185,6 +189,7 @@ def update(
         chunks: one chunk after the other, `[A, K, B, ...]`.
         full_weight: the total weight at which the learning rate is the whole one, for chunks of different lengths: the
             rate is multiplied by `total.weight / full_weight`, so that every step counts as much. None: never.
+        mesh: devices that share the rows of every chunk, see `jaxrnn.parallel`; None: it runs where the arrays are.
 
     Returns:
         The new state, and the metrics of this update, each `[]`.
@@ -192,7 +197,7 @@ def update(
     Cost:
         The memory of one chunk and, where A is above 1, of two gradients.
     """
-    total, after = _estimate(estimator, state, chunks)
+    total, after = _estimate(estimator, state, chunks, mesh)
     counted = total.weight > 0
     grads = jax.tree.map(lambda g: g / jnp.where(counted, total.weight, 1.0).astype(g.dtype), total.grads)
     gradient_norm = optax.tree.norm(grads)  # finite only if every entry is, and its square
@@ -292,11 +297,17 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int = 1, accumulation: int
     return jax.tree.map(lambda *leaves: np.stack(leaves).reshape(updates, accumulation, *leaves[0].shape), *padded)
 
 
-def _estimate(estimator: GradientEstimator, state: TrainState, chunks: Chunk) -> tuple[Estimate, Any]:
-    """The sum of the estimates of the chunks `[A, K, B, ...]`: an estimate of one long chunk, in parts of length K."""
+def _estimate(
+    estimator: GradientEstimator, state: TrainState, chunks: Chunk, mesh: Mesh | None
+) -> tuple[Estimate, Any]:
+    """The sum of the estimates of the chunks `[A, K, B, ...]`: an estimate of one long chunk, in parts of length K.
+
+    Devices add up what they have after the last part, once.
+    """
     number, length, *_ = chunks.weight.shape
     joined = jax.tree.map(lambda leaf: leaf.reshape(number * length, *leaf.shape[2:]), chunks)
     whole = estimator if number == 1 else accumulate(estimator, length)
+    whole = whole if mesh is None else data_parallel(whole, mesh)
     return whole.estimate(state.params, state.estimator, joined)
 
 

@@ -60,6 +60,7 @@ def caches(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     folder = tmp_path_factory.mktemp("caches")
     patch.setenv("JAXRNN_CACHE", str(folder / "jaxrnn"))
+    patch.setenv("JAX_NUM_CPU_DEVICES", str(jax.device_count()))  # as many in other processes as here, for equal bits
     compiled = {
         "jax_compilation_cache_dir": str(folder / "compiled"),
         "jax_persistent_cache_min_compile_time_secs": 0,

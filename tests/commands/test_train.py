@@ -16,7 +16,8 @@ import pytest
 
 from jaxrnn import snapshots, train
 from jaxrnn.running import position, runs, trainer
-from jaxrnn.running.experiment import build_learner, build_train_step, kept_vocabulary
+from jaxrnn.running.experiment import build_learner, kept_vocabulary
+from jaxrnn.running.programs import build_train_step
 from jaxrnn.running.trained import load_trained
 from jaxrnn.settings import resolve
 

@@ -176,7 +176,7 @@ def test_the_estimator_takes_the_shortest_certified_horizon():
     chunks = Chunk(*(rng.random((14, LENGTH, 1, 1)) for _ in range(2)), np.ones((14, LENGTH, 1)))
     estimates, states = fed(adaptive_bptt(LINEAR, slopes, longest=30, every=2), linear(0.5), chunks, 14)
     assert states.horizon.tolist() == [30] * 9 + [9] * 5
-    assert states.windows.tolist() == [0] * 9 + [1, 2, 2, 3, 3]  # full after nine chunks; every second from then on
+    assert states.windows.tolist() == [0] * 9 + [1, 1, 2, 2, 3]  # full after nine chunks; every second from then on
     assert np.all(states.bound[:9] == NOT_CERTIFIED) and np.allclose(states.bound[9:], 0.5**6, rtol=1e-4)
     wide, narrow = (fed(truncated_bptt(LINEAR, slopes, horizon=h), linear(0.5), chunks, 14)[0] for h in (30, 9))
     assert_close(estimates.grads["b"], jnp.where(jnp.arange(14) < 9, wide.grads["b"], narrow.grads["b"]))
@@ -189,6 +189,14 @@ def test_the_estimator_keeps_the_longest_horizon_where_nothing_is_certified():
     _, states = fed(adaptive_bptt(LINEAR, slopes, longest=6, every=1), linear(1.0), chunks, 5)
     assert states.windows.tolist() == [0, 1, 2, 3, 4]
     assert np.all(states.horizon == 6) and np.all(states.bound == NOT_CERTIFIED)
+
+
+def test_a_measurement_that_cannot_be_made_is_made_as_soon_as_it_can():
+    """Only every third chunk has a loss at its last step, and a measurement is due after every second."""
+    chunks = Chunk(*(np.ones((11, LENGTH, 1, 1)) for _ in range(2)), np.ones((11, LENGTH, 1)))
+    chunks.weight[np.arange(11) % 3 != 1, -1] = 0
+    _, states = fed(adaptive_bptt(LINEAR, slopes, longest=6, every=2), linear(0.1), chunks, 11)
+    assert states.windows.tolist() == [0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4]
 
 
 def test_a_measurement_that_is_not_finite_is_left_out():

@@ -20,7 +20,7 @@ from jaxrnn.training import TrainState
 def experiment(ids=61, updates=20, batch_size=2, chunk_length=4, **training):
     config = Config(data=Data(batch_size=batch_size, chunk_length=chunk_length), training=Training(**training))
     streams = make_streams(np.arange(ids), batch_size, chunk_length, drop_tail=True)
-    return Experiment(config, None, None, streams, None, updates)  # what the loop's decisions need
+    return Experiment(config, None, None, streams, None, updates, None)  # what the loop's decisions need
 
 
 def dispatches(made):

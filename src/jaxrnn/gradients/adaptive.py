@@ -24,7 +24,7 @@ class AdaptiveState(NamedTuple):
         past: the chunks before it.
         credit: the mean over the windows measured, its logarithms at least the lowest float.
         windows: int32 `[]`, how many that were.
-        calls: int32 `[]`, chunks seen.
+        calls: int32 `[]`, chunks seen since the last measurement.
         horizon: int32 `[]`, time steps that credit flows back at present.
         bound: `[]`, the bound on the relative bias at this horizon; the greatest float: not certified.
     """
@@ -63,7 +63,8 @@ def adaptive_bptt(
         loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`; see `jaxrnn.losses`.
         longest: the window and the longest horizon, a multiple of the chunk's length and longer than it.
         target: the relative bias to stay below.
-        every: chunks between two measurements, the first as soon as the window is full.
+        every: chunks between two measurements, the first as soon as the window is full. A chunk whose last step has no
+            loss cannot be measured; the next one that can is.
         windows: measurements that are averaged, the newest with a weight of one in so many.
 
     Returns:
@@ -138,12 +139,13 @@ def adaptive_bptt(
         horizon, bound = _shortest(bounds, chunk.weight.shape[0], target)
         credit = jax.tree.map(lambda a, b: jnp.where(sound, a, b), credit, state.credit)
         count = state.windows + sound.astype(jnp.int32)
-        return state._replace(credit=credit, windows=count, horizon=horizon, bound=bound)
+        zero = jnp.zeros_like(state.calls)
+        return state._replace(credit=credit, windows=count, calls=zero, horizon=horizon, bound=bound)
 
     def estimate(params, state, chunk):
         steps = chunk.weight.shape[0]
         full = state.past.seen == longest // steps - 1
-        due = full & ((state.windows == 0) | (state.calls % every == 0)) & jnp.any(chunk.weight[-1] != 0)
+        due = full & ((state.windows == 0) | (state.calls >= every)) & jnp.any(chunk.weight[-1] != 0)
         state = jax.lax.cond(due, lambda: measure(params, state, chunk), lambda: state)
         replays = state.horizon // steps - 1
         result, replayed = estimate_with_replay(cell, run, params, ReplayState(state.carry, state.past), chunk, replays)

@@ -106,7 +106,7 @@ def plan(
     Cost:
         One to a few compilations, of a second or so each whatever K is.
     """
-    params, carry, chunk = (jax.eval_shape(lambda tree: tree, tree) for tree in (params, carry, chunk))
+    params, carry, chunk = (shapes(tree) for tree in (params, carry, chunk))
     candidates = _candidates(run, params, carry, chunk)
     ratio = 1.0
     while True:
@@ -124,6 +124,18 @@ def plan(
         ratio = memory / estimate
 
 
+def shapes(tree: Any) -> Any:
+    """Take from arrays nothing but shape and dtype, least of all where they lie.
+
+    Args:
+        tree: arrays, or shapes.
+
+    Returns:
+        Shapes.
+    """
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+
+
 def compiled_memory(estimator: GradientEstimator, params: Params, carry: Carry, chunk: Chunk) -> int:
     """Ask the compiler how much temporary memory an estimate takes; nothing is run.
 
@@ -139,8 +151,8 @@ def compiled_memory(estimator: GradientEstimator, params: Params, carry: Carry, 
     Raises:
         InputError: if the compiler does not say.
     """
-    compiled = jax.jit(estimator.estimate).lower(params, CarryState(carry), chunk).compile()
-    analysis = compiled.memory_analysis()
+    with jax.sharding.use_abstract_mesh(jax.sharding.AbstractMesh((), ())):  # on one device, whoever asks
+        analysis = jax.jit(estimator.estimate).lower(params, CarryState(carry), chunk).compile().memory_analysis()
     if analysis is None:
         raise InputError("memory: the compiler for this device does not report its memory; give a segment_length")
     return analysis.temp_size_in_bytes

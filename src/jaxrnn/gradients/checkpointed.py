@@ -10,7 +10,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import CarryState, GradientEstimator
-from jaxrnn.gradients.budget import Plan, plan, read_bytes
+from jaxrnn.gradients.budget import Plan, plan, read_bytes, shapes
 from jaxrnn.gradients.segments import ChunkLoss, chunk_loss, renewing, reverse_mode, segmented
 from jaxrnn.types import Array
 
@@ -123,12 +123,12 @@ def _within_budget(run: ChunkLoss, budget: int) -> GradientEstimator:
         return reverse_mode(recomputed(run, lengths))
 
     @cache
-    def planned(structure, shapes) -> Plan:
-        return plan(run, recomputing, *jax.tree.unflatten(structure, shapes), budget=budget)
+    def planned(structure, leaves) -> Plan:
+        return plan(run, recomputing, *jax.tree.unflatten(structure, leaves), budget=budget)
 
     def fitted(*trees):
-        shapes, structure = jax.tree.flatten(jax.eval_shape(lambda *trees: trees, *trees))
-        return recomputing(planned(structure, tuple(shapes)).lengths)
+        leaves, structure = jax.tree.flatten(shapes(trees))
+        return recomputing(planned(structure, tuple(leaves)).lengths)
 
     def init(key, params, carry, chunk):
         del key

@@ -1,11 +1,12 @@
 """Everything that a configuration stands for, made ready: text, model, estimator, optimizer and the first state."""
 
 import json
-from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from jaxrnn import build, training
 from jaxrnn.cell import Cell
@@ -19,8 +20,10 @@ from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
 from jaxrnn.optimizers import Optimizer
+from jaxrnn.parallel import data_mesh, data_parallel
+from jaxrnn.running.devices import choose_mesh
 from jaxrnn.running.runs import Run
-from jaxrnn.training import Metrics, TrainState
+from jaxrnn.training import TrainState
 from jaxrnn.types import Array, Marked
 
 
@@ -48,6 +51,7 @@ class Experiment(NamedTuple):
         streams: the training text as rows of chunks; for the cuts of a later epoch see `epoch_streams`.
         learner: the model and the way it learns.
         updates: how many updates training takes in all.
+        mesh: the devices that share the rows of a batch.
     """
 
     config: Config
@@ -56,6 +60,7 @@ class Experiment(NamedTuple):
     streams: Streams
     learner: Learner
     updates: int
+    mesh: Mesh
 
 
 def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
@@ -173,7 +178,7 @@ def set_up(config: Config, run: Run | None = None) -> Experiment:
     per_unit = {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]  # see `pace.fix_length`
     updates = amount * per_unit
     learner = build_learner(config, len(dataset.vocabulary.symbols), updates)
-    return Experiment(config, corpus, dataset, streams, learner, updates)
+    return Experiment(config, corpus, dataset, streams, learner, updates, _mesh(config, learner))
 
 
 def epoch_streams(config: Config, streams: Streams, epoch: int) -> Streams:
@@ -220,21 +225,6 @@ def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Lea
     return Learner(cell, estimator, build.build_optimizer(config.optimizer, updates))
 
 
-def build_train_step(config: Config, learner: Learner) -> Callable[..., tuple[TrainState, Metrics]]:
-    """Make the compiled function that trains. Where chunks differ in length, the learning rate goes with the length.
-
-    Args:
-        config: the configuration.
-        learner: the model and the way it learns.
-
-    Returns:
-        `train_step(state, chunks) -> (state, metrics)`, see `jaxrnn.training.make_train_step`.
-    """
-    data, accumulate = config.data, config.training.accumulate
-    full_weight = data.chunk_length * data.batch_size * accumulate if data.chunk_spread else None
-    return training.make_train_step(learner.estimator, learner.optimizer, full_weight=full_weight)
-
-
 def first_state(config: Config, learner: Learner) -> TrainState:
     """Make the state before the first update. Everything random in it follows from the seed.
 
@@ -266,6 +256,19 @@ def next_epoch(config: Config, learner: Learner, state: TrainState, epoch: int) 
     key = jax.random.fold_in(_keys(config)[3], epoch)
     carry = learner.cell.initial_carry((config.data.batch_size,), key)
     return training.restart(learner.estimator, state, key, carry, _blank_chunk(config))
+
+
+def _mesh(config: Config, learner: Learner) -> Mesh:
+    """The devices; unless somebody asks for more, one of each process where the estimator cannot be split."""
+    mesh = choose_mesh(config)
+    if config.parallel.devices is None and mesh.size > jax.process_count():
+        state = jax.eval_shape(partial(first_state, config, learner))
+        try:
+            estimate = data_parallel(learner.estimator, mesh).estimate
+            jax.eval_shape(estimate, state.params, state.estimator, _blank_chunk(config))
+        except InputError:
+            return data_mesh(jax.process_count())
+    return mesh
 
 
 def _keys(config: Config) -> Array:

@@ -5,7 +5,6 @@ So the clock is asked once, and from then on the run is as long as its configura
 """
 
 import time
-from functools import partial
 from itertools import pairwise
 from statistics import median
 
@@ -13,12 +12,13 @@ import jax
 import msgspec
 
 from jaxrnn.config import length
-from jaxrnn.running.experiment import Experiment, build_learner, build_train_step, first_state
+from jaxrnn.running.experiment import Experiment, build_learner
 from jaxrnn.running.position import Position
-from jaxrnn.running.trainer import next_chunks
+from jaxrnn.running.programs import build_beginning, build_train_step
+from jaxrnn.running.trainer import next_chunks, put_chunks
 
-_WARM_UP = 2.0  # seconds: the first updates after the compilation take up to half as long again
-_SECONDS = 4.0
+_WARM_UP = 0.5  # seconds: the first updates after the compilation are slower
+_SECONDS = 2.0
 _FORWARD = 1 / 3  # the share of an update that a validation takes for as many symbols: it has no backward pass
 
 
@@ -51,13 +51,12 @@ def fix_length(experiment: Experiment) -> Experiment:
 
 def _seconds_per_update(experiment: Experiment) -> float:
     """Make updates for a few seconds, and forget them: what half of them took at most, once they were warm."""
-    config, learner = experiment.config, experiment.learner
-    train_step = build_train_step(config, learner)
-    state, position = jax.jit(partial(first_state, config, learner))(), Position()
+    train_step = build_train_step(experiment)
+    state, position = build_beginning(experiment)(), Position()
     looks: list[tuple[float, int]] = []  # the clock and the updates made by then, the first one after the compilation
     while not looks or looks[-1][0] - looks[0][0] < _WARM_UP + _SECONDS:
         chunks, position = next_chunks(experiment, position)
-        state, metrics = train_step(state, chunks)
+        state, metrics = train_step(state, put_chunks(experiment, chunks), experiment.updates)
         jax.block_until_ready(metrics)
         looks.append((time.monotonic(), position.updates))
     took = [(now, (now - then) / (n - before)) for (then, before), (now, n) in pairwise(looks)]

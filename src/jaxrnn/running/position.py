@@ -7,7 +7,7 @@ from typing import NamedTuple
 import jax
 
 from jaxrnn import snapshots
-from jaxrnn.config import Config
+from jaxrnn.config import Config, portable
 from jaxrnn.errors import InputError
 from jaxrnn.running.experiment import Learner, first_state
 from jaxrnn.running.runs import Run
@@ -55,7 +55,7 @@ def save(run: Run, kind: str, state: TrainState, position: Position, config: Con
     Raises:
         InputError: if the disk refuses; then nothing has changed.
     """
-    meta = {"position": position._asdict(), "config": flatten(config)}
+    meta = {"position": position._asdict(), "config": flatten(portable(config))}
     return snapshots.save(run.snapshots / f"{kind}_{position.updates}", state, meta)
 
 
@@ -74,7 +74,7 @@ def load(snapshot: Path, config: Config, learner: Learner) -> tuple[TrainState, 
         InputError: if the snapshot is damaged, or was made with another configuration.
     """
     kept = flatten(Config()) | snapshots.load_meta(snapshot)["config"]  # defaults for keys newer than the run
-    changed = [name for name, value in flatten(config).items() if kept[name] != value and name not in _PLACES]
+    changed = [name for name, value in flatten(portable(config)).items() if kept[name] != value and name not in _PLACES]
     if changed:
         was = ", ".join(f"{name} was {kept[name]!r}" for name in changed)
         raise InputError(f"{snapshot}: the run's config.toml has changed since: {was}; restore it, or start a new run")

@@ -123,9 +123,20 @@ def introduction(experiment: Experiment) -> str:
         ("model", f"{model.cell}, {_many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
         ("", f"{_many(parameters(params), 'parameter')}"),
         ("gradient", f"{gradient.rule} over {data.chunk_length} steps, {_many(data.batch_size, 'stream')}"),
+        ("devices", _devices(experiment)),
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
         ("length", f"{_many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
     )
+
+
+def _devices(experiment: Experiment) -> str:
+    """What shares the rows of a batch."""
+    mesh, processes = experiment.mesh, jax.process_count()
+    kinds = {"cpu": "core", "gpu": "GPU", "tpu": "TPU"}
+    kind = kinds.get(jax.default_backend(), "device") if mesh.size > 1 else jax.default_backend().upper()
+    together = f", {experiment.config.data.batch_size // mesh.size} streams each" if mesh.size > 1 else ""
+    apart = f", in {processes} processes" if processes > 1 else ""
+    return f"{_many(mesh.size, kind) if mesh.size > 1 else kind}{together}{apart}"
 
 
 def n_gram_line(experiment: Experiment, bits: Sequence[float]) -> str:

@@ -7,7 +7,6 @@ not.
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +17,11 @@ from jaxrnn.config import average_after
 from jaxrnn.data.chunks import number_of_chunks, read
 from jaxrnn.evaluation import Score
 from jaxrnn.gradients import Chunk
-from jaxrnn.running.experiment import Experiment, build_train_step, epoch_streams, next_epoch
+from jaxrnn.parallel import gathered, own_rows, put_rows
+from jaxrnn.running.experiment import Experiment, epoch_streams
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.position import Position, save
+from jaxrnn.running.programs import build_next_epoch, build_train_step
 from jaxrnn.running.runs import Run
 from jaxrnn.schedules import Plateau, observe, stalled
 from jaxrnn.training import TrainState, scale_rate, stack_chunks
@@ -60,9 +61,8 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
     Raises:
         InputError: after too many updates in a row that were not finite.
     """
-    config, learner = job.experiment.config, job.experiment.learner
-    train_step = build_train_step(config, learner)
-    begin_epoch = jax.jit(partial(next_epoch, config, learner))
+    config = job.experiment.config
+    train_step, begin_epoch = build_train_step(job.experiment), build_next_epoch(job.experiment)
     began = time.monotonic() - position.seconds
     while not finished(job.experiment, position) and not job.stop():
         if validation_due(job.experiment, position):
@@ -70,7 +70,7 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
             state, position = _validate(job, state, position._replace(seconds=time.monotonic() - began))
             continue
         chunks, after = next_chunks(job.experiment, position)
-        state, metrics = train_step(state, chunks)
+        state, metrics = train_step(state, put_chunks(job.experiment, chunks), job.experiment.updates)
         job.meter.put(metrics, position.updates, after.updates)
         if after.epoch > position.epoch:
             state = begin_epoch(state, after.epoch)
@@ -133,6 +133,20 @@ def next_chunks(experiment: Experiment, position: Position) -> tuple[Chunk, Posi
     return stacked, position._replace(updates=position.updates + updates, epoch=epoch, chunk=chunk)
 
 
+def put_chunks(experiment: Experiment, chunks: Chunk) -> Chunk:
+    """Bring chunks to the devices that work on them.
+
+    Args:
+        experiment: the experiment.
+        chunks: `[U, A, K, B]`, with the rows of all processes, of which this one takes its own.
+
+    Returns:
+        The same, each row where it belongs.
+    """
+    own = own_rows(chunks.weight.shape[3])
+    return put_rows(experiment.mesh, jax.tree.map(lambda leaf: leaf[:, :, :, own], chunks), axis=3)
+
+
 def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainState, Position]:
     """Score the validation text, on a plateau lower the rate or begin to average the parameters, and save.
 
@@ -156,5 +170,5 @@ def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainSta
 
 def _save(job: Job, kind: str, state: TrainState, position: Position, keep: int) -> None:
     """Save a snapshot, and remove those that it makes superfluous."""
-    save(job.run, kind, state, position, job.experiment.config)
+    save(job.run, kind, gathered(state), position, job.experiment.config)
     snapshots.prune(job.run.snapshots, keep, kind)

@@ -1,0 +1,134 @@
+"""What a run takes of its machine: devices, other processes, memory that is kept, programs compiled before."""
+
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from jax.sharding import Mesh
+
+from jaxrnn.allocator import keep_buffers
+from jaxrnn.config import Config
+from jaxrnn.data.cache import cache_folder
+from jaxrnn.errors import InputError
+from jaxrnn.parallel import check_rows, data_mesh
+
+_CACHES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
+_ASKED_EVERY = 16
+_WORTH_KEEPING = 0.5  # seconds of compilation; smaller programs are compiled as fast as they are read
+
+
+def prepare(config: Config) -> None:
+    """Settle what must be settled before JAX looks for devices. Where it has looked already, they stay as they are.
+
+    Args:
+        config: a configuration, of which this takes `parallel` and `machine`.
+
+    Raises:
+        InputError: if the other processes are not found.
+    """
+    if config.machine.keep_buffers:
+        keep_buffers()
+    _use_cache(config.machine.compilation_cache)
+    _divide_cpu(config)
+    if config.parallel.coordinator is not None:
+        _meet(config)
+
+
+def choose_mesh(config: Config) -> Mesh:
+    """Choose the devices that share the rows of a batch.
+
+    Args:
+        config: a configuration.
+
+    Returns:
+        The mesh. Unless a number is asked for: as many of the devices there are as divide the rows evenly.
+
+    Raises:
+        InputError: if what is asked for is not there, or does not divide the rows.
+    """
+    rows, asked = config.data.batch_size, config.parallel.devices
+    if asked is not None:
+        check_rows(rows, asked, "data.batch_size")
+        return data_mesh(asked)
+    processes = jax.process_count()
+    if processes > 1:
+        check_rows(rows, processes, "data.batch_size")
+    return data_mesh(processes * _most(jax.local_device_count(), rows // processes))
+
+
+def processes() -> int:
+    """Count the processes that train together.
+
+    Returns:
+        The number.
+    """
+    return jax.process_count()
+
+
+def is_first() -> bool:
+    """Tell whether this process is the one that speaks, and whose run stays.
+
+    Returns:
+        Whether it is; True where there is one process.
+    """
+    return jax.process_index() == 0
+
+
+def agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
+    """Let the processes stop together: a signal reaches one before the other, or one alone.
+
+    Args:
+        stop: whether this process was told to stop.
+
+    Returns:
+        A function that all processes call equally often; it asks all of them at every 16th call, since whoever asks
+        has to wait for the devices.
+    """
+    if jax.process_count() == 1:
+        return stop
+    calls = itertools.count()
+    return lambda: next(calls) % _ASKED_EVERY == 0 and bool(multihost_utils.process_allgather(np.array(stop())).any())
+
+
+def _use_cache(where: str) -> None:
+    """Keep compiled programs in a folder, unless the environment has settled that already."""
+    if where == "off" or any(name in os.environ for name in _CACHES):
+        return
+    folder = cache_folder() / "compiled" if where == "auto" else Path(where).expanduser()
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
+
+
+def _divide_cpu(config: Config) -> None:
+    """Make devices of the cores of a CPU: one runs its rows through the whole time loop by itself."""
+    if jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
+        return
+    processes = config.parallel.processes or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    number = config.parallel.devices or _most(max(1, cores // processes), config.data.batch_size // processes)
+    try:
+        jax.config.update("jax_num_cpu_devices", max(1, number // processes))
+    except RuntimeError:  # JAX has its devices already, as in a notebook or a test
+        pass
+
+
+def _meet(config: Config) -> None:
+    """Find the other processes."""
+    asked = config.parallel
+    try:
+        if asked.coordinator == "auto":
+            jax.distributed.initialize()
+        else:
+            jax.distributed.initialize(asked.coordinator, asked.processes, asked.process)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"parallel.coordinator = {asked.coordinator!r}: the processes do not meet: {reason}") from None
+
+
+def _most(devices: int, rows: int) -> int:
+    """The greatest number up to that of the devices that divides the rows."""
+    return max(number for number in range(1, devices + 1) if rows % number == 0)

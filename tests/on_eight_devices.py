@@ -1,0 +1,289 @@
+"""Data parallelism against one device, in float64. Run by test_parallel.py in a process with eight devices."""
+
+import re
+from functools import cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding
+
+from agreement import assert_close, quick_jit, random_like, random_params
+from jaxrnn import snapshots, training
+from jaxrnn.cells import elman, lstm
+from jaxrnn.compose import dropout, language_model, stack
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import (
+    Chunk,
+    GradientEstimator,
+    accumulate,
+    bptt,
+    checkpointed_bptt,
+    geometric,
+    randomized_bptt,
+)
+from jaxrnn.losses import softmax_cross_entropy, squared_error
+from jaxrnn.optimizers import optimizer
+from jaxrnn.parallel import data_mesh, data_parallel, gathered, on_one_device, place, put_rows, row_shardings, row_specs
+from jaxrnn.stepwise import from_step
+from jaxrnn.training import make_train_step, stack_chunks
+from jaxrnn.trees import is_key
+from jaxrnn.types import Marked
+from table import CELLS, ESTIMATORS, make_chunk
+
+INPUT, HIDDEN, ROWS, STEPS = 3, 4, 4, 5
+
+
+def test_there_are_eight_devices():
+    assert jax.device_count() == 8
+
+
+# One estimate --------------------------------------------------------------------------------------------------------
+
+
+def assert_split_alike(estimator: GradientEstimator, params, carry, chunks, devices=2):
+    """Estimates of successive chunks, and the states between them, are those of one device."""
+    one, several = (quick_jit(e.estimate) for e in (estimator, data_parallel(estimator, data_mesh(devices))))
+    alone = shared = estimator.init(jax.random.key(8), params, carry, chunks[0])
+    for chunk in chunks:
+        expected, alone = one(params, alone, chunk)
+        found, shared = several(params, shared, chunk)
+        assert_close((found, gathered(shared)), (expected, alone))
+
+
+def marked(chunk: Chunk, seed: int) -> Chunk:
+    rng = np.random.default_rng(seed)
+    reset, keep = (rng.random(chunk.weight.shape) < share for share in (0.2, 0.7))
+    return chunk._replace(inputs=Marked(chunk.inputs, reset, keep))
+
+
+def noisy_case(seed=0):
+    """Noise and marks."""
+    cell = stack(dropout(0.4), elman(INPUT, HIDDEN))
+    row = CELLS["elman_tanh"]
+    chunks = [marked(make_chunk(row, cell, seed + n, STEPS, ROWS, INPUT), seed + n) for n in range(2)]
+    carry = random_like(1, cell.initial_carry(ROWS, jax.random.key(3)))
+    return cell, random_params(2, cell), carry, chunks
+
+
+def estimators():
+    """Those of the table that do something of their own, and one with real cuts."""
+    alike = {"checkpointed_bptt_nested", "accumulate_bptt", "randomized_bptt_never_cut"}
+    elsewhere = {"adaptive_bptt", "snap1"}
+    for name in sorted(ESTIMATORS.keys() - alike - elsewhere):
+        yield pytest.param(ESTIMATORS[name].build, id=name)
+    cut = partial(randomized_bptt, segment_length=2, truncation=geometric(0.5))
+    yield pytest.param(lambda cell, loss, length: cut(cell, loss), id="randomized_bptt")
+    yield pytest.param(lambda cell, loss, length: checkpointed_bptt(cell, loss, memory="16KiB"), id="budget")
+
+
+@pytest.mark.parametrize("build", list(estimators()))
+def test_every_estimator_is_split_alike(build):
+    cell, params, carry, chunks = noisy_case()
+    assert_split_alike(build(cell, squared_error, 2), params, carry, chunks)
+
+
+@pytest.mark.parametrize(
+    "name", ["gru_reset_after", "projection_lstm", "stack_with_dropout", "language_model_regularized"]
+)
+def test_cells_are_split_alike(name):
+    """Those whose carries have each their own form; see below for all."""
+    row = CELLS[name]
+    cell = row.build(INPUT, HIDDEN)
+    carry = random_like(2, cell.initial_carry(ROWS, jax.random.key(3) if row.noisy else None))
+    chunk = make_chunk(row, cell, 4, 3, ROWS, INPUT)
+    assert_split_alike(bptt(cell, row.task.loss), random_params(1, cell), carry, [chunk], devices=4)
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_rows_of_every_state_are_found(name):
+    """For each estimator the axis with B rows, whatever B is, and the same one for every B."""
+    row = CELLS[name]
+    cell = row.build(INPUT, HIDDEN)
+    params = jax.eval_shape(cell.init, jax.random.key(0))
+    noise = jax.random.key(3) if row.noisy else None
+
+    def state(build, rows):
+        carry, chunk = cell.initial_carry(rows, noise), make_chunk(row, cell, 4, STEPS, rows, INPUT)
+        return jax.eval_shape(build(cell, row.task.loss, 2).init, jax.random.key(8), params, carry, chunk)
+
+    for estimator in ESTIMATORS.keys() - {"snap1", "adaptive_bptt"}:
+        shapes = {rows: state(ESTIMATORS[estimator].build, rows) for rows in (14, 7, 22, 11)}
+        specs = row_specs(shapes[14], shapes[7])
+        assert specs == row_specs(shapes[22], shapes[11])
+        for spec, leaf in zip(jax.tree.leaves(specs), jax.tree.leaves(shapes[14]), strict=True):
+            assert (14 in leaf.shape) == bool(len(spec)) and (not len(spec) or leaf.shape[len(spec) - 1] == 14)
+
+
+def test_snap1_is_split_alike():
+    row = CELLS["elstm"]
+    cell = row.build(INPUT, HIDDEN)
+    chunk = make_chunk(row, cell, 4, 3, ROWS, INPUT)
+    build = ESTIMATORS["snap1"].build
+    assert_split_alike(build(cell, squared_error, 2), random_params(1, cell), cell.initial_carry(ROWS), [chunk])
+
+
+def test_noise_that_all_rows_share_is_drawn_alike():
+    """One key without a row axis, as a mask on weights would have."""
+
+    def initial_carry(shape, key=None):
+        return jnp.zeros((shape if isinstance(shape, int) else shape[0], HIDDEN)), key, jnp.zeros((), jnp.int32)
+
+    def step(params, carry, x):
+        h, key, count = carry
+        mask = jax.random.bernoulli(jax.random.fold_in(key, count + 1), 0.5, params["w_hh"].shape)
+        h = jnp.tanh(x @ params["w_ih"] + h @ (params["w_hh"] * mask.astype(h.dtype)))
+        return (h, key, count + 1), h
+
+    cell = from_step(elman(INPUT, HIDDEN).init, initial_carry, step, input_size=INPUT, output_size=HIDDEN)
+    chunks = [make_chunk(CELLS["elman_tanh"], cell, seed, STEPS, ROWS, INPUT) for seed in range(2)]
+    carry = cell.initial_carry(ROWS, jax.random.key(3))
+    assert_split_alike(bptt(cell, squared_error), random_params(1, cell), carry, chunks)
+
+
+def test_an_estimator_that_mixes_rows_is_refused_by_name():
+    cell, params, carry, chunks = noisy_case()
+    estimator = ESTIMATORS["adaptive_bptt"].build(cell, squared_error, 2)
+    state = estimator.init(jax.random.key(8), params, carry, chunks[0])
+    with pytest.raises(InputError, match=r"AdaptiveState keeps .*\(credit.log_norms, .*\bhorizon\b.*use one device"):
+        jax.eval_shape(data_parallel(estimator, data_mesh(2)).estimate, params, state, chunks[0])
+
+
+def test_rows_that_do_not_fit_are_refused():
+    cell, params, carry, chunks = noisy_case()
+    estimator = bptt(cell, squared_error)
+    state = estimator.init(jax.random.key(8), params, carry, chunks[0])
+    with pytest.raises(InputError, match="rows of the batch is 4; it must be a multiple of the 3 devices"):
+        data_parallel(estimator, data_mesh(3)).estimate(params, state, chunks[0])
+
+
+# Training ------------------------------------------------------------------------------------------------------------
+
+UPDATES, BATCH, LENGTH, VOCABULARY = 50, 8, 4, 7
+MODEL = language_model(stack(lstm(5, 6), dropout(0.3), elman(6, 6)), VOCABULARY, below=dropout(0.2), above=dropout(0.2))
+BPTT, MOMENTUM = bptt(MODEL, softmax_cross_entropy), optimizer("momentum", 0.2, clip_norm=1.0)
+
+
+class Trained(NamedTuple):
+    """What came of a training."""
+
+    state: training.TrainState
+    losses: np.ndarray
+
+
+@cache
+def chunks():
+    """Two for each update, with marks and weights."""
+    row = CELLS["language_model"]
+    made = [make_chunk(row, MODEL, seed, LENGTH, BATCH, 0) for seed in range(2 * UPDATES)]
+    return [marked(chunk, seed) for seed, chunk in enumerate(made)]
+
+
+def first_state(rows):
+    """The state before the first update; everything random in it is the same for any number of devices."""
+    carry = MODEL.initial_carry(rows, jax.random.key(1))
+    chunk = jax.tree.map(lambda leaf: leaf[:, :rows], chunks()[0])
+    return training.init(BPTT, MOMENTUM, jax.random.key(2), MODEL.init(jax.random.key(0)), carry, chunk)
+
+
+def layout(devices):
+    """The mesh, and where the state lies on it."""
+    mesh = data_mesh(devices)
+    shapes = (jax.eval_shape(partial(first_state, rows)) for rows in (BATCH, BATCH // devices))
+    shardings = row_shardings(mesh, *shapes) if devices > 1 else NamedSharding(mesh, jax.P())
+    return mesh, shardings
+
+
+@cache
+def train_step_on(devices):
+    return make_train_step(BPTT, MOMENTUM, mesh=data_mesh(devices))
+
+
+def train(devices, state=None, updates=range(UPDATES)):
+    """Two chunks an update, five updates a dispatch."""
+    mesh, shardings = layout(devices)
+    state, losses = place(first_state(BATCH) if state is None else state, shardings), []
+    for first in range(updates.start, updates.stop, 5):
+        stacked = stack_chunks(chunks()[2 * first : 2 * first + 10], updates=5, accumulation=2)
+        state, metrics = train_step_on(devices)(state, put_rows(mesh, stacked, axis=3))
+        losses.append(metrics.loss)
+    return Trained(state, np.concatenate(losses))
+
+
+alone = cache(partial(train, 1))
+
+
+def assert_trained_alike(found, expected):
+    assert_close(found.losses, expected.losses[-len(found.losses) :])
+    assert_close(jax.tree.map(np.asarray, on_one_device(found.state.params)), expected.state.params)
+    assert_close(gathered(found.state), expected.state)
+
+
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_training_is_that_of_one_device(devices):
+    assert_trained_alike(train(devices), alone())
+
+
+def test_the_training_is_of_something():
+    """Parameters move, and masks are drawn: else the comparison would say nothing."""
+    state = alone().state
+    moved = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), state.params, first_state(BATCH).params)
+    assert min(jax.tree.leaves(moved)) > 0.01
+    assert any(map(is_key, jax.tree.leaves(state.estimator.carry)))
+
+
+@pytest.mark.parametrize(("before", "after"), [(4, 2), (2, 1), (1, 8)])
+def test_a_snapshot_goes_on_with_another_number_of_devices(before, after, tmp_path, unflushed):
+    half = UPDATES // 2
+    state = train(before, updates=range(half)).state
+    folder = snapshots.save(tmp_path / f"step_{half}", gathered(state), {})
+    loaded, _ = snapshots.load(folder, jax.eval_shape(partial(first_state, BATCH)))
+    assert_close(loaded, gathered(state), tolerance=0)
+    assert_trained_alike(train(after, loaded, range(half, UPDATES)), alone())
+
+
+# Communication -------------------------------------------------------------------------------------------------------
+
+
+def reductions(program: str) -> list[tuple[int, str]]:
+    """What devices tell each other in a compiled program: within how many loops, and of which types."""
+    blocks = dict(re.findall(r"^(?:ENTRY )?%(\S+) [^\n]*\{\n(.*?)^\}", program, re.MULTILINE | re.DOTALL))
+    callers = {name: set() for name in blocks}
+    for name, text in blocks.items():
+        for line in text.splitlines():
+            loop = " while(" in line
+            for called in re.findall(r"(?:body|condition|to_apply|calls|_computation)=%([\w.-]+)", line):
+                callers[called].add((name, loop))
+
+    @cache
+    def depth(name):
+        return max((depth(caller) + loop for caller, loop in callers[name]), default=0)
+
+    talk = re.compile(r" = (.*?) (?:all-\w+|reduce-scatter|collective-\w+)(?:-start)?\(")
+    return [(depth(name), types) for name, text in blocks.items() for types in talk.findall(text)]
+
+
+def compiled(estimator, devices=2, mesh=True):
+    """The program of a train step with three updates of two chunks each."""
+    mesh_, shardings = layout(devices)
+    step = make_train_step(estimator, MOMENTUM, mesh=mesh_ if mesh else None)
+    stacked = put_rows(mesh_, stack_chunks(chunks()[:6], updates=3, accumulation=2), axis=3)
+    return step.lower(place(first_state(BATCH), shardings), stacked).compile().as_text()
+
+
+def test_devices_add_up_once_an_update_and_never_within_time():
+    """One all-reduce of the whole estimate, and one of "is the state finite"; both in the loop over updates alone."""
+    found = reductions(compiled(BPTT))
+    assert [depth for depth, _ in found] == [1, 1]
+    sums = [what for _, what in found if "f64" in what]
+    params = jax.tree.leaves(MODEL.init(jax.random.key(0)))
+    assert len(sums) == 1 and len(re.findall(r"f64\[", sums[0])) == len(params) + 2  # and loss and weight
+    assert [set(re.findall(r"(\w+)\[", what)) for _, what in found if "f64" not in what] == [{"pred"}]
+
+
+def test_a_sum_within_the_loop_over_time_would_be_seen():
+    inside = accumulate(data_parallel(BPTT, data_mesh(2)), LENGTH)
+    found = reductions(compiled(inside, mesh=False))
+    assert max(depth for depth, _ in found) == 2
