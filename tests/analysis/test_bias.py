@@ -104,14 +104,16 @@ def test_bias_cosine_and_deviation_are_those_of_the_definition():
 
 
 def test_the_certificate_of_the_scalar_linear_network():
-    """From its fixed point all windows are alike: the bound is what of the credit lies beyond k steps, `0.9^(k-1)`."""
+    """With j steps the share `0.9^(j-1)` of the credit is lost, and a piece has losses of 1 to k steps."""
     steps = 400
     chunk = Chunk(np.ones((steps, 1, 1)), np.ones((steps, 1, 1)), np.ones((steps, 1)))
     carry = LINEAR.initial_carry(1)
     found = truncation_bias(LINEAR, slopes, LINEAR.init(None), carry, chunk, [1, 5, 20, 200], windows=2)
-    bounds = [row.bound for row in found.rows]
+    bounds = np.array([row.bound for row in found.rows])
+    k = np.array([1, 5, 20])
     # The tail from 0.9 * 200 steps on is counted twice: 0.9^180, about 6e-9.
-    np.testing.assert_allclose(bounds[:3], 0.9 ** np.array([0.0, 4.0, 19.0]), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(bounds[:3], (1 - 0.9**k) / (0.1 * k), rtol=0, atol=1e-7)
+    assert all(row.relative_bias < row.bound for row in found.rows)
     assert found.rows[0].deviation == pytest.approx(0, abs=1e-12)
     # With one step of credit a gradient is 10 a step; the exact one of loss t is the sum of 10 * 0.9^j over j <= t.
     exact = sum(10 * (1 - 0.9 ** (t + 1)) / 0.1 for t in range(steps))
