@@ -108,11 +108,11 @@ def test_the_certificate_of_the_scalar_linear_network():
     steps = 400
     chunk = Chunk(np.ones((steps, 1, 1)), np.ones((steps, 1, 1)), np.ones((steps, 1)))
     carry = LINEAR.initial_carry(1)
-    found = truncation_bias(LINEAR, slopes, LINEAR.init(None), carry, chunk, [1, 5, 20, 200], windows=2)
+    found = truncation_bias(LINEAR, slopes, LINEAR.init(None), carry, chunk, [1, 20, 200], windows=2)
     bounds = np.array([row.bound for row in found.rows])
-    k = np.array([1, 5, 20])
+    k = np.array([1, 20])
     # The tail from 0.9 * 200 steps on is counted twice: 0.9^180, about 6e-9.
-    np.testing.assert_allclose(bounds[:3], (1 - 0.9**k) / (0.1 * k), rtol=0, atol=1e-7)
+    np.testing.assert_allclose(bounds[:2], (1 - 0.9**k) / (0.1 * k), rtol=0, atol=1e-7)
     assert all(row.relative_bias < row.bound for row in found.rows)
     assert found.rows[0].deviation == pytest.approx(0, abs=1e-12)
     # With one step of credit a gradient is 10 a step; the exact one of loss t is the sum of 10 * 0.9^j over j <= t.
