@@ -34,7 +34,7 @@ format: $(VENV)/.has-dev ## mend style and format as far as that is mechanical
 	$(python) -m ruff format
 
 bench: $(VENV)/.has-bench ## measure; results and pictures go to benchmarks/results
-	for name in default_run full_vs_truncated long_sequence; do $(python) -m benchmarks.$$name $(ARGS) || exit; done
+	for name in default_run full_vs_truncated gradient_flow long_sequence; do $(python) -m benchmarks.$$name $(ARGS) || exit; done
 
 clean: ## remove what make has made: the environment, build products, caches; never runs/
 	rm -rf .venv build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -24,7 +24,7 @@ FLOORS = [
     "fused stepwise",
     "cells compose gradients",
     "optimizers schedules parallel data folders config",
-    "training evaluation sampling snapshots ngrams settings",
+    "training evaluation sampling snapshots ngrams settings analysis",
     "build spooled",
     "running",
     "command",

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.types import Carry
+from jaxrnn.types import Array, Carry
 
 
 def is_float(leaf: Any) -> bool:
@@ -101,6 +101,27 @@ def join(some: Any, others: Any) -> Any:
         {'a': 1, 'b': 2}
     """
     return jax.tree.map(lambda a, b: b if a is None else a, some, others, is_leaf=lambda node: node is None)
+
+
+def row_norms(tree: Any, rows: int) -> Array:
+    """Measure each row, over all leaves together; the squares of small and of large numbers do no harm.
+
+    Args:
+        tree: float leaves `[B, ...]`, or none.
+        rows: B.
+
+    Returns:
+        `[B]`, the norms, in JAX's default float.
+
+    Example:
+        >>> (row_norms([jnp.array([[3e30], [0.0]]), jnp.array([[4e30], [0.0]])], 2) / 1e30).round(3).tolist()
+        [5.0, 0.0]
+    """
+    flat = [leaf.reshape(rows, -1).astype(float) for leaf in jax.tree.leaves(tree)]
+    numbers = jnp.concatenate([jnp.zeros((rows, 0), float), *flat], axis=1)
+    top = jnp.max(jnp.abs(numbers), axis=1, initial=0)
+    usual = (top > 0) & (top < jnp.inf)  # false for NaN, which comes through as it is
+    return top * jnp.where(usual, jnp.linalg.norm(numbers / jnp.where(usual, top, 1)[:, None], axis=1), 1)
 
 
 def split_carry(carry: Carry) -> tuple[Carry, Carry]:

@@ -9,7 +9,7 @@ import optax
 
 from jaxrnn.cell import Cell
 from jaxrnn.shapes import choose
-from jaxrnn.trees import is_float, join, split_carry
+from jaxrnn.trees import is_float, join, row_norms, split_carry
 from jaxrnn.types import Array, Carry, Params
 
 LEAST_LOG_NORM = -50.0  # relative to the largest: what is smaller is rounding, and says nothing of the decay
@@ -95,12 +95,7 @@ def credit_by_lag(
         # The credit starts from the loss of the last step; before it, all comes through the carry.
         (_, total_loss), pull = jax.vjp(step, floats)
         (credit,) = pull((credit, jnp.ones_like(total_loss)))
-        size = jax.vmap(optax.tree.norm, axis_size=weight.shape[0])(credit).astype(weight.dtype)
-        alive = size != 0  # true for NaN, which must be seen in the end
-        credit = jax.tree.map(
-            lambda g: choose(alive, g / _along(jnp.where(alive, size, 1), g), jnp.zeros_like(g)), credit
-        )
-        log_size = jnp.where(alive, log_size + jnp.log(jnp.where(alive, size, 1)), -jnp.inf)
+        credit, log_size = rescale(credit, log_size)
         here = jax.tree.map(lambda g: jnp.sum(g * _along(jnp.exp(log_size), g), axis=0), credit)
         so_far = jax.tree.map(jnp.add, so_far, here)
         log_norm = jax.nn.logsumexp(log_size) - jnp.log(total)
@@ -118,6 +113,27 @@ def credit_by_lag(
     start = (nothing, jnp.zeros_like(weight), jax.tree.map(lambda a: jnp.zeros(a.shape[1:], a.dtype), floats))
     _, credit = jax.lax.scan(back_one_chunk, start, (starts, inputs, is_last), reverse=True)
     return jax.tree.map(lambda a: a.reshape(-1)[::-1], credit)
+
+
+def rescale(credit: Carry, log_size: Array) -> tuple[Carry, Array]:
+    """Bring each row of a cotangent to length 1, and keep the logarithm of the length that it has in truth.
+
+    Args:
+        credit: float leaves `[B, ...]`, the cotangent over `exp(log_size)`.
+        log_size: `[B]`.
+
+    Returns:
+        The same cotangent as unit vectors and the logarithms of their lengths: zeros and minus infinity where it is 0.
+
+    Example:
+        >>> unit, log_size = rescale(jnp.array([[0.0, 4.0], [0.0, 0.0]]), jnp.zeros(2))
+        >>> unit.tolist(), jnp.exp(log_size).round(3).tolist()
+        ([[0.0, 1.0], [0.0, 0.0]], [4.0, 0.0])
+    """
+    size = row_norms(credit, log_size.shape[0]).astype(log_size.dtype)
+    alive = size != 0  # true for NaN, which must be seen in the end
+    credit = jax.tree.map(lambda g: choose(alive, g / _along(jnp.where(alive, size, 1), g), jnp.zeros_like(g)), credit)
+    return credit, jnp.where(alive, log_size + jnp.log(jnp.where(alive, size, 1)), -jnp.inf)
 
 
 def certify(credit: Credit) -> Certificate:

@@ -1,0 +1,49 @@
+"""The scalar network by hand is the scalar network by automatic differentiation, and keeps within its bound."""
+
+from functools import partial
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from agreement import assert_close, quick_jit
+from jaxrnn.analysis.flow import lag_norms
+from jaxrnn.analysis.scalar import scalar_flow, scalar_rnn
+from jaxrnn.gradients import Chunk
+
+
+@pytest.mark.parametrize("a", [0.3, 3.0, -1.2])
+def test_the_chain_rule_by_hand(a):
+    """The loss is `d tanh(a h + x)` at the last step, so its slope in the last state is d."""
+    steps, d, start = 40, -2.5, 0.4
+    xs = np.random.default_rng(0).normal(size=steps)
+    flow = scalar_flow(a, jnp.asarray(xs), start=start, d=d)
+    h, states = start, [start]
+    for x in xs:
+        h = np.tanh(a * h + x)
+        states.append(h)
+    slopes = a * (1 - np.square(states[1:]))
+    assert_close(flow.states, jnp.asarray(states))
+    assert_close(flow.factors, jnp.asarray(slopes))
+    expected = [np.log(abs(d) * abs(np.prod(slopes[steps - k :]))) for k in range(1, steps + 1)]
+    assert_close(flow.log_norms, jnp.asarray(expected))
+    assert_close(flow.log_bound, jnp.asarray(np.log(abs(d)) + np.arange(1, steps + 1) * np.log(abs(a))))
+    assert np.all(flow.log_norms <= flow.log_bound)
+
+    chunk = Chunk(xs[:, None], np.full((steps, 1), d), np.ones((steps, 1)))
+    found = NORMS({"a": jnp.asarray(a)}, jnp.full(1, start), chunk)
+    assert_close(found[:, 0, 0], flow.log_norms)
+
+
+NORMS = quick_jit(partial(lag_norms, scalar_rnn(1.0), lambda y, slope: y * slope))
+
+
+def test_small_and_large_recurrent_weights():
+    """0.3 vanishes whatever comes in; 3 explodes at rest, by the bound, and vanishes as soon as it is saturated."""
+    rest, nudged = jnp.zeros(50), jnp.zeros(50).at[0].set(0.01)
+    for a in (0.3, 3.0):
+        at_rest = scalar_flow(a, rest)
+        assert_close(at_rest.log_norms, at_rest.log_bound, tolerance=1e-14)  # sums of one logarithm, or its multiple
+    assert float(scalar_flow(0.3, nudged).log_norms[-1]) < -50
+    saturated = scalar_flow(3.0, nudged)
+    assert float(saturated.log_bound[-1]) > 50 and float(saturated.log_norms[-1]) < -100
