@@ -12,14 +12,14 @@ from jaxrnn.running import pace, runs
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that is looked at after each dispatch: one is slow at first, one is held up later."""
-    looks = itertools.accumulate([100.0, 2.0, 0.5, 3.0, 1.5])
+    looks = itertools.accumulate([100.0, 0.5, 0.25, 1.5, 0.75])
     monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: next(looks)))
 
 
 def test_minutes_are_measured_once_and_kept_as_updates(jaxrnn, settings, tmp_path, clock):
     words = settings(training__length="1 minutes", training__validate_every=8, sampling__length=1)
     said = jaxrnn("train", *words, "--run", tmp_path / "run", "--json")
-    update = 1.5 / 2  # the median of 0.5, 3 and 1.5 seconds, for two updates; the first two seconds are for warming up
+    update = 0.75 / 2  # the median of 0.25, 1.5 and 0.75 seconds, for two updates, when half a second has passed
     validation = update / 3 * 40 / (4 * 8 * 2)  # a third of an update for each 64 symbols, 40 symbols
     updates = round(60 / (update + validation / 8))
     assert said.answer["updates"] == updates

@@ -20,7 +20,7 @@ def experiment(rule, **model):
         gradient=Gradient(rule=rule),
     )
     dataset = SimpleNamespace(vocabulary=SimpleNamespace(symbols="abcdefg"))
-    return Experiment(config, None, dataset, None, build_learner(config, 7), 1)
+    return Experiment(config, None, dataset, None, build_learner(config, 7), 1, None)
 
 
 def test_the_influence_is_the_carry_times_the_parameters_that_reach_it():
