@@ -48,9 +48,11 @@ from jaxrnn.gradients import (
     bptt,
     checkpointed_bptt,
     geometric,
+    given,
     randomized_bptt,
     rtrl,
     snap1,
+    told,
     truncated_bptt,
     uoro,
 )
@@ -188,6 +190,7 @@ def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = U
         above=_pile(above) if above else None,
         word_dropout=regularizer.dropout_embedding,
         tie=model.tie,
+        vocabulary_block=model.vocabulary_block,
     )
 
 
@@ -239,17 +242,21 @@ def _starts(model: Model) -> dict[str, Any]:
     return fitting | {"forget_bias": model.forget_bias}
 
 
-def build_estimator(gradient: Gradient, cell: Cell) -> GradientEstimator:
+def build_estimator(gradient: Gradient, cell: Cell, vocabulary_block: int | None = None) -> GradientEstimator:
     """Make the gradient estimator of a language model.
 
     Args:
         gradient: the section.
         cell: symbols in and logits out.
+        vocabulary_block: given where not all logits are to be held at once: then the model is told its targets.
 
     Returns:
         The estimator of the gradient of the cross-entropy, and of the penalties on activations where the cell has any.
     """
-    return ESTIMATORS[gradient.rule](gradient)(cell, with_penalties(softmax_cross_entropy))
+    rule = ESTIMATORS[gradient.rule](gradient)
+    if vocabulary_block is None:
+        return rule(cell, with_penalties(softmax_cross_entropy))
+    return told(rule(cell, with_penalties(given)))
 
 
 def build_optimizer(section: OptimizerSection, steps: int | Array) -> Optimizer:

@@ -70,6 +70,9 @@ class Model(Section, frozen=True):
     ] = None
     embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 64
     tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
+    vocabulary_block: Annotated[
+        _Positive | None, _about("symbols whose logits are held at a time, for large vocabularies; left out: all")
+    ] = None
     dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
     longest_memory: Annotated[

@@ -19,6 +19,7 @@ SETTINGS = {
     "model.hidden_size": 6,
     "model.embedding_size": 5,
     "model.dropout": 0.2,
+    "model.vocabulary_block": 10,
     "model.initializer": "uniform",
     "optimizer.rate": 0.3,
     "optimizer.schedule": "plateau",

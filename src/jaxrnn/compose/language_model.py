@@ -7,6 +7,7 @@ from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.compose.locked import word_dropout as drop_words
 from jaxrnn.compose.pointwise import dense, embedding
 from jaxrnn.compose.stack import stack
+from jaxrnn.compose.told import loss_where_told
 from jaxrnn.errors import InputError
 from jaxrnn.initializers import Initializer
 
@@ -19,6 +20,7 @@ def language_model(
     above: Cell | None = None,
     word_dropout: float = 0.0,
     tie: bool = False,
+    vocabulary_block: int | None = None,
     embedding_init: Initializer | None = None,
     readout_init: Initializer = initializers.fan_in_normal,
     dtype: jnp.dtype | type = float,
@@ -34,12 +36,15 @@ def language_model(
         above: a layer between core and readout.
         word_dropout: the rate at which whole symbols are dropped at the input: see `jaxrnn.compose.word_dropout`.
         tie: use the embedding table, transposed, as the readout's matrix; it is one array and counts once. Needs E = H.
+        vocabulary_block: the logits of how many symbols to hold at a time where the model is told its targets; None: of
+            all. For large vocabularies, see `jaxrnn.gradients.told`.
         embedding_init: initializer of the table `[V, E]`; by default normal(1), or normal(1/sqrt(E)) when tied.
         readout_init: initializer of the readout's matrix `[H, V]`, unless tied.
         dtype: of the embedding and the readout.
 
     Returns:
-        A cell with integer inputs `[*batch]`, outputs `[*batch, V]` and params `{"embedding": {"w"}, "core": ...,
+        A cell with integer inputs `[*batch]` and outputs `[*batch, V]`, or with `Told` inputs and as outputs the
+        cross-entropy of the targets, `[*batch]`. Its params are `{"embedding": {"w"}, "core": ...,
         "readout": {"w", "b"}}`, where "w" of the readout is absent when tied, and "below" and "above" are present where
         given.
 
@@ -72,6 +77,8 @@ def language_model(
     layers = {"embedding": table, "below": below, "core": core, "above": above, "readout": readout}
     present = {name: layer for name, layer in layers.items() if layer is not None}
     model = stack(*present.values(), names=tuple(present))
+    trunk = stack(*list(present.values())[:-1], names=list(present)[:-1])
+    model = loss_where_told(model, trunk, vocabulary_block)
     return _tied(model) if tie else model
 
 

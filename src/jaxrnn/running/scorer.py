@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from jaxrnn.cell import Cell
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.evaluation import Evaluation, make_evaluate
-from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.gradients import given, tell
 from jaxrnn.types import Params
 
 
@@ -27,13 +27,11 @@ def make_score(
         `score(params, ids [N], name) -> Evaluation`: every target of the text but its first symbol counts, none is
         dropped. The name is for the error about a text that is too short.
     """
-    evaluate = make_evaluate(cell, softmax_cross_entropy, mesh=mesh)
-    evaluate_few = make_evaluate(cell, softmax_cross_entropy)
+    evaluate = make_evaluate(cell, given)
 
     def score(params: Params, ids: np.ndarray, name: str) -> Evaluation:
         rows = make_streams(ids, max(1, min(streams, len(ids) - 1)), chunk_length, drop_tail=False, name=name)
-        chunks = (read(rows, index) for index in range(number_of_chunks(rows)))
-        together = evaluate if rows.batch_size == streams else evaluate_few
-        return together(params, cell.initial_carry((rows.batch_size,)), chunks)
+        chunks = (tell(read(rows, index)) for index in range(number_of_chunks(rows)))
+        return evaluate(params, cell.initial_carry((rows.batch_size,)), chunks)
 
     return score
