@@ -190,6 +190,7 @@ def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = U
         above=_pile(above) if above else None,
         word_dropout=regularizer.dropout_embedding,
         tie=model.tie,
+        embedding_init=initializers.normal(model.embedding_spread) if model.embedding_spread else None,
         vocabulary_block=model.vocabulary_block,
     )
 

@@ -55,6 +55,9 @@ class Data(Section, frozen=True):
     ] = None
     batch_size: Annotated[int, _about("streams of text read side by side (B)", ge=1)] = 64
     chunk_length: Annotated[int, _about("new time steps for each estimate of the gradient (K, or k1)", ge=1)] = 32
+    evaluation_streams: Annotated[
+        _Positive | None, _about("streams side by side when a text is scored; left out: batch_size")
+    ] = None
     chunk_spread: Annotated[float, _about("random chunk lengths: their standard deviation; 0 = all equal", ge=0)] = 0.0
 
 
@@ -69,6 +72,10 @@ class Model(Section, frozen=True):
         _for("model.cell", "projection_lstm", "size of a layer's output; left out: half of the units"),
     ] = None
     embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 64
+    embedding_spread: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        _about("standard deviation that the embedding starts with; left out: 1, or 1/sqrt(embedding_size) when tied"),
+    ] = None
     tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
     vocabulary_block: Annotated[
         _Positive | None, _about("symbols whose logits are held at a time, for large vocabularies; left out: all")

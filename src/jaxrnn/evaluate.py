@@ -15,7 +15,7 @@ from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
 from jaxrnn.running import summary
 from jaxrnn.running.experiment import open_text
-from jaxrnn.running.scorer import make_score
+from jaxrnn.running.scorer import evaluation_streams, make_score
 from jaxrnn.running.trained import Trained, load_trained
 
 EXAMPLES = """\
@@ -36,11 +36,11 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     if asked.streams is not None and asked.streams < 1:
         raise InputError(f"--streams {asked.streams}: expected 1 or more")
     best = load_trained(asked.run)
-    what, ids, unseen = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
-    streams, chunk_length = asked.streams or best.config.data.batch_size, best.config.data.chunk_length
+    what, ids = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
+    streams, chunk_length = asked.streams or evaluation_streams(best.config.data), best.config.data.chunk_length
     with screen.status("scoring ..."):
-        evaluation = make_score(best.cell, streams, chunk_length)(best.params, ids, what)
-    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary, unseen)
+        evaluation = make_score(best.cell, streams, chunk_length, drop_tail=asked.drop_tail)(best.params, ids, what)
+    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary)
     screen.print(f"{what}, parameters of {best.snapshot}:")
     screen.print(summary.result_text(result))
     about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}
@@ -49,13 +49,14 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
 
 def _parser() -> Parser:
     """What a user may ask for."""
-    usage = "RUN [--split train|valid|test | --text FILE] [--streams N] [--json]"
+    usage = "RUN [--split train|valid|test | --text FILE] [--streams N] [--drop-tail] [--json]"
     parser = Parser("jaxrnn evaluate", usage, "Score a trained model, and say by what protocol.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--split", choices=SPLITS, help="a split of the run's own text [test]")
     text.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
-    parser.add_argument("--streams", type=int, metavar="N", help="streams side by side [the run's batch_size]")
+    parser.add_argument("--streams", type=int, metavar="N", help="streams side by side [the run's]")
+    parser.add_argument("--drop-tail", action="store_true", help="score full chunks only, as some published figures do")
     return parser
 
 

@@ -39,7 +39,7 @@ from jaxrnn.running.position import Position, load
 from jaxrnn.running.programs import build_beginning, shardings
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.runs import Run
-from jaxrnn.running.scorer import make_score
+from jaxrnn.running.scorer import evaluation_streams, make_score
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
 from jaxrnn.running.writer import opening, write_on
@@ -199,8 +199,7 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         its_run = runs.create(folder, _first_files(experiment))
         held.enter_context(runs.locked(its_run))
     screen.print(f"{'run':<11} {folder}\n")
-    mesh = experiment.mesh if processes() == 1 else None  # several processes score the whole text, each by itself
-    score = make_score(experiment.learner.cell, config.data.batch_size, config.data.chunk_length, mesh)
+    score = make_score(experiment.learner.cell, evaluation_streams(config.data), config.data.chunk_length)
     return Session(experiment, its_run, start, n_grams, score, screen)
 
 

@@ -269,7 +269,7 @@ def result_text(result: Result) -> str:
         ("perplexity", f"{score.perplexity:.3f} per {noun}"),
         ("bits", f"{result.bits_per_character:.4f} per character"),
         ("targets", f"{_many(protocol.targets, noun)}{written}; the text's first symbol is context only"),
-        ("streams", f"{protocol.streams}, side by side; tail: nothing dropped, {protocol.tail}"),
+        ("streams", f"{protocol.streams}, side by side; tail: {protocol.tail}"),
         ("carry", protocol.carry),
         ("vocabulary", _vocabulary(result.vocabulary)),
         *([unseen] if result.unseen else []),
