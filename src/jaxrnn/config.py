@@ -44,7 +44,10 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 class Data(Section, frozen=True):
     """What is read, and how it is cut."""
 
-    corpus: Annotated[str, _about("what to read: stdlib, a text file, a folder, or - for standard input")] = "stdlib"
+    corpus: Annotated[
+        str,
+        _about("stdlib, ptb, ptb_char, tinyshakespeare, a text file, a folder, or - for standard input"),
+    ] = "stdlib"
     valid: Annotated[str | None, _about("file or folder of the validation text, where it is a separate one")] = None
     test: Annotated[str | None, _about("file or folder of the test text, where it is a separate one")] = None
     valid_share: Annotated[float, _about("share of the corpus that is split off for validation", gt=0, lt=0.5)] = 0.05

@@ -91,5 +91,30 @@ def scored_chunks(text: Streams) -> Iterator[Chunk]:
         >>> [chunk.weight.sum().item() for chunk in scored_chunks(text._replace(drop_tail=True))]
         [10.0, 10.0]
     """
-    number = int(rows(text)[1].min()) // text.chunk_length if text.drop_tail else number_of_chunks(text)
+    number = _full_chunks(text) if text.drop_tail else number_of_chunks(text)
     return (read(text, index) for index in range(number))
+
+
+def scored_parts(text: Streams) -> list[np.ndarray]:
+    """The stretches of a text whose symbols count, but for the first of each.
+
+    Args:
+        text: the text as rows of chunks.
+
+    Returns:
+        The whole text, or the full chunks of each row where the tail is dropped.
+
+    Example:
+        >>> text = text_in_rows(np.arange(24), 2, 5, drop_tail=True, name="text")
+        >>> [(part[0].item(), part[-1].item()) for part in scored_parts(text)]
+        [(0, 10), (11, 21)]
+    """
+    if not text.drop_tail:
+        return [text.ids]
+    steps = _full_chunks(text) * text.chunk_length
+    return [text.ids[start : start + steps + 1] for start in rows(text)[0]]
+
+
+def _full_chunks(text: Streams) -> int:
+    """How many chunks all rows fill."""
+    return int(rows(text)[1].min()) // text.chunk_length
