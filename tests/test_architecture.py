@@ -25,7 +25,7 @@ FLOORS = [
     "cells compose gradients",
     "optimizers schedules data folders config",
     "evaluation",
-    "training sampling dynamic snapshots ngrams settings",
+    "training sampling dynamic pointer context snapshots ngrams novelty settings",
     "build spooled",
     "running",
     "command",

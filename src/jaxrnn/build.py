@@ -30,6 +30,7 @@ from jaxrnn.compose import (
     activation_penalty,
     dropout,
     language_model,
+    language_trunk,
     locked_dropout,
     stack,
     temporal_penalty,
@@ -173,6 +174,31 @@ def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = U
         >>> build_model(Model(cell="gru", hidden_size=8, num_layers=2), vocabulary_size=5).output_size
         5
     """
+    return language_model(
+        vocabulary_size=vocabulary_size,
+        tie=model.tie,
+        embedding_init=initializers.normal(model.embedding_spread) if model.embedding_spread else None,
+        vocabulary_block=model.vocabulary_block,
+        **_beneath_readout(model, regularizer),
+    )
+
+
+def build_trunk(model: Model, vocabulary_size: int, regularizer: Regularizer = UNREGULARIZED) -> Cell:
+    """Make all of a language model but its readout.
+
+    Args:
+        model: the section.
+        vocabulary_size: V.
+        regularizer: the section.
+
+    Returns:
+        A cell, symbols in and what the readout reads out, that runs on the parameters of `build_model`.
+    """
+    return language_trunk(vocabulary_size=vocabulary_size, **_beneath_readout(model, regularizer))
+
+
+def _beneath_readout(model: Model, regularizer: Regularizer) -> dict[str, Any]:
+    """What a language model is made of, but its vocabulary and its readout."""
     size = _sizes(model).get("projection_size", model.hidden_size)
     layers = [_layer(model, regularizer, model.embedding_size)]
     for _ in range(model.num_layers - 1):
@@ -183,16 +209,12 @@ def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = U
     above = [temporal_penalty(size, beta)] if beta > 0 else []
     above += _drops(model.dropout, regularizer.dropout_output)
     above += [activation_penalty(alpha)] if alpha > 0 else []
-    return language_model(
-        _pile(layers),
-        vocabulary_size,
-        below=_pile(below) if below else None,
-        above=_pile(above) if above else None,
-        word_dropout=regularizer.dropout_embedding,
-        tie=model.tie,
-        embedding_init=initializers.normal(model.embedding_spread) if model.embedding_spread else None,
-        vocabulary_block=model.vocabulary_block,
-    )
+    return {
+        "core": _pile(layers),
+        "below": _pile(below) if below else None,
+        "above": _pile(above) if above else None,
+        "word_dropout": regularizer.dropout_embedding,
+    }
 
 
 def _pile(layers: list[Cell]) -> Cell:

@@ -17,7 +17,8 @@ from signal import Signals
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from msgspec.structs import replace
+import jax
+import numpy as np
 from rich.console import Console
 
 from jaxrnn import snapshots
@@ -39,7 +40,7 @@ from jaxrnn.running.position import Position, load
 from jaxrnn.running.programs import build_beginning, shardings
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.runs import Run
-from jaxrnn.running.scorer import evaluation_streams, make_score
+from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
 from jaxrnn.running.writer import opening, write_on
@@ -199,8 +200,17 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         its_run = runs.create(folder, _first_files(experiment))
         held.enter_context(runs.locked(its_run))
     screen.print(f"{'run':<11} {folder}\n")
-    score = make_score(experiment.learner.cell, evaluation_streams(config.data), config.data.chunk_length)
-    return Session(experiment, its_run, start, n_grams, score, screen)
+    return Session(experiment, its_run, start, n_grams, _make_score(experiment), screen)
+
+
+def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
+    """How texts are scored in training and at its end."""
+    data, score = experiment.config.data, make_score(experiment.learner.cell)
+
+    def whole(params: Params, ids: np.ndarray, name: str) -> Evaluation:
+        return score(params, text_in_rows(ids, evaluation_streams(data), data.chunk_length, name=name))
+
+    return whole
 
 
 def _run(session: Session) -> Outcome:

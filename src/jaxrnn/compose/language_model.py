@@ -10,6 +10,7 @@ from jaxrnn.compose.stack import stack
 from jaxrnn.compose.told import loss_where_told
 from jaxrnn.errors import InputError
 from jaxrnn.initializers import Initializer
+from jaxrnn.types import Array, Params
 
 
 def language_model(
@@ -63,6 +64,63 @@ def language_model(
         >>> model.unroll(params, model.initial_carry(2), jnp.zeros((5, 2), int))[1].shape
         (5, 2, 50)
     """
+    layers = _beneath(core, vocabulary_size, below, above, word_dropout, tie, embedding_init, dtype)
+    readout = dense(core.output_size or 1, vocabulary_size, w=readout_init, dtype=dtype)
+    trunk = stack(*layers.values(), names=tuple(layers))
+    model = stack(*layers.values(), readout, names=(*layers, "readout"))
+    model = loss_where_told(model, trunk, vocabulary_block)
+    return _tied(model) if tie else model
+
+
+def language_trunk(
+    core: Cell,
+    vocabulary_size: int,
+    *,
+    below: Cell | None = None,
+    above: Cell | None = None,
+    word_dropout: float = 0.0,
+) -> Cell:
+    """Make all of a language model but its readout: symbols in, and out what the readout reads.
+
+    Args:
+        core: as for `language_model`.
+        vocabulary_size: V.
+        below: likewise.
+        above: likewise.
+        word_dropout: likewise.
+
+    Returns:
+        A cell that runs on the parameters of the language model, tied or not, and on its carry without the last part.
+
+    Example:
+        >>> import jax
+        >>> from jaxrnn.cells.gru import gru
+        >>> model, trunk = language_model(gru(8, 16), 50), language_trunk(gru(8, 16), 50)
+        >>> params, ids = model.init(jax.random.key(0)), jnp.zeros((5, 2), int)
+        >>> _, hs = trunk.unroll(params, trunk.initial_carry(2), ids)
+        >>> w, b = readout_of(params)
+        >>> bool(jnp.allclose(hs @ w + b, model.unroll(params, model.initial_carry(2), ids)[1], atol=1e-5))
+        True
+    """
+    layers = _beneath(core, vocabulary_size, below, above, word_dropout, False, None, float)
+    return stack(*layers.values(), names=tuple(layers))
+
+
+def readout_of(params: Params) -> tuple[Array, Array]:
+    """The readout of a language model, tied or not.
+
+    Args:
+        params: of the model.
+
+    Returns:
+        Its matrix `[H, V]` and its bias `[V]`.
+    """
+    readout = params["readout"]
+    return readout["w"] if "w" in readout else params["embedding"]["w"].T, readout["b"]
+
+
+def _beneath(core, vocabulary_size, below, above, word_dropout, tie, embedding_init, dtype) -> dict[str, Cell]:
+    """The layers beneath the readout, by their names."""
     if core.input_size is None or core.output_size is None:
         raise InputError("language_model: the core needs fixed sizes; build it with input_size=... and output_size=...")
     if tie and core.input_size != core.output_size:
@@ -72,14 +130,9 @@ def language_model(
         )
     spread = 1.0 / core.input_size**0.5 if tie else 1.0
     table = embedding(vocabulary_size, core.input_size, w=embedding_init or initializers.normal(spread), dtype=dtype)
-    readout = dense(core.output_size, vocabulary_size, w=readout_init, dtype=dtype)
     table = drop_words(table, word_dropout) if word_dropout else table
-    layers = {"embedding": table, "below": below, "core": core, "above": above, "readout": readout}
-    present = {name: layer for name, layer in layers.items() if layer is not None}
-    model = stack(*present.values(), names=tuple(present))
-    trunk = stack(*list(present.values())[:-1], names=list(present)[:-1])
-    model = loss_where_told(model, trunk, vocabulary_block)
-    return _tied(model) if tie else model
+    layers = {"embedding": table, "below": below, "core": core, "above": above}
+    return {name: layer for name, layer in layers.items() if layer is not None}
 
 
 def _tied(model: Cell) -> Cell:

@@ -29,41 +29,37 @@ def evaluation_streams(data: Data) -> int:
     return data.evaluation_streams or data.batch_size
 
 
-def make_score(
-    cell: Cell, streams: int, chunk_length: int, *, drop_tail: bool = False
-) -> Callable[[Params, np.ndarray, str], Evaluation]:
-    """Make the function that scores a text, compiled once for all texts.
+def make_score(cell: Cell) -> Callable[[Params, Streams], Evaluation]:
+    """Make the function that scores a text, compiled once for all texts that are cut alike.
 
     Args:
         cell: the model, symbols in and logits out.
-        streams: into how many streams a text is cut (B); fewer where it has fewer targets.
-        chunk_length: time steps at a time (K); the score does not depend on it unless the tail is dropped.
-        drop_tail: whether to score full chunks only, as some published figures do.
 
     Returns:
-        `score(params, ids [N], name) -> Evaluation`: every target of the text but its first symbol counts, none is
-        dropped unless asked for. The name is for the error about a text that is too short.
+        `score(params, text) -> Evaluation`, see `text_in_rows`: every target of the text but its first symbol counts,
+        none is dropped unless the text says so.
     """
     evaluate = make_evaluate(cell, given)
 
-    def score(params: Params, ids: np.ndarray, name: str) -> Evaluation:
-        text = text_in_rows(ids, streams, chunk_length, drop_tail=drop_tail, name=name)
+    def score(params: Params, text: Streams) -> Evaluation:
         evaluation = evaluate(params, cell.initial_carry((text.batch_size,)), map(tell, scored_chunks(text)))
-        dropped = len(ids) - 1 - evaluation.protocol.targets
-        tail = f"{dropped} targets dropped" if drop_tail else f"nothing dropped, {evaluation.protocol.tail}"
+        dropped = len(text.ids) - 1 - evaluation.protocol.targets
+        tail = f"{dropped} targets dropped" if text.drop_tail else f"nothing dropped, {evaluation.protocol.tail}"
         return evaluation._replace(protocol=evaluation.protocol._replace(tail=tail))
 
     return score
 
 
-def text_in_rows(ids: np.ndarray, streams: int, chunk_length: int, *, drop_tail: bool, name: str) -> Streams:
+def text_in_rows(
+    ids: np.ndarray, streams: int, chunk_length: int, *, drop_tail: bool = False, name: str = "the text"
+) -> Streams:
     """Cut a text as it is scored.
 
     Args:
         ids: `[N]` token ids.
         streams: B; fewer where the text has fewer targets.
-        chunk_length: K.
-        drop_tail: whether full chunks only will be scored.
+        chunk_length: K; the score does not depend on it unless the tail is dropped.
+        drop_tail: whether to score full chunks only, as some published figures do.
         name: for the error about a text that is too short.
 
     Returns:
@@ -85,7 +81,7 @@ def scored_chunks(text: Streams) -> Iterator[Chunk]:
         The chunks, in order.
 
     Example:
-        >>> text = text_in_rows(np.arange(24), 2, 5, drop_tail=False, name="text")      # rows of 12 and 11 targets
+        >>> text = text_in_rows(np.arange(24), 2, 5)      # rows of 12 and 11 targets
         >>> [chunk.weight.sum().item() for chunk in scored_chunks(text)]
         [10.0, 10.0, 3.0]
         >>> [chunk.weight.sum().item() for chunk in scored_chunks(text._replace(drop_tail=True))]
@@ -105,7 +101,7 @@ def scored_parts(text: Streams) -> list[np.ndarray]:
         The whole text, or the full chunks of each row where the tail is dropped.
 
     Example:
-        >>> text = text_in_rows(np.arange(24), 2, 5, drop_tail=True, name="text")
+        >>> text = text_in_rows(np.arange(24), 2, 5, drop_tail=True)
         >>> [(part[0].item(), part[-1].item()) for part in scored_parts(text)]
         [(0, 10), (11, 21)]
     """
