@@ -62,21 +62,28 @@ def longest_copied(sample: np.ndarray, training: np.ndarray) -> Copied:
 
 def _copied_run(sample: np.ndarray, training: np.ndarray, length: int) -> Copied | None:
     """The first run of this length in the sample that stands in the training text, or None."""
-    wanted = _hashes(sample, length)
-    known = np.unique(wanted)
-    best = None
+    wanted, best = _hashes(sample, length), None
     for begin in range(0, len(training) - length + 1, BLOCK_IDS):
         block = np.asarray(training[begin : begin + BLOCK_IDS + length - 1])
-        hashes = _hashes(block, length)
-        near = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
-        for place in np.flatnonzero(known[near] == hashes):
-            run = block[place : place + length]
-            for start in np.flatnonzero(wanted == hashes[place]):
-                if best is not None and start >= best.start:
-                    break
-                if np.array_equal(sample[start : start + length], run):
-                    best = Copied(length, int(start), begin + int(place))
+        end = len(wanted) if best is None else best.start
+        start, place = _first_in_both(sample, wanted[:end], block, length)
+        best = best if start is None else Copied(length, start, begin + place)
     return best
+
+
+def _first_in_both(sample: np.ndarray, wanted: np.ndarray, block: np.ndarray, length: int) -> tuple[int | None, int]:
+    """Where the first of the wanted runs that is in a block begins, and its place there; None if none is."""
+    if not len(wanted):
+        return None, 0
+    hashes, known = _hashes(block, length), np.unique(wanted)
+    alike = np.flatnonzero(known[np.minimum(np.searchsorted(known, hashes), len(known) - 1)] == hashes)
+    alike = alike[np.argsort(hashes[alike], kind="stable")]
+    firsts, ends = (np.searchsorted(hashes[alike], wanted, side) for side in ("left", "right"))
+    for start in np.flatnonzero(ends > firsts):
+        for place in alike[firsts[start] : ends[start]]:
+            if np.array_equal(sample[start : start + length], block[place : place + length]):
+                return int(start), int(place)
+    return None, 0
 
 
 def _hashes(ids: np.ndarray, length: int) -> np.ndarray:

@@ -43,8 +43,8 @@ from jaxrnn.running.runs import Run
 from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
-from jaxrnn.running.writer import opening, write_on
-from jaxrnn.settings import KEYS, add_keys, check_read, differences, dumps, resolve
+from jaxrnn.running.writer import make_writer, opening
+from jaxrnn.settings import KEYS, add_keys, differences, dumps, resolve
 from jaxrnn.training import TrainState
 from jaxrnn.types import Params
 
@@ -291,8 +291,8 @@ def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
 
 def _show_sample(session: Session, best: Trained) -> None:
     """Write a sample to the screen as it comes, and keep it."""
-    pieces = write_on(best.cell, best.params, best.vocabulary, best.config.sampling, best.config.seed)
-    text = show(session.screen, pieces)
+    writer = make_writer(best.cell, best.params, best.vocabulary)
+    text = show(session.screen, writer.stream(best.config.sampling, best.config.seed))
     session.run.samples.mkdir(exist_ok=True)
     (session.run.samples / f"{best.snapshot.name}.txt").write_text(text, encoding="utf-8")
 
