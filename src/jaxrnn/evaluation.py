@@ -119,7 +119,12 @@ def make_evaluate(
         (30.0, 2.0, 4.0)
     """
     run = chunk_loss(cell, loss)
-    advance = jax.jit(run if mesh is None else by_rows(run, mesh))
+    program = jax.jit(run if mesh is None else by_rows(run, mesh))
+
+    def advance(params: Params, carry: Carry, chunk: Chunk):
+        result = program(params, carry, chunk)
+        # Devices wait for one another in it; several such programs under way can starve the few threads of a CPU.
+        return jax.block_until_ready(result) if mesh is not None and mesh.size > 1 else result
 
     def evaluate(
         params: Params, carry: Carry, chunks: Iterable[Chunk], progress: Callable[[int], None] | None = None
@@ -163,6 +168,6 @@ def score_chunks(
         if progress is not None:
             progress(targets)
     require(weight > 0, "evaluation: the number of targets", targets, "more than 0: give a longer text")
-    # Read here, all at once, so that the device never waits; added exactly, whatever the number of chunks.
+    # Read here, all at once, so that one device never waits; added exactly, whatever the number of chunks.
     score = Score(math.fsum(float(part) for part in jax.device_get(sums)), weight)
     return score, Protocol(streams, about_carry, f"{places - targets} places of padding", targets), state

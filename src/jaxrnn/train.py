@@ -17,7 +17,6 @@ from signal import Signals
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from rich.console import Console
 
@@ -205,7 +204,8 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
 
 def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
     """How texts are scored in training and at its end."""
-    data, score = experiment.config.data, make_score(experiment.learner.cell)
+    mesh = experiment.mesh if processes() == 1 else None  # several processes score the whole text, each by itself
+    data, score = experiment.config.data, make_score(experiment.learner.cell, mesh)
 
     def whole(params: Params, ids: np.ndarray, name: str) -> Evaluation:
         return score(params, text_in_rows(ids, evaluation_streams(data), data.chunk_length, name=name))

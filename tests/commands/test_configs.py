@@ -1,6 +1,7 @@
 """The configurations that come with the repository: each says why it exists, holds, and the smallest one learns."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -10,7 +11,9 @@ from jaxrnn.build import check_names
 from jaxrnn.config import Config
 from jaxrnn.data.lengths import longest
 from jaxrnn.gradients import Chunk
-from jaxrnn.running.experiment import build_learner, build_train_step, first_state
+from jaxrnn.parallel import data_mesh
+from jaxrnn.running.experiment import Experiment, build_learner, first_state
+from jaxrnn.running.programs import build_train_step
 from jaxrnn.settings import resolve
 from jaxrnn.training import stack_chunks
 from jaxrnn.types import Marked
@@ -49,8 +52,9 @@ def test_every_configuration_starts_to_train(path):
     ids = np.zeros((places, config.data.batch_size), np.int32)
     inputs = Marked(ids, keep=ids == 0) if config.data.chunk_spread else ids
     chunks = stack_chunks([Chunk(inputs, ids, np.ones(ids.shape, np.float32))])
+    experiment: Any = Experiment(config, None, None, None, learner, 1000, data_mesh(1))  # without its text
     before = jax.eval_shape(lambda: first_state(config, learner))
-    after, _ = jax.eval_shape(build_train_step(config, learner), before, chunks)
+    after, _ = jax.eval_shape(build_train_step(experiment), before, chunks, 1000)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), before)
 
 

@@ -29,19 +29,21 @@ def evaluation_streams(data: Data) -> int:
     return data.evaluation_streams or data.batch_size
 
 
-def make_score(cell: Cell) -> Callable[[Params, Streams], Evaluation]:
+def make_score(cell: Cell, mesh: Mesh | None = None) -> Callable[[Params, Streams], Evaluation]:
     """Make the function that scores a text, compiled once for all texts that are cut alike.
 
     Args:
         cell: the model, symbols in and logits out.
+        mesh: devices that share the streams; a text whose streams do not divide by their number has them on one.
 
     Returns:
         `score(params, text) -> Evaluation`, see `text_in_rows`: every target of the text but its first symbol counts,
         none is dropped unless the text says so.
     """
-    evaluate = make_evaluate(cell, given)
+    evaluate_all, evaluate_alone = make_evaluate(cell, given, mesh=mesh), make_evaluate(cell, given)
 
     def score(params: Params, text: Streams) -> Evaluation:
+        evaluate = evaluate_all if mesh is not None and text.batch_size % mesh.size == 0 else evaluate_alone
         evaluation = evaluate(params, cell.initial_carry((text.batch_size,)), map(tell, scored_chunks(text)))
         dropped = len(text.ids) - 1 - evaluation.protocol.targets
         tail = f"{dropped} targets dropped" if text.drop_tail else f"nothing dropped, {evaluation.protocol.tail}"

@@ -139,7 +139,7 @@ def _devices(experiment: Experiment) -> str:
     kind = kinds.get(jax.default_backend(), "device") if mesh.size > 1 else jax.default_backend().upper()
     together = f", {experiment.config.data.batch_size // mesh.size} streams each" if mesh.size > 1 else ""
     apart = f", in {processes} processes" if processes > 1 else ""
-    return f"{_many(mesh.size, kind) if mesh.size > 1 else kind}{together}{apart}"
+    return f"{many(mesh.size, kind) if mesh.size > 1 else kind}{together}{apart}"
 
 
 def n_gram_line(experiment: Experiment, bits: Sequence[float]) -> str:
