@@ -23,7 +23,7 @@ FLOORS = [
     "marks",
     "fused stepwise",
     "cells compose gradients",
-    "optimizers schedules data folders config",
+    "optimizers schedules parallel data folders config",
     "evaluation",
     "training sampling dynamic pointer context snapshots ngrams novelty settings",
     "build spooled",

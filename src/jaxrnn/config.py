@@ -133,7 +133,7 @@ class Optimizer(Section, frozen=True):
     plateau: Annotated[int, _about("plateau: validations without a new best before a decay", ge=1)] = 2
     average_after: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        _about("validations without a new best before averaging the weights; left out: 5 for asgd, never for others"),
+        _about("average the weights once validation is worse than its best before the last N; left out: 5 for asgd"),
     ] = None
     clip_norm: Annotated[float, _about("greatest norm of the gradient as a whole; inf = no limit", gt=0)] = 1.0
     clip_value: Annotated[float, _about("greatest entry of the gradient; inf = no limit", gt=0)] = float("inf")
@@ -224,7 +224,7 @@ def average_after(optimizer: Optimizer) -> int | None:
         optimizer: the section.
 
     Returns:
-        After how many validations in a row without a new best; None for never.
+        n of `jaxrnn.schedules.worsened`; None for never.
 
     Example:
         >>> average_after(Optimizer()), average_after(Optimizer(name="asgd"))
@@ -299,8 +299,8 @@ that work are 32 and 64
     if model.initializer == "chrono" and model.cell != "lstm":
         raise InputError(f"model.initializer = 'chrono': it is for model.cell = 'lstm', not for {model.cell!r}")
     after, patience = average_after(config.optimizer), config.training.patience
-    if after is not None and 0 < patience <= after:
-        expected = f"expected more than the {after} validations before averaging (optimizer.average_after), or 0"
+    if after is not None and 0 < patience <= after + 1:
+        expected = f"expected more than {after + 1}, one more than optimizer.average_after, or 0"
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
     _check_horizons(data, gradient)
     _check_processes(config.parallel, config.training)

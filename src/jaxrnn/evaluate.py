@@ -39,7 +39,7 @@ is predicted, from all that came before it in its stream. How fast to learn, and
 validation text; the scores with such help stand beside the plain one.
 """
 SPLITS = ("train", "valid", "test")
-HELP: dict[str, Callable[[Trained, Texts], Helped]] = {"dynamic": with_dynamic, "cache": with_cache}
+HELP: dict[str, Callable[..., Helped]] = {"dynamic": with_dynamic, "cache": with_cache}
 
 
 def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
@@ -74,10 +74,7 @@ def _more(
     """What was asked for beside the plain score."""
     more: dict[str, Any] = {}
     helps = [name for name in HELP if getattr(asked, name)]
-    if helps:
-        _, dataset = open_text(best.config, best.run)
-        valid = dataset.ids["valid"][: best.config.training.validate_targets + 1]
-        texts = Texts(cut(dataset.ids["train"], name="training text"), cut(valid, name="validation text"), text)
+    texts = _texts(best, cut, text) if helps else None
     for name in helps:
         with screen.status(f"choosing on the validation text: {name} ..."):
             helped = HELP[name](best, texts)
@@ -94,6 +91,13 @@ def _more(
             {"first": s.first, "last": s.last, "loss": s.score.nats, "targets": int(s.score.weight)} for s in stretches
         ]
     return more
+
+
+def _texts(best: Trained, cut: Callable[..., Streams], text: Streams) -> Texts:
+    """The run's own texts beside the one that is scored."""
+    _, dataset = open_text(best.config, best.run)
+    valid = dataset.ids["valid"][: best.config.training.validate_targets + 1]
+    return Texts(cut(dataset.ids["train"], name="training text"), cut(valid, name="validation text"), text)
 
 
 def _parser() -> Parser:

@@ -86,7 +86,7 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
     """
 
     @jax.jit
-    def advance(params: Params, state: tuple[Carry, Memory], chunk: Chunk, ways: Pointer):
+    def advance(params: Params, state: tuple[Carry, Memory], chunk: Chunk, ways: Any):
         (carry, memory), (w, b) = state, readout_of(params)
         carry, hs = trunk.unroll(params, carry, chunk.inputs)
         targets = chunk.targets.astype(jnp.int32)
@@ -102,7 +102,7 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
             _check(pointer)
         require(pointers, "pointer: the number of pointers", len(pointers), "at least 1")
         window, h = max(pointer.window for pointer in pointers), readout_of(params)[0]
-        ways = Pointer(*(jnp.asarray(values) for values in zip(*pointers, strict=True)))
+        ways = Pointer._make(map(jnp.asarray, zip(*pointers, strict=True)))  # each a row of numbers
         sums = []
 
         def step(state: Any, chunk: Chunk):
@@ -121,7 +121,7 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
     return evaluate
 
 
-def _with_cache(memory: Memory, hs: Array, targets: Array, nats: Array, ways: Pointer) -> tuple[Array, Memory]:
+def _with_cache(memory: Memory, hs: Array, targets: Array, nats: Array, ways: Any) -> tuple[Array, Memory]:
     """The losses of a chunk `[S, K, B]`, one for each pointer, and what is remembered after it."""
     window, steps = memory.real.shape[0], targets.shape[0]
     keys, symbols = jnp.concatenate([memory.hs, hs]), jnp.concatenate([memory.symbols, targets])
@@ -130,7 +130,7 @@ def _with_cache(memory: Memory, hs: Array, targets: Array, nats: Array, ways: Po
     ago = window + jnp.arange(steps)[:, None] - jnp.arange(window + steps)[None, :]  # [K, W + K]
     same = symbols.T[None] == targets[:, :, None]
 
-    def one(way: Pointer) -> Array:
+    def one(way: Any) -> Array:
         seen = ((ago >= 1) & (ago <= way.window) & real[None])[:, None]
         scores = jnp.where(seen, way.theta.astype(hs.dtype) * likeness, -jnp.inf)
         total = jax.nn.logsumexp(scores, axis=-1)

@@ -24,7 +24,7 @@ SETTINGS = {
     "optimizer.rate": 0.3,
     "optimizer.schedule": "plateau",
     "optimizer.plateau": 1,
-    "optimizer.average_after": 1,
+    "optimizer.average_after": 0,
     "optimizer.warmup": 3,
     "training.length": "2 epochs",
     "training.accumulate": 2,

@@ -102,9 +102,10 @@ def _download(name: str, remote: Remote, folder: Path) -> Path:
         raise InputError(f"{culprit}: cannot get {remote.url} ({_in_short(error)}); {by_hand}") from None
 
 
-def _get(url: str, target: str, _: Any) -> None:
+def _get(url: str, output_file: Any, pooch: Any) -> None:
     """Copy what is at an address into a file; pooch's own way leaves the connection open where it breaks off."""
-    with requests.get(url, stream=True, timeout=30) as response, open(target, "wb") as file:
+    del pooch
+    with requests.get(url, stream=True, timeout=30) as response, open(output_file, "wb") as file:
         response.raise_for_status()
         for block in response.iter_content(_BLOCK):
             file.write(block)
@@ -115,7 +116,7 @@ def _in_short(error: OSError) -> str:
     causes = [error]
     while (cause := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(cause)  # pyright: ignore[reportArgumentType]
-    reasons = [one.strerror for one in causes if getattr(one, "strerror", None)]
+    reasons = [str(one.strerror) for one in causes if getattr(one, "strerror", None)]
     return reasons[-1] if reasons else str(error).splitlines()[0][:120]
 
 
