@@ -25,7 +25,7 @@ FLOORS = [
     "cells compose gradients",
     "optimizers schedules parallel data folders config",
     "evaluation",
-    "training sampling dynamic pointer context snapshots ngrams novelty settings",
+    "training sampling dynamic pointer context snapshots ngrams novelty settings analysis",
     "build spooled",
     "running",
     "command",

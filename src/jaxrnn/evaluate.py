@@ -49,7 +49,7 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
         if value is not None and value < 1:
             raise InputError(f"--{option.replace('_', '-')} {value}: expected 1 or more")
     best = load_trained(asked.run)
-    what, ids = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
+    what, ids, unseen = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
     data = best.config.data
     cut = partial(
         text_in_rows,
@@ -61,7 +61,7 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     with screen.status("scoring ..."):
         evaluation = make_score(best.cell)(best.params, text)
     characters = sum(summary.characters(best.vocabulary, part) for part in scored_parts(text))
-    result = summary.Result(evaluation, characters, best.vocabulary)
+    result = summary.Result(evaluation, characters, best.vocabulary, unseen)
     screen.print(f"{what}, parameters of {best.snapshot}:")
     screen.print(summary.result_text(result))
     about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}

@@ -18,6 +18,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
+from msgspec.structs import replace
 from rich.console import Console
 
 from jaxrnn import snapshots
@@ -43,7 +44,7 @@ from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
 from jaxrnn.running.writer import make_writer, opening
-from jaxrnn.settings import KEYS, add_keys, differences, dumps, resolve
+from jaxrnn.settings import KEYS, add_keys, check_read, differences, dumps, resolve
 from jaxrnn.training import TrainState
 from jaxrnn.types import Params
 

@@ -14,7 +14,7 @@ from jaxrnn.gradients import Chunk
 from jaxrnn.parallel import data_mesh
 from jaxrnn.running.experiment import Experiment, build_learner, first_state
 from jaxrnn.running.programs import build_train_step
-from jaxrnn.settings import resolve
+from jaxrnn.settings import check_read, resolve
 from jaxrnn.training import stack_chunks
 from jaxrnn.types import Marked
 

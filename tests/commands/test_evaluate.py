@@ -174,3 +174,24 @@ def test_costs_by_context_add_up(finished_run, jaxrnn):
 def test_numbers_below_one_are_refused(finished_run, jaxrnn, option):
     said = jaxrnn("evaluate", finished_run[0], option, 0)
     assert (said.code, said.err) == (2, f"error: {option} 0: expected 1 or more\n")
+
+
+def test_a_run_on_standard_input_asks_for_its_text_again(finished_run, jaxrnn, corpus, tmp_path, monkeypatch):
+    folder = shutil.copytree(finished_run[0], tmp_path / "run")
+    config = folder / "config.toml"
+    config.write_text(config.read_text().replace(f'"{corpus}"', '"-"'))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    said = jaxrnn("evaluate", folder)
+    assert said.code == 2 and "was trained on standard input" in said.err and "--text FILE" in said.err
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(corpus.read_bytes())))
+    assert jaxrnn("evaluate", folder, "--json").answer["loss"] == finished_run[1].answer["loss"]
+
+
+@pytest.mark.filterwarnings("default")  # as for a user, who sees one line
+def test_a_lost_best_snapshot_is_said(finished_run, jaxrnn, tmp_path):
+    folder = shutil.copytree(finished_run[0], tmp_path / "run")
+    (best,) = (folder / "snapshots").glob("best_*")
+    shutil.rmtree(best)
+    said = jaxrnn("sample", folder, "--json")
+    assert said.code == 0 and said.answer["snapshot"].startswith("step_")
+    assert "warning: " in said.err and "best snapshot is missing or damaged; step_" in said.err

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxrnn.config import Config, Data
 from jaxrnn.context import Stretch
 from jaxrnn.data.chunks import account
 from jaxrnn.data.text import TOKENIZERS
@@ -123,12 +124,13 @@ def introduction(experiment: Experiment, asked: str) -> str:
     return table(
         ("corpus", f"{corpus.name}{origin}, {many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
         ("split", f"{shares} {noun}s; {many(tail, noun)} dropped at the tail of a training epoch"),
-        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {many(replaced, noun)} read as unknown"),
+        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {many(unseen, noun)} read as unknown"),
         ("model", f"{model.cell}, {many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
         ("", f"{many(parameters(params), 'parameter')}"),
-        ("gradient", f"{gradient.rule} over {data.chunk_length} steps, {many(data.batch_size, 'stream')}"),
+        ("gradient", f"{_rule(config)} over {_steps(data)}, {many(data.batch_size, 'stream')}"),
+        ("devices", _devices(experiment)),
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
-        ("length", f"{many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
+        ("length", f"{measured}{many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
     )
 
 
@@ -261,6 +263,8 @@ def result_text(result: Result) -> str:
     score, protocol = result.evaluation.score, result.evaluation.protocol
     noun = unit(result.vocabulary.tokenizer)
     written = "" if noun == "character" else f" = {many(result.characters, 'character')}"
+    fate = "left out" if unknown_id(result.vocabulary) is None else "read as unknown"
+    unseen = ("unseen", f"{many(result.unseen, noun)} of the text not in the vocabulary: {fate}")
     return table(
         ("loss", f"{score.nats:.4f} nats per {noun}"),
         ("perplexity", f"{score.perplexity:.3f} per {noun}"),
@@ -271,6 +275,20 @@ def result_text(result: Result) -> str:
         ("vocabulary", _vocabulary(result.vocabulary)),
         *([unseen] if result.unseen else []),
     )
+
+
+def _rule(config: Config) -> str:
+    """The gradient rule with its settings, such as "truncated (horizon 16)"; a budget of memory decides on segments."""
+    settings = settings_of(config, "gradient.rule")
+    if "gradient.memory" in settings:
+        del settings["gradient.segment_length"]
+    shown = ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {value}" for key, value in settings.items())
+    return f"{config.gradient.rule} ({shown})" if shown else config.gradient.rule
+
+
+def _steps(data: Data) -> str:
+    """How long a chunk is."""
+    return f"{data.chunk_length}{f' +- {data.chunk_spread:g}' if data.chunk_spread else ''} steps"
 
 
 def context_text(stretches: Sequence[Stretch], noun: str) -> str:
