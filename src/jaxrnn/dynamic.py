@@ -64,14 +64,15 @@ def make_dynamic_evaluate(estimator: GradientEstimator) -> Callable[..., Evaluat
         arXiv:1709.07432, section 3 (the rule with and without mean squares; decay towards the trained parameters).
 
     Example:
+        >>> import numpy as np
         >>> from jaxrnn.cells.lstm import lstm
         >>> from jaxrnn.compose import language_model
         >>> from jaxrnn.gradients.bptt import bptt
         >>> from jaxrnn.losses import softmax_cross_entropy
         >>> model = language_model(lstm(4, 4), 9)
         >>> evaluate = make_dynamic_evaluate(bptt(model, softmax_cross_entropy))
-        >>> ids = jnp.tile(jnp.arange(9), 20)[:, None]  # the same nine symbols over and over
-        >>> chunks = [Chunk(ids[t : t + 9], ids[t + 1 : t + 10], jnp.ones((9, 1))) for t in range(0, 162, 9)]
+        >>> ids = np.tile(np.arange(9), 20)[:, None]  # the same nine symbols over and over
+        >>> chunks = [Chunk(ids[t : t + 9], ids[t + 1 : t + 10], np.ones((9, 1))) for t in range(0, 162, 9)]
         >>> start = model.init(jax.random.key(0)), model.initial_carry(1)
         >>> still, learning = (evaluate(*start, chunks, Adaptation(rate)).score.nats for rate in (0.0, 1.0))
         >>> learning < still

@@ -149,7 +149,7 @@ def test_stopping_hands_on_all_that_is_safe_and_no_part_of_a_stop_string():
         ends = [end for stop in stops if (end := text.find(stop, after)) >= 0]
         handed = list(until(iter(pieces), stops, after))
         assert "".join(handed) == text[: min(ends, default=12)]
-        assert "" not in handed[:-1] or ends
+        assert "" not in handed
 
 
 def test_interactive_answers_each_line_and_goes_on_after_a_mistake(finished_run, jaxrnn, written, monkeypatch):
@@ -159,7 +159,7 @@ def test_interactive_answers_each_line_and_goes_on_after_a_mistake(finished_run,
     assert first == written("--prompt", "the cat", "--length", 5, "--seed", 3)
     assert third == written("--prompt", "a", "--length", 5, "--seed", 5)
     assert len(second) == 5  # an empty line begins a line
-    assert any(line.startswith("error: sampling.prompt: '\\u03a9'") for line in said.err.splitlines())
+    assert any(line.startswith("error: sampling.prompt: ") for line in said.err.splitlines())
 
 
 def test_the_longest_copied_run_is_found_in_the_training_text(finished_run, jaxrnn):

@@ -94,7 +94,7 @@ def _download(name: str, remote: Remote, folder: Path) -> Path:
     digest, kept = f"sha256:{remote.sha256}", f"{remote.sha256}.txt"
     culprit, by_hand = f"data.corpus = {name!r}", "get it by hand and name the file instead: --data.corpus FILE"
     try:
-        return Path(pooch.retrieve(remote.url, digest, kept, folder, downloader=_get))
+        return Path(pooch.retrieve(remote.url, digest, kept, folder, downloader=_get))  # pyright: ignore[reportArgumentType]
     except ValueError:  # what pooch says of a wrong digest is four lines long
         what = "arrived cut short or changed (its SHA-256 is wrong)"
         raise InputError(f"{culprit}: {remote.url} {what}; try again, or {by_hand}") from None

@@ -96,7 +96,8 @@ def until(pieces: Iterator[str], stops: Sequence[str], after: int = 0) -> Iterat
         held += piece
         ends = [held.index(stop) for stop in stops if stop in held]
         if ends:
-            yield free + held[: min(ends)]
+            if last := free + held[: min(ends)]:
+                yield last
             return
         safe = len(held) - max((_begun(held, stop) for stop in stops), default=0)
         if free or safe:
