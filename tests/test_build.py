@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import quick_jit
+from agreement import assert_close, quick_jit
 from jaxrnn.build import (
     CELLS,
     ESTIMATORS,
@@ -145,6 +145,18 @@ def test_an_estimator_gets_its_settings(name, settings, exact):
     assert estimate.loss == pytest.approx(float(whole.loss), rel=1e-12)
     far = max(float(jnp.abs(a - b).max()) for a, b in zip(*map(jax.tree.leaves, (whole, estimate)), strict=True))
     assert (far < 1e-12) == exact
+
+
+def test_a_vocabulary_in_blocks_changes_no_estimate():
+    whole, blocks = (build_model(small(vocabulary_block=block), V) for block in (None, 2))
+    params, chunk = some_params(whole), Chunk(IDS, (IDS + 1) % V, jnp.ones((K, B)))
+
+    @quick_jit
+    def estimates(params):
+        made = build_estimator(Gradient(), whole), build_estimator(Gradient(), blocks, vocabulary_block=2)
+        return [one.estimate(params, one.init(None, params, whole.initial_carry((B,)), chunk), chunk) for one in made]
+
+    assert_close(*estimates(params))
 
 
 def test_a_budget_takes_the_place_of_a_segment_length():

@@ -117,7 +117,7 @@ def test_differences_name_key_and_both_values():
         ("[gradient]\nrule='checkpointed'\nsegment_length=33", ["gradient.segment_length = 33"]),
         (
             "[training]\npatience=3\n[optimizer]\naverage_after=3",
-            ["training.patience = 3", "expected more than the 3", "optimizer.average_after"],
+            ["training.patience = 3", "expected more than 4", "optimizer.average_after"],
         ),
         ("[model]\ncell='gru'\ninitializer='chrono'", ["model.initializer = 'chrono'", "not for 'gru'"]),
         ("[model]\nlongest_memory=2", ["model.longest_memory = 2", "expected float > 2"]),

@@ -45,8 +45,7 @@ def averaged(transformation: optax.GradientTransformation) -> optax.GradientTran
     References:
         B. T. Polyak, A. B. Juditsky, "Acceleration of Stochastic Approximation by Averaging", SIAM Journal on Control
         and Optimization 30(4), 1992. S. Merity, N. S. Keskar, R. Socher, "Regularizing and Optimizing LSTM Language
-        Models", ICLR 2018, arXiv:1708.02182, Algorithm 1 (begun when validation no longer improves; there when the
-        present score is above the best of all but the last n, here after n scores in a row without a new best).
+        Models", ICLR 2018, arXiv:1708.02182, Algorithm 1 (begun by `jaxrnn.schedules.worsened`).
 
     Example:
         >>> sgd = averaged(optax.sgd(1.0))

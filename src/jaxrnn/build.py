@@ -30,6 +30,7 @@ from jaxrnn.compose import (
     activation_penalty,
     dropout,
     language_model,
+    language_trunk,
     locked_dropout,
     stack,
     temporal_penalty,
@@ -48,9 +49,11 @@ from jaxrnn.gradients import (
     bptt,
     checkpointed_bptt,
     geometric,
+    given,
     randomized_bptt,
     rtrl,
     snap1,
+    told,
     truncated_bptt,
     uoro,
 )
@@ -171,6 +174,31 @@ def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = U
         >>> build_model(Model(cell="gru", hidden_size=8, num_layers=2), vocabulary_size=5).output_size
         5
     """
+    return language_model(
+        vocabulary_size=vocabulary_size,
+        tie=model.tie,
+        embedding_init=initializers.normal(model.embedding_spread) if model.embedding_spread else None,
+        vocabulary_block=model.vocabulary_block,
+        **_beneath_readout(model, regularizer),
+    )
+
+
+def build_trunk(model: Model, vocabulary_size: int, regularizer: Regularizer = UNREGULARIZED) -> Cell:
+    """Make all of a language model but its readout.
+
+    Args:
+        model: the section.
+        vocabulary_size: V.
+        regularizer: the section.
+
+    Returns:
+        A cell, symbols in and what the readout reads out, that runs on the parameters of `build_model`.
+    """
+    return language_trunk(vocabulary_size=vocabulary_size, **_beneath_readout(model, regularizer))
+
+
+def _beneath_readout(model: Model, regularizer: Regularizer) -> dict[str, Any]:
+    """What a language model is made of, but its vocabulary and its readout."""
     size = _sizes(model).get("projection_size", model.hidden_size)
     layers = [_layer(model, regularizer, model.embedding_size)]
     for _ in range(model.num_layers - 1):
@@ -181,14 +209,12 @@ def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = U
     above = [temporal_penalty(size, beta)] if beta > 0 else []
     above += _drops(model.dropout, regularizer.dropout_output)
     above += [activation_penalty(alpha)] if alpha > 0 else []
-    return language_model(
-        _pile(layers),
-        vocabulary_size,
-        below=_pile(below) if below else None,
-        above=_pile(above) if above else None,
-        word_dropout=regularizer.dropout_embedding,
-        tie=model.tie,
-    )
+    return {
+        "core": _pile(layers),
+        "below": _pile(below) if below else None,
+        "above": _pile(above) if above else None,
+        "word_dropout": regularizer.dropout_embedding,
+    }
 
 
 def _pile(layers: list[Cell]) -> Cell:
@@ -239,17 +265,21 @@ def _starts(model: Model) -> dict[str, Any]:
     return fitting | {"forget_bias": model.forget_bias}
 
 
-def build_estimator(gradient: Gradient, cell: Cell) -> GradientEstimator:
+def build_estimator(gradient: Gradient, cell: Cell, vocabulary_block: int | None = None) -> GradientEstimator:
     """Make the gradient estimator of a language model.
 
     Args:
         gradient: the section.
         cell: symbols in and logits out.
+        vocabulary_block: given where not all logits are to be held at once: then the model is told its targets.
 
     Returns:
         The estimator of the gradient of the cross-entropy, and of the penalties on activations where the cell has any.
     """
-    return ESTIMATORS[gradient.rule](gradient)(cell, with_penalties(softmax_cross_entropy))
+    rule = ESTIMATORS[gradient.rule](gradient)
+    if vocabulary_block is None:
+        return rule(cell, with_penalties(softmax_cross_entropy))
+    return told(rule(cell, with_penalties(given)))
 
 
 def build_optimizer(section: OptimizerSection, steps: int | Array) -> Optimizer:

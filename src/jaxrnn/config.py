@@ -44,7 +44,10 @@ class Section(msgspec.Struct, frozen=True, kw_only=True):
 class Data(Section, frozen=True):
     """What is read, and how it is cut."""
 
-    corpus: Annotated[str, _about("what to read: stdlib, a text file, a folder, or - for standard input")] = "stdlib"
+    corpus: Annotated[
+        str,
+        _about("stdlib, ptb, ptb_char, tinyshakespeare, a text file, a folder, or - for standard input"),
+    ] = "stdlib"
     valid: Annotated[str | None, _about("file or folder of the validation text, where it is a separate one")] = None
     test: Annotated[str | None, _about("file or folder of the test text, where it is a separate one")] = None
     valid_share: Annotated[float, _about("share of the corpus that is split off for validation", gt=0, lt=0.5)] = 0.05
@@ -55,6 +58,9 @@ class Data(Section, frozen=True):
     ] = None
     batch_size: Annotated[int, _about("streams of text read side by side (B)", ge=1)] = 64
     chunk_length: Annotated[int, _about("new time steps for each estimate of the gradient (K, or k1)", ge=1)] = 32
+    evaluation_streams: Annotated[
+        _Positive | None, _about("streams side by side when a text is scored; left out: batch_size")
+    ] = None
     chunk_spread: Annotated[float, _about("random chunk lengths: their standard deviation; 0 = all equal", ge=0)] = 0.0
 
 
@@ -69,7 +75,14 @@ class Model(Section, frozen=True):
         _for("model.cell", "projection_lstm", "size of a layer's output; left out: half of the units"),
     ] = None
     embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 64
+    embedding_spread: Annotated[
+        Annotated[float, Meta(gt=0)] | None,
+        _about("standard deviation that the embedding starts with; left out: 1, or 1/sqrt(embedding_size) when tied"),
+    ] = None
     tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
+    vocabulary_block: Annotated[
+        _Positive | None, _about("symbols whose logits are held at a time, for large vocabularies; left out: all")
+    ] = None
     dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
     longest_memory: Annotated[
@@ -120,7 +133,7 @@ class Optimizer(Section, frozen=True):
     plateau: Annotated[int, _about("plateau: validations without a new best before a decay", ge=1)] = 2
     average_after: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        _about("validations without a new best before averaging the weights; left out: 5 for asgd, never for others"),
+        _about("average the weights once validation is worse than its best before the last N; left out: 5 for asgd"),
     ] = None
     clip_norm: Annotated[float, _about("greatest norm of the gradient as a whole; inf = no limit", gt=0)] = 1.0
     clip_value: Annotated[float, _about("greatest entry of the gradient; inf = no limit", gt=0)] = float("inf")
@@ -211,7 +224,7 @@ def average_after(optimizer: Optimizer) -> int | None:
         optimizer: the section.
 
     Returns:
-        After how many validations in a row without a new best; None for never.
+        n of `jaxrnn.schedules.worsened`; None for never.
 
     Example:
         >>> average_after(Optimizer()), average_after(Optimizer(name="asgd"))
@@ -286,8 +299,8 @@ that work are 32 and 64
     if model.initializer == "chrono" and model.cell != "lstm":
         raise InputError(f"model.initializer = 'chrono': it is for model.cell = 'lstm', not for {model.cell!r}")
     after, patience = average_after(config.optimizer), config.training.patience
-    if after is not None and 0 < patience <= after:
-        expected = f"expected more than the {after} validations before averaging (optimizer.average_after), or 0"
+    if after is not None and 0 < patience <= after + 1:
+        expected = f"expected more than {after + 1}, one more than optimizer.average_after, or 0"
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
     _check_horizons(data, gradient)
     _check_processes(config.parallel, config.training)

@@ -2,6 +2,8 @@
 
 import sys
 from argparse import Namespace
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +11,18 @@ import numpy as np
 from rich.console import Console
 
 from jaxrnn.command import Parser, make_command
+from jaxrnn.context import doubling, make_cost_by_context, reset_every
+from jaxrnn.data.chunks import Streams
 from jaxrnn.data.corpora import whole_text
 from jaxrnn.data.dataset import prepare
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
+from jaxrnn.gradients import given, tell
 from jaxrnn.running import summary
 from jaxrnn.running.experiment import open_text
-from jaxrnn.running.scorer import make_score
+from jaxrnn.running.scorer import evaluation_streams, make_score, scored_chunks, scored_parts, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
+from jaxrnn.running.tuning import Helped, Texts, helped_json, helped_text, with_cache, with_dynamic
 
 EXAMPLES = """\
   jaxrnn evaluate runs/stdlib-lstm-1                       the test split of the text that it was trained on
@@ -24,38 +30,90 @@ EXAMPLES = """\
   jaxrnn evaluate runs/stdlib-lstm-1 --text script.py      any text of yours (a file, a folder, a .gz, - for stdin)
   jaxrnn evaluate runs/stdlib-lstm-1 --streams 1           as one long stream: slower, and a little better
   jaxrnn evaluate runs/stdlib-lstm-1 --json | jq .bits_per_character
+  jaxrnn evaluate runs/ptb --dynamic --steps 5             the model learns from the text, five steps at a time
+  jaxrnn evaluate runs/ptb --cache                         it looks up what came after states like the present one
+  jaxrnn evaluate runs/ptb --by-context 256                what a symbol costs after 1, 2, 3 to 4, ... symbols
 
 The best parameters of the run are scored, those with the lowest validation loss. Every symbol of the text but the first
-is predicted, from all that came before it in its stream.
+is predicted, from all that came before it in its stream. How fast to learn, and how to use the cache, is chosen on the
+validation text; the scores with such help stand beside the plain one.
 """
 SPLITS = ("train", "valid", "test")
+HELP: dict[str, Callable[..., Helped]] = {"dynamic": with_dynamic, "cache": with_cache}
 
 
 def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the text, score, and say what came out."""
-    if asked.streams is not None and asked.streams < 1:
-        raise InputError(f"--streams {asked.streams}: expected 1 or more")
+    for option in ("streams", "steps", "by_context"):
+        value = getattr(asked, option)
+        if value is not None and value < 1:
+            raise InputError(f"--{option.replace('_', '-')} {value}: expected 1 or more")
     best = load_trained(asked.run)
     what, ids, unseen = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
-    streams, chunk_length = asked.streams or best.config.data.batch_size, best.config.data.chunk_length
+    data = best.config.data
+    cut = partial(
+        text_in_rows,
+        streams=asked.streams or evaluation_streams(data),
+        chunk_length=asked.steps or data.chunk_length,
+        drop_tail=asked.drop_tail,
+    )
+    text = cut(ids, name=what)
     with screen.status("scoring ..."):
-        evaluation = make_score(best.cell, streams, chunk_length)(best.params, ids, what)
-    result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary, unseen)
+        evaluation = make_score(best.cell)(best.params, text)
+    characters = sum(summary.characters(best.vocabulary, part) for part in scored_parts(text))
+    result = summary.Result(evaluation, characters, best.vocabulary, unseen)
     screen.print(f"{what}, parameters of {best.snapshot}:")
     screen.print(summary.result_text(result))
     about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}
-    return 0, summary.result_json(result) | about
+    return 0, summary.result_json(result) | about | _more(asked, best, cut, text, characters, screen)
+
+
+def _more(
+    asked: Namespace, best: Trained, cut: Callable[..., Streams], text: Streams, characters: int, screen: Console
+) -> dict[str, Any]:
+    """What was asked for beside the plain score."""
+    more: dict[str, Any] = {}
+    helps = [name for name in HELP if getattr(asked, name)]
+    texts = _texts(best, cut, text) if helps else None
+    for name in helps:
+        with screen.status(f"choosing on the validation text: {name} ..."):
+            helped = HELP[name](best, texts)
+        result = summary.Result(helped.evaluation, characters, best.vocabulary)
+        screen.print(helped_text(name, helped.choice, helped.valid, result))
+        more[name] = helped_json(helped.choice, helped.valid, result)
+    if asked.by_context:
+        chunks = map(tell, reset_every(scored_chunks(text), asked.by_context))
+        cost = make_cost_by_context(best.cell, given)
+        start = best.params, best.cell.initial_carry((text.batch_size,))
+        stretches = [s for s in cost(*start, chunks, doubling(asked.by_context)) if s.score.weight]
+        screen.print(summary.context_text(stretches, summary.unit(best.vocabulary.tokenizer)))
+        more["by_context"] = [
+            {"first": s.first, "last": s.last, "loss": s.score.nats, "targets": int(s.score.weight)} for s in stretches
+        ]
+    return more
+
+
+def _texts(best: Trained, cut: Callable[..., Streams], text: Streams) -> Texts:
+    """The run's own texts beside the one that is scored."""
+    _, dataset = open_text(best.config, best.run)
+    valid = dataset.ids["valid"][: best.config.training.validate_targets + 1]
+    return Texts(cut(dataset.ids["train"], name="training text"), cut(valid, name="validation text"), text)
 
 
 def _parser() -> Parser:
     """What a user may ask for."""
-    usage = "RUN [--split train|valid|test | --text FILE] [--streams N] [--json]"
+    usage = "RUN [--split train|valid|test | --text FILE] [--streams N] [--dynamic] [--cache] [--by-context N] [--json]"
     parser = Parser("jaxrnn evaluate", usage, "Score a trained model, and say by what protocol.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--split", choices=SPLITS, help="a split of the run's own text [test]")
     text.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
-    parser.add_argument("--streams", type=int, metavar="N", help="streams side by side [the run's batch_size]")
+    parser.add_argument("--streams", type=int, metavar="N", help="streams side by side [the run's]")
+    parser.add_argument("--steps", type=int, metavar="N", help="time steps at a time [the run's chunk_length]")
+    parser.add_argument("--drop-tail", action="store_true", help="score full chunks only, as some published figures do")
+    parser.add_argument("--dynamic", action="store_true", help="score it also while it learns from the text")
+    parser.add_argument("--cache", action="store_true", help="score it also with a cache of hidden states")
+    parser.add_argument("--by-context", type=int, metavar="N", help="what symbols cost by context, anew every N steps")
     return parser
 
 

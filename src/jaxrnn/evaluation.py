@@ -5,6 +5,7 @@ An evaluation has a carry of its own and only reads the parameters, so that trai
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -118,29 +119,55 @@ def make_evaluate(
         (30.0, 2.0, 4.0)
     """
     run = chunk_loss(cell, loss)
-    advance = jax.jit(run if mesh is None else by_rows(run, mesh))
+    program = jax.jit(run if mesh is None else by_rows(run, mesh))
+
+    def advance(params: Params, carry: Carry, chunk: Chunk):
+        result = program(params, carry, chunk)
+        # Devices wait for one another in it; several such programs under way can starve the few threads of a CPU.
+        return jax.block_until_ready(result) if mesh is not None and mesh.size > 1 else result
 
     def evaluate(
         params: Params, carry: Carry, chunks: Iterable[Chunk], progress: Callable[[int], None] | None = None
     ) -> Evaluation:
-        sums, weight, targets, places, streams = [], 0.0, 0, 0, 0
-        for chunk in chunks:
-            carry, (loss_sum, _) = advance(params, carry, chunk)
-            sums.append(loss_sum)
-            weight += float(np.sum(chunk.weight, dtype=np.float64))
-            targets += int(np.count_nonzero(chunk.weight))
-            places += chunk.weight.size
-            streams = chunk.weight.shape[1]
-            if progress is not None:
-                progress(targets)
-        require(weight > 0, "evaluation: the number of targets", targets, "more than 0: give a longer text")
-        # Read here, all at once, so that the device never waits; added exactly, whatever the number of chunks.
-        score = Score(math.fsum(float(part) for part in jax.device_get(sums)), weight)
-        return Evaluation(score, Protocol(streams, CARRY, _padding(places - targets), targets), carry)
+        score, protocol, carry = score_chunks(partial(advance, params), carry, chunks, CARRY, progress)
+        return Evaluation(score, protocol, carry)
 
     return evaluate
 
 
-def _padding(places: int) -> str:
-    """What stands at the tail."""
-    return f"{places} place{'' if places == 1 else 's'} of padding"
+def score_chunks(
+    advance: Callable[[Any, Chunk], tuple[Any, tuple[Array, Any]]],
+    state: Any,
+    chunks: Iterable[Chunk],
+    about_carry: str,
+    progress: Callable[[int], None] | None = None,
+) -> tuple[Score, Protocol, Any]:
+    """Add up what chunks that follow one another cost, and keep account of their targets.
+
+    Args:
+        advance: `(state, chunk) -> (state, (loss_sum [], ...))`.
+        state: the first state.
+        chunks: the text.
+        about_carry: what becomes of the carry, for the protocol.
+        progress: see `make_evaluate`.
+
+    Returns:
+        The score, how it was measured, and the last state.
+
+    Raises:
+        InputError: if there is no target.
+    """
+    sums, weight, targets, places, streams = [], 0.0, 0, 0, 0
+    for chunk in chunks:
+        state, (loss_sum, _) = advance(state, chunk)
+        sums.append(loss_sum)
+        weight += float(np.sum(chunk.weight, dtype=np.float64))
+        targets += int(np.count_nonzero(chunk.weight))
+        places += chunk.weight.size
+        streams = chunk.weight.shape[1]
+        if progress is not None:
+            progress(targets)
+    require(weight > 0, "evaluation: the number of targets", targets, "more than 0: give a longer text")
+    # Read here, all at once, so that one device never waits; added exactly, whatever the number of chunks.
+    score = Score(math.fsum(float(part) for part in jax.device_get(sums)), weight)
+    return score, Protocol(streams, about_carry, f"{places - targets} places of padding", targets), state

@@ -1,4 +1,4 @@
-"""From one recurrence to `step`, a fused `unroll` and `trace`. The only custom VJP of the library lives here.
+"""From one recurrence to `step`, a fused `unroll` and `trace`. The custom VJP of all recurrences lives here.
 
 Differentiating `lax.scan` adds a term of the size of the weights at every step of the backward loop. Here the backward
 loop gives back, for every product `a @ w` of every step, only the cotangent `d` of its result, and after the loop one

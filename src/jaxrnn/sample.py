@@ -4,6 +4,7 @@ import select
 import stat
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,14 @@ from rich.console import Console
 
 from jaxrnn.command import Parser, make_command
 from jaxrnn.config import Sampling
+from jaxrnn.data.vocabulary import decode, encode
+from jaxrnn.errors import InputError
+from jaxrnn.novelty import longest_copied
+from jaxrnn.running import summary
+from jaxrnn.running.experiment import open_text
 from jaxrnn.running.progress import show
 from jaxrnn.running.trained import Trained, load_trained
-from jaxrnn.running.writer import write_on
+from jaxrnn.running.writer import Writer, make_writer
 from jaxrnn.settings import resolve
 
 EXAMPLES = """\
@@ -23,6 +29,9 @@ EXAMPLES = """\
   jaxrnn sample runs/stdlib-lstm-1 --temperature 0.5                 safer; 1 = as learned, 0 = always the likeliest
   jaxrnn sample runs/stdlib-lstm-1 --top-k 5 --top-p 0.9             choose among few
   jaxrnn sample runs/stdlib-lstm-1 --seed 2                          another text; the same seed, the same text
+  jaxrnn sample runs/stdlib-lstm-1 --samples 10 --novelty            ten at once; is any of it learned by heart?
+  jaxrnn sample runs/stdlib-lstm-1 --prompt "def " --stop "def "     up to the next definition
+  jaxrnn sample runs/stdlib-lstm-1 --interactive                     a prompt a line, until Ctrl-D
   echo "import os" | jaxrnn sample runs/stdlib-lstm-1 --prompt -     the prompt from standard input
 
 What is left out is taken from the run's configuration. One line end at the end of a prompt from standard input is
@@ -34,16 +43,27 @@ _KEYS = {name: f"sampling.{name}" for name in ("prompt", "length", "temperature"
 
 def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the prompt, and write on from it."""
+    _check(asked)
     best = load_trained(asked.run)
     choice, seed = _choice(asked, best)
-    text = show(screen, write_on(best.cell, best.params, best.vocabulary, choice, seed))
-    about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "seed": seed}
-    return 0, msgspec.structs.asdict(choice) | about | {"text": text}
+    writer = make_writer(best.cell, best.params, best.vocabulary)
+    if asked.interactive:
+        texts = _converse(writer, choice, seed, asked.stop, screen)
+    elif asked.samples > 1:
+        texts = writer.batch(choice, seed, asked.samples, asked.stop)
+        for number, text in enumerate(texts, start=1):
+            show(screen, (f"--- {number}\n", text))
+    else:
+        texts = [show(screen, writer.stream(choice, seed, asked.stop))]
+    answer = msgspec.structs.asdict(choice)
+    answer |= {"run": str(best.run.folder), "snapshot": best.snapshot.name, "seed": seed, "stop": asked.stop}
+    answer |= {"text": texts[0] if texts else "", "texts": texts}
+    return 0, answer | ({"novelty": _novelty(best, texts, screen)} if asked.novelty else {})
 
 
 def _parser() -> Parser:
     """What a user may ask for. Values stay text: they are read as those of `sampling` in a configuration are."""
-    usage = "RUN [--prompt TEXT] [--length N] [--temperature X] [--top-k K] [--top-p P] [--seed S] [--json]"
+    usage = "RUN [--prompt TEXT] [--length N] [--temperature X] [--samples N] [--stop TEXT] [--interactive] [--json]"
     parser = Parser("jaxrnn sample", usage, "Let a trained model write.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--prompt", metavar="TEXT", help="the text to go on from; - reads it from standard input")
@@ -52,12 +72,64 @@ def _parser() -> Parser:
     parser.add_argument("--top-k", metavar="K", help="choose among the k likeliest symbols only")
     parser.add_argument("--top-p", metavar="P", help="choose among the likeliest that have this probability together")
     parser.add_argument("--seed", metavar="S", help="seed of the draws [the run's]")
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="so many texts, made side by side [1]")
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this; may be repeated")
+    parser.add_argument("--interactive", action="store_true", help="read a prompt from each line of standard input")
+    parser.add_argument("--novelty", action="store_true", help="find the longest run copied from the training text")
     return parser
+
+
+def _check(asked: Namespace) -> None:
+    """Refuse what does not go together, before anything is read."""
+    if asked.samples < 1:
+        raise InputError(f"--samples {asked.samples}: expected 1 or more")
+    if asked.interactive and (asked.prompt is not None or asked.samples > 1):
+        raise InputError("--interactive: each line that comes is a prompt; leave out --prompt and --samples")
+
+
+def _converse(writer: Writer, choice: Sampling, seed: int, stops: list[str], screen: Console) -> list[str]:
+    """Write on from each line that comes; an empty one begins a line. Every text has a seed of its own."""
+    texts = []
+    for line in _lines(screen):
+        prompted = msgspec.structs.replace(choice, prompt=line or None)
+        try:
+            texts.append(show(screen, writer.stream(prompted, (seed + len(texts)) % 2**32, stops)))
+        except InputError as error:
+            screen.print(f"error: {error}")
+    return texts
+
+
+def _lines(screen: Console) -> Iterator[str]:
+    """The lines of standard input, asked for where somebody is there to see it."""
+    while True:
+        if sys.stdin.isatty():
+            screen.print("> ", end="")
+        line = sys.stdin.readline()
+        if not line:
+            return
+        yield line.removesuffix("\n")
+
+
+def _novelty(best: Trained, texts: list[str], screen: Console) -> list[dict[str, Any]]:
+    """For each text the longest run that stands in the training text as well; the prompt counts as text."""
+    _, dataset = open_text(best.config, best.run)
+    found = []
+    for number, text in enumerate(texts, start=1):
+        ids = encode(best.vocabulary, text)
+        copied = longest_copied(ids, dataset.ids["train"])
+        run = decode(best.vocabulary, ids[copied.start : copied.start + copied.length])
+        found.append({"copied": copied.length, "symbols": len(ids), "place": copied.place, "run": run})
+        noun = summary.many(len(ids), summary.unit(best.vocabulary.tokenizer))
+        screen.print(f"text {number}: the longest run copied from training is {copied.length} of {noun}: {run!r}")
+    return found
 
 
 def _choice(asked: Namespace, best: Trained) -> tuple[Sampling, int]:
     """The run's own way to sample and its seed, but for what was asked for."""
     given = {key: getattr(asked, name) for name, key in _KEYS.items() if getattr(asked, name) is not None}
+    if asked.interactive:
+        config = resolve(best.run.config, given)
+        return config.sampling, config.seed
     prompt = _standard_input(wait=asked.prompt == "-") if asked.prompt in (None, "-") else None
     if prompt is not None:
         given["sampling.prompt"] = prompt

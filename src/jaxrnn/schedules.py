@@ -170,3 +170,50 @@ def stalled(plateau: Plateau, patience: int) -> bool:
         [False, False, True, False, True]
     """
     return plateau.stale > 0 and plateau.stale % patience == 0
+
+
+def remember(log: tuple[float, ...], score: float, length: int) -> tuple[float, ...]:
+    """Keep of the validation scores what `worsened` asks for: the last ones, and before them the best of all others.
+
+    Args:
+        log: what is kept so far; in the beginning nothing.
+        score: one more score; NaN counts as the worst.
+        length: n, how many of the last are kept one by one.
+
+    Returns:
+        What to keep, at most n + 1 scores.
+
+    Example:
+        >>> log = ()
+        >>> for score in (3.0, 1.0, 2.0, 4.0):
+        ...     log = remember(log, score, 2)
+        >>> log
+        (1.0, 2.0, 4.0)
+    """
+    log = (*log, math.inf if math.isnan(score) else score)
+    return log if len(log) <= length + 1 else (min(log[:2]), *log[2:])
+
+
+def worsened(log: tuple[float, ...], score: float, length: int) -> bool:
+    """Tell whether a score is worse than the best of all that came before the last n: the non-monotone trigger.
+
+    With `v_0, ..., v_{t-1}` the scores so far, `t > n and v_t > min(v_0, ..., v_{t-n-1})`.
+
+    Args:
+        log: what `remember` has kept of the scores so far.
+        score: the present one, not yet among them.
+        length: n.
+
+    Returns:
+        Whether it is; never for the first n + 1 scores.
+
+    References:
+        S. Merity, N. S. Keskar, R. Socher, "Regularizing and Optimizing LSTM Language Models", ICLR 2018,
+        arXiv:1708.02182, Algorithm 1, as the authors' program has it: the n last scores are left out of the minimum.
+
+    Example:
+        >>> log = remember(remember((), 2.0, 1), 1.0, 1)
+        >>> worsened(log, 1.5, 1), worsened(log, 2.5, 1)
+        (False, True)
+    """
+    return len(log) > length and score > log[0]

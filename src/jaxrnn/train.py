@@ -17,6 +17,7 @@ from signal import Signals
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
 from msgspec.structs import replace
 from rich.console import Console
 
@@ -39,10 +40,10 @@ from jaxrnn.running.position import Position, load
 from jaxrnn.running.programs import build_beginning, shardings
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.runs import Run
-from jaxrnn.running.scorer import make_score
+from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
-from jaxrnn.running.writer import opening, write_on
+from jaxrnn.running.writer import make_writer, opening
 from jaxrnn.settings import KEYS, add_keys, check_read, differences, dumps, resolve
 from jaxrnn.training import TrainState
 from jaxrnn.types import Params
@@ -199,9 +200,18 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         its_run = runs.create(folder, _first_files(experiment))
         held.enter_context(runs.locked(its_run))
     screen.print(f"{'run':<11} {folder}\n")
+    return Session(experiment, its_run, start, n_grams, _make_score(experiment), screen)
+
+
+def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
+    """How texts are scored in training and at its end."""
     mesh = experiment.mesh if processes() == 1 else None  # several processes score the whole text, each by itself
-    score = make_score(experiment.learner.cell, config.data.batch_size, config.data.chunk_length, mesh)
-    return Session(experiment, its_run, start, n_grams, score, screen)
+    data, score = experiment.config.data, make_score(experiment.learner.cell, mesh)
+
+    def whole(params: Params, ids: np.ndarray, name: str) -> Evaluation:
+        return score(params, text_in_rows(ids, evaluation_streams(data), data.chunk_length, name=name))
+
+    return whole
 
 
 def _run(session: Session) -> Outcome:
@@ -282,8 +292,8 @@ def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
 
 def _show_sample(session: Session, best: Trained) -> None:
     """Write a sample to the screen as it comes, and keep it."""
-    pieces = write_on(best.cell, best.params, best.vocabulary, best.config.sampling, best.config.seed)
-    text = show(session.screen, pieces)
+    writer = make_writer(best.cell, best.params, best.vocabulary)
+    text = show(session.screen, writer.stream(best.config.sampling, best.config.seed))
     session.run.samples.mkdir(exist_ok=True)
     (session.run.samples / f"{best.snapshot.name}.txt").write_text(text, encoding="utf-8")
 

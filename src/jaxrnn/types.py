@@ -47,6 +47,20 @@ class Marked(NamedTuple):
     keep: Array | None = None
 
 
+class Told(NamedTuple):
+    """An input together with the target: a model that understands it gives the loss in the place of the output.
+
+    Such is a `jaxrnn.compose.language_model` with a vocabulary block; `jaxrnn.gradients.told` tells targets to a model.
+
+    Attributes:
+        x: the input, `[*batch, ...]` or `[T, *batch, ...]`.
+        target: the target, `[*batch]` or `[T, *batch]`.
+    """
+
+    x: Any
+    target: Array
+
+
 class Penalized(NamedTuple):
     """An output that brings a penalty along: a term of the loss, in training only (`jaxrnn.compose.with_penalties`).
 

@@ -1,12 +1,22 @@
 """The configurations that come with the repository: each says why it exists, holds, and the smallest one learns."""
 
 from pathlib import Path
+from typing import Any
 
+import jax
+import numpy as np
 import pytest
 
 from jaxrnn.build import check_names
 from jaxrnn.config import Config
+from jaxrnn.data.lengths import longest
+from jaxrnn.gradients import Chunk
+from jaxrnn.parallel import data_mesh
+from jaxrnn.running.experiment import Experiment, build_learner, first_state
+from jaxrnn.running.programs import build_train_step
 from jaxrnn.settings import check_read, resolve
+from jaxrnn.training import stack_chunks
+from jaxrnn.types import Marked
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "configs").glob("*.toml"))
@@ -31,3 +41,34 @@ def test_hello_learns_to_spell(jaxrnn, tmp_path, monkeypatch):
     assert "\n" + "hello\n" * 6 in said.out
     nothing_learned = 2.25  # bits: the frequencies of five symbols
     assert jaxrnn("evaluate", tmp_path / "run", "--json").answer["bits_per_character"] < nothing_learned / 5
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_starts_to_train(path):
+    """Its first update is traced, in the shapes that it has, and nothing of it is computed."""
+    config = resolve(path)
+    learner = build_learner(config, vocabulary_size=50, updates=1000)
+    places = longest(config.data.chunk_length, config.data.chunk_spread)
+    ids = np.zeros((places, config.data.batch_size), np.int32)
+    inputs = Marked(ids, keep=ids == 0) if config.data.chunk_spread else ids
+    chunks = stack_chunks([Chunk(inputs, ids, np.ones(ids.shape, np.float32))])
+    experiment: Any = Experiment(config, None, None, None, learner, 1000, data_mesh(1))  # without its text
+    before = jax.eval_shape(lambda: first_state(config, learner))
+    after, _ = jax.eval_shape(build_train_step(experiment), before, chunks, 1000)
+    assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), before)
+
+
+def test_the_textbooks_model_starts_as_it_does_there():
+    """Normal numbers of the deviations that the book gives, and no biases: 4 standard errors of a deviation."""
+    config = resolve(ROOT / "configs" / "ptb_rnnlm.toml")
+    params = build_learner(config, 10000).cell.init(jax.random.key(0))
+    deviations = {
+        "embedding": (params["embedding"]["w"], 0.01),
+        "w_ih": (params["core"]["w_ih"], 0.1),
+        "w_hh": (params["core"]["w_hh"], 0.1),
+        "readout": (params["readout"]["w"], 0.1),
+    }
+    for name, (w, deviation) in deviations.items():
+        assert abs(np.std(w) / deviation - 1) < 4 / (2 * w.size) ** 0.5, name
+    for bias in (params["core"]["b_ih"], params["core"]["b_hh"], params["readout"]["b"]):
+        assert not np.any(bias)

@@ -10,7 +10,10 @@ import pytest
 
 from jaxrnn.data.vocabulary import encode
 from jaxrnn.running import runs
+from jaxrnn.running.experiment import open_text
+from jaxrnn.running.scorer import text_in_rows
 from jaxrnn.running.trained import load_trained
+from jaxrnn.running.tuning import ADAPTATIONS, POINTERS, Texts, with_cache, with_dynamic
 
 
 def test_the_test_split_scores_as_it_did_at_the_end_of_training(finished_run, jaxrnn):
@@ -122,6 +125,55 @@ def test_a_run_without_a_snapshot_is_sent_back_to_training(finished_run, jaxrnn,
     for command in ("evaluate", "sample"):
         said = jaxrnn(command, run.folder)
         assert said.code == 2 and f"jaxrnn train --run {run.folder} --resume" in said.err
+
+
+def test_a_dropped_tail_leaves_full_chunks_of_every_stream(finished_run, jaxrnn):
+    folder, _ = finished_run
+    whole = jaxrnn("evaluate", folder, "--json").answer
+    answer = jaxrnn("evaluate", folder, "--streams", 3, "--steps", 7, "--drop-tail", "--json").answer
+    counted = whole["targets"] // 3 // 7 * 7 * 3
+    assert (answer["targets"], answer["tail"]) == (counted, f"{whole['targets'] - counted} targets dropped")
+    assert answer["characters"] == counted
+    said = jaxrnn("evaluate", folder, "--streams", whole["targets"], "--drop-tail")
+    assert said.code == 2 and "shorter than a chunk" in said.err and said.err.count("\n") == 1
+
+
+def test_steps_change_nothing_in_a_plain_score(finished_run, jaxrnn):
+    scores = [jaxrnn("evaluate", finished_run[0], "--steps", steps, "--json").answer["loss"] for steps in (3, 50)]
+    assert scores[0] == pytest.approx(scores[1], rel=1e-12)
+
+
+def test_scores_with_help_stand_beside_the_plain_one(finished_run, jaxrnn):
+    """What the validation text chose, scored once more by the functions themselves."""
+    folder, trained = finished_run
+    answer = jaxrnn("evaluate", folder, "--dynamic", "--cache", "--json").answer
+    assert answer["loss"] == trained.answer["loss"]
+    best = load_trained(folder)
+    data, (_, dataset) = best.config.data, open_text(best.config, best.run)
+    valid = dataset.ids["valid"][: best.config.training.validate_targets + 1]
+    cut = {name: text_in_rows(ids, data.batch_size, data.chunk_length) for name, ids in dataset.ids.items()}
+    texts = Texts(cut["train"], text_in_rows(valid, data.batch_size, data.chunk_length), cut["test"])
+    for name, help_with, grid in (("dynamic", with_dynamic, ADAPTATIONS), ("cache", with_cache, POINTERS)):
+        kept = answer[name]
+        (choice,) = [way for way in grid if way._asdict() == {key: kept[key] for key in way._asdict()}]
+        again = help_with(best, texts, [choice])
+        assert kept["loss"] == pytest.approx(again.evaluation.score.nats, rel=1e-12)
+        assert kept["valid_loss"] == pytest.approx(again.valid.nats, rel=1e-12)
+        assert kept["chosen_on"] == best.config.training.validate_targets
+
+
+def test_costs_by_context_add_up(finished_run, jaxrnn):
+    said = jaxrnn("evaluate", finished_run[0], "--by-context", 10, "--json")
+    rows = said.answer["by_context"]
+    assert [(row["first"], row["last"]) for row in rows] == [(1, 1), (2, 2), (3, 4), (5, 8), (9, 10)]
+    assert sum(row["targets"] for row in rows) == said.answer["targets"]
+    assert said.err.count("\n") == 8 + 6
+
+
+@pytest.mark.parametrize("option", ["--streams", "--steps", "--by-context"])
+def test_numbers_below_one_are_refused(finished_run, jaxrnn, option):
+    said = jaxrnn("evaluate", finished_run[0], option, 0)
+    assert (said.code, said.err) == (2, f"error: {option} 0: expected 1 or more\n")
 
 
 def test_a_run_on_standard_input_asks_for_its_text_again(finished_run, jaxrnn, corpus, tmp_path, monkeypatch):

@@ -5,10 +5,15 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from jaxrnn import sample
+from jaxrnn.data.vocabulary import encode
 from jaxrnn.running import runs
+from jaxrnn.running.experiment import open_text
+from jaxrnn.running.trained import load_trained
+from jaxrnn.running.writer import until
 
 
 @pytest.fixture
@@ -100,9 +105,69 @@ def test_a_dash_means_standard_input(written, monkeypatch, piped):
         (["--top-k", "0"], "sampling.top_k = '0'"),
         (["--top-p", "1.5"], "sampling.top_p = '1.5'"),
         (["--seed", "-1"], "seed = '-1'"),
+        (["--samples", "0"], "--samples 0: expected 1 or more"),
+        (["--stop", ""], "--stop '': expected some text"),
+        (["--interactive", "--prompt", "the"], "--interactive: each line that comes is a prompt"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(finished_run, jaxrnn, words, named):
     said = jaxrnn("sample", finished_run[0], *words)
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error: ") and said.err.count("\n") == 1 and named in said.err
+
+
+def test_many_samples_are_made_at_once_and_the_first_is_the_one(finished_run, jaxrnn, written):
+    words = ("--prompt", "the cat", "--length", 20, "--temperature", 1)
+    said = jaxrnn("sample", finished_run[0], *words, "--samples", 3, "--json")
+    texts = said.answer["texts"]
+    assert len(set(texts)) == 3 and all(text.startswith("the cat") and len(text) == 27 for text in texts)
+    assert said.answer["text"] == texts[0] == written(*words)
+    assert said.err == "".join(f"--- {number}\n{text}\n" for number, text in enumerate(texts, start=1))
+
+
+def test_a_text_ends_before_the_first_stop_string_after_the_prompt(finished_run, jaxrnn, written):
+    words = ("--prompt", "the cat", "--length", 60)
+    whole = written(*words)
+    drawn = whole[len("the cat") :]
+    stops = [drawn[20:22], drawn[31:35]]
+    expected = "the cat" + drawn[: min(drawn.index(stop) for stop in stops)]
+    assert len(expected) < 30
+    asked = [word for stop in stops for word in ("--stop", stop)]
+    assert written(*words, *asked) == expected
+    assert written(*words, "--stop", "Q") == whole
+    assert jaxrnn("sample", finished_run[0], *words, *asked, "--samples", 2, "--json").answer["text"] == expected
+    assert written("--prompt", "the cat", "--length", 5, "--stop", "cat").startswith("the cat")
+
+
+def test_stopping_hands_on_all_that_is_safe_and_no_part_of_a_stop_string():
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        text = "".join(rng.choice(list("ab"), size=12))
+        stops = ["".join(rng.choice(list("ab"), size=rng.integers(1, 5))) for _ in range(rng.integers(0, 3))]
+        cuts, after = np.sort(rng.integers(0, 13, size=4)), int(rng.integers(0, 6))
+        pieces = [text[a:b] for a, b in zip([0, *cuts], [*cuts, 12], strict=True)]
+        ends = [end for stop in stops if (end := text.find(stop, after)) >= 0]
+        handed = list(until(iter(pieces), stops, after))
+        assert "".join(handed) == text[: min(ends, default=12)]
+        assert "" not in handed
+
+
+def test_interactive_answers_each_line_and_goes_on_after_a_mistake(finished_run, jaxrnn, written, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("the cat\n\nΩ\na"))
+    said = jaxrnn("sample", finished_run[0], "--interactive", "--length", 5, "--seed", 3, "--json")
+    first, second, third = said.answer["texts"]
+    assert first == written("--prompt", "the cat", "--length", 5, "--seed", 3)
+    assert third == written("--prompt", "a", "--length", 5, "--seed", 5)
+    assert len(second) == 5  # an empty line begins a line
+    assert any(line.startswith("error: sampling.prompt: ") for line in said.err.splitlines())
+
+
+def test_the_longest_copied_run_is_found_in_the_training_text(finished_run, jaxrnn):
+    folder, _ = finished_run
+    answer = jaxrnn("sample", folder, "--length", 20, "--samples", 2, "--novelty", "--json").answer
+    best = load_trained(folder)
+    training = open_text(best.config, best.run)[1].ids["train"]
+    for text, found in zip(answer["texts"], answer["novelty"], strict=True):
+        assert found["run"] in text and len(found["run"]) == found["copied"] and found["symbols"] == len(text)
+        place = training[found["place"] : found["place"] + found["copied"]]
+        np.testing.assert_array_equal(place, encode(best.vocabulary, found["run"]))

@@ -101,7 +101,7 @@ def test_the_test_text_is_scored_with_the_best_parameters(finished_run):
     assert said.answer["snapshot"] == f"best_{best['step']}" == load_trained(folder).snapshot.name
 
 
-def test_parameters_are_averaged_from_the_first_plateau_on(finished_run):
+def test_parameters_are_averaged_from_the_first_worse_score_on(finished_run):
     folder, _ = finished_run
     run, config = runs.find(folder)
     rows = [row for row in runs.metrics(run) if row["kind"] == "validation"]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, quick_jit, random_like, random_params, scanned
 from jaxrnn.cells import elstm, gru, lstm
 from jaxrnn.compose import stack, weight_drop, zoneout
 from jaxrnn.errors import InputError
@@ -88,3 +88,14 @@ def test_what_cannot_be_dropped_is_refused():
         weight_drop(elstm(INPUT, HIDDEN), RATE)
     with pytest.raises(InputError, match="weight_drop: rate is 1"):
         weight_drop(CORE, 1)
+
+
+def test_within_a_noisy_recurrence_its_gradient_is_that_of_the_scan_of_step():
+    """The weight then depends on a key that rides in the carry, and is none that a fused loop may take out."""
+    cell = zoneout(weight_drop(CORE, RATE), 0.3, 0.2)
+    carry = random_like(2, cell.initial_carry(ROWS, jax.random.key(0)))
+    grads, ys = gradient(cell, PARAMS, carry)
+    expected, expected_ys = gradient(cell._replace(unroll=scanned(cell)), PARAMS, carry)
+    assert_close(ys, expected_ys)
+    assert_close(grads, expected)
+    assert np.any(np.asarray(grads["w_hh"]) == 0) and np.all(np.asarray(grads["w_ih"]) != 0)

@@ -22,7 +22,7 @@ def test_each_unit_keeps_its_value_or_takes_the_new_one():
     """Bit for bit one or the other. Shares are within 5 standard deviations, and no two draws are alike."""
     noise, start = random_like(2, CELL.initial_carry(ROWS, jax.random.key(0)))
     seen = quick_jit(lambda carry: trace(CELL, PARAMS, carry, XS))((noise, start))
-    masks = []
+    masks, both = [], True
     for name, first, after in zip("hc", start, seen.carries[1], strict=True):
         after, made = np.asarray(after), np.asarray(seen.notes[name])
         before = np.concatenate([first[None], after[:-1]])
@@ -32,8 +32,11 @@ def test_each_unit_keeps_its_value_or_takes_the_new_one():
         for axes in ((0, 1, 2), (1, 2), (0, 2), (0, 1)):
             n = np.prod([kept.shape[axis] for axis in axes])
             assert np.abs(kept.mean(axes) - rate).max() < 5 * (rate * (1 - rate) / n) ** 0.5
+        both = both & kept
         masks += [row.tobytes() for step in kept for row in step]
     assert len(set(masks)) == 2 * STEPS * ROWS
+    share = RATES["h"] * RATES["c"]  # of units that keep both: the states draw apart
+    assert abs(both.mean() - share) < 5 * (share * (1 - share) / both.size) ** 0.5
     assert_close(seen.outputs, seen.carries[1][0], tolerance=0)
 
 

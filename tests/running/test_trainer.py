@@ -97,12 +97,12 @@ def test_a_run_is_finished_after_its_last_validation_or_its_patience():
     assert not finished(experiment(updates=10, patience=0), Position(updates=8, validated=8, stale=9))
 
 
-@pytest.mark.parametrize("after", [0, 1, 2])
-def test_a_plateau_begins_the_average_and_validation_sees_it(after, monkeypatch):
-    """After so many scores without a new best; what is scored is the average, not the last parameters."""
+@pytest.mark.parametrize(("after", "first"), [(0, 1), (1, 2), (2, None)])
+def test_a_worse_score_begins_the_average_and_validation_sees_it(after, first, monkeypatch):
+    """Worse than the best of all but the last ones; what is scored is the average, not the last parameters."""
     monkeypatch.setattr(trainer, "_save", lambda *arguments, **named: None)
     config = Config(optimizer=Optimizer(name="asgd", average_after=after))
-    scored, scores = [], iter([2.0, 3.0, 2.0, 1.0])
+    scored, scores = [], iter([2.0, 3.0, 2.5, 1.0])
 
     def validate(params):
         scored.append(float(params["w"]))
@@ -115,4 +115,4 @@ def test_a_plateau_begins_the_average_and_validation_sees_it(after, monkeypatch)
     for _ in range(4):
         state, position = trainer._validate(job, state, position)
         begun.append(bool(state.optimizer.begun))
-    assert begun == [number >= after for number in range(4)] and scored == [5.0] * 4
+    assert begun == [first is not None and number >= first for number in range(4)] and scored == [5.0] * 4

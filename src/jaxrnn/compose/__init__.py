@@ -1,7 +1,7 @@
 """Combinators: they take cells and return cells, or make cells that have no recurrence of their own."""
 
 from jaxrnn.compose.bidirectional import Bidirectional, bidirectional
-from jaxrnn.compose.language_model import language_model
+from jaxrnn.compose.language_model import language_model, language_trunk, readout_of
 from jaxrnn.compose.locked import locked_dropout, word_dropout
 from jaxrnn.compose.noise import Noise, dropout
 from jaxrnn.compose.penalties import activation_penalty, temporal_penalty, with_penalties
@@ -20,8 +20,10 @@ __all__ = [
     "dropout",
     "embedding",
     "language_model",
+    "language_trunk",
     "locked_dropout",
     "pointwise",
+    "readout_of",
     "stack",
     "temporal_penalty",
     "weight_drop",

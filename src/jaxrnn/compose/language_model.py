@@ -7,8 +7,10 @@ from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.compose.locked import word_dropout as drop_words
 from jaxrnn.compose.pointwise import dense, embedding
 from jaxrnn.compose.stack import stack
+from jaxrnn.compose.told import loss_where_told
 from jaxrnn.errors import InputError
 from jaxrnn.initializers import Initializer
+from jaxrnn.types import Array, Params
 
 
 def language_model(
@@ -19,6 +21,7 @@ def language_model(
     above: Cell | None = None,
     word_dropout: float = 0.0,
     tie: bool = False,
+    vocabulary_block: int | None = None,
     embedding_init: Initializer | None = None,
     readout_init: Initializer = initializers.fan_in_normal,
     dtype: jnp.dtype | type = float,
@@ -34,12 +37,15 @@ def language_model(
         above: a layer between core and readout.
         word_dropout: the rate at which whole symbols are dropped at the input: see `jaxrnn.compose.word_dropout`.
         tie: use the embedding table, transposed, as the readout's matrix; it is one array and counts once. Needs E = H.
+        vocabulary_block: the logits of how many symbols to hold at a time where the model is told its targets; None: of
+            all. For large vocabularies, see `jaxrnn.gradients.told`.
         embedding_init: initializer of the table `[V, E]`; by default normal(1), or normal(1/sqrt(E)) when tied.
         readout_init: initializer of the readout's matrix `[H, V]`, unless tied.
         dtype: of the embedding and the readout.
 
     Returns:
-        A cell with integer inputs `[*batch]`, outputs `[*batch, V]` and params `{"embedding": {"w"}, "core": ...,
+        A cell with integer inputs `[*batch]` and outputs `[*batch, V]`, or with `Told` inputs and as outputs the
+        cross-entropy of the targets, `[*batch]`. Its params are `{"embedding": {"w"}, "core": ...,
         "readout": {"w", "b"}}`, where "w" of the readout is absent when tied, and "below" and "above" are present where
         given.
 
@@ -58,6 +64,63 @@ def language_model(
         >>> model.unroll(params, model.initial_carry(2), jnp.zeros((5, 2), int))[1].shape
         (5, 2, 50)
     """
+    layers = _beneath(core, vocabulary_size, below, above, word_dropout, tie, embedding_init, dtype)
+    readout = dense(core.output_size or 1, vocabulary_size, w=readout_init, dtype=dtype)
+    trunk = stack(*layers.values(), names=tuple(layers))
+    model = stack(*layers.values(), readout, names=(*layers, "readout"))
+    model = loss_where_told(model, trunk, vocabulary_block)
+    return _tied(model) if tie else model
+
+
+def language_trunk(
+    core: Cell,
+    vocabulary_size: int,
+    *,
+    below: Cell | None = None,
+    above: Cell | None = None,
+    word_dropout: float = 0.0,
+) -> Cell:
+    """Make all of a language model but its readout: symbols in, and out what the readout reads.
+
+    Args:
+        core: as for `language_model`.
+        vocabulary_size: V.
+        below: likewise.
+        above: likewise.
+        word_dropout: likewise.
+
+    Returns:
+        A cell that runs on the parameters of the language model, tied or not, and on its carry without the last part.
+
+    Example:
+        >>> import jax
+        >>> from jaxrnn.cells.gru import gru
+        >>> model, trunk = language_model(gru(8, 16), 50), language_trunk(gru(8, 16), 50)
+        >>> params, ids = model.init(jax.random.key(0)), jnp.zeros((5, 2), int)
+        >>> _, hs = trunk.unroll(params, trunk.initial_carry(2), ids)
+        >>> w, b = readout_of(params)
+        >>> bool(jnp.allclose(hs @ w + b, model.unroll(params, model.initial_carry(2), ids)[1], atol=1e-5))
+        True
+    """
+    layers = _beneath(core, vocabulary_size, below, above, word_dropout, False, None, float)
+    return stack(*layers.values(), names=tuple(layers))
+
+
+def readout_of(params: Params) -> tuple[Array, Array]:
+    """The readout of a language model, tied or not.
+
+    Args:
+        params: of the model.
+
+    Returns:
+        Its matrix `[H, V]` and its bias `[V]`.
+    """
+    readout = params["readout"]
+    return readout["w"] if "w" in readout else params["embedding"]["w"].T, readout["b"]
+
+
+def _beneath(core, vocabulary_size, below, above, word_dropout, tie, embedding_init, dtype) -> dict[str, Cell]:
+    """The layers beneath the readout, by their names."""
     if core.input_size is None or core.output_size is None:
         raise InputError("language_model: the core needs fixed sizes; build it with input_size=... and output_size=...")
     if tie and core.input_size != core.output_size:
@@ -67,12 +130,9 @@ def language_model(
         )
     spread = 1.0 / core.input_size**0.5 if tie else 1.0
     table = embedding(vocabulary_size, core.input_size, w=embedding_init or initializers.normal(spread), dtype=dtype)
-    readout = dense(core.output_size, vocabulary_size, w=readout_init, dtype=dtype)
     table = drop_words(table, word_dropout) if word_dropout else table
-    layers = {"embedding": table, "below": below, "core": core, "above": above, "readout": readout}
-    present = {name: layer for name, layer in layers.items() if layer is not None}
-    model = stack(*present.values(), names=tuple(present))
-    return _tied(model) if tie else model
+    layers = {"embedding": table, "below": below, "core": core, "above": above}
+    return {name: layer for name, layer in layers.items() if layer is not None}
 
 
 def _tied(model: Cell) -> Cell:

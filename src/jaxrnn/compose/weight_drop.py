@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.choices import require
 from jaxrnn.compose.noise import Noise, check_rate, split_key
 from jaxrnn.types import Array, Params
@@ -20,7 +20,8 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
     there. Without a key in `initial_carry` (evaluation) nothing is dropped.
 
     The recurrent products stay on the fused path, for the mask is put on once, before the loop over time. So this goes
-    around a cell and whatever is wrapped around its recurrence: `weight_drop(zoneout(lstm(...), ...), ...)`.
+    around a cell and whatever is wrapped around its recurrence: `weight_drop(zoneout(lstm(...), ...), ...)`. The other
+    way round is right as well, but draws the mask and makes the gradient of the weights anew at every step.
 
     Args:
         cell: a cell, or a stack: each weight of these names has a mask of its own.
@@ -71,6 +72,9 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
         return run
 
     def recur(params, carry, x, dot, note):
+        # A weight that is thinned by a key in the carry is none that `dot` may be given: its products stay in the loop.
+        dot = dot if carry[0].key is None or rate == 0 else product
+
         def step(params, inner, x):
             z = cell.recurrence.project(params, x)
             return cell.recurrence.recur(params, inner, z, dot, note)

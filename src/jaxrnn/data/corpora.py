@@ -1,7 +1,8 @@
 """Corpora: which texts are read, and how they fall into training, validation and test splits.
 
-A corpus is named by one word (`--data.corpus`): `stdlib`, a text file, a folder, a `.gz` of a text, or `-` for standard
-input. Splits are made without chance, so that everybody gets the same ones:
+A corpus is named by one word (`--data.corpus`): `stdlib`, a text that everybody knows by name (`jaxrnn.data.named`), a
+text file, a folder, a `.gz` of a text, or `-` for standard input. Splits are made without chance, so that everybody
+gets the same ones:
 
 - a single text is cut by position: first training, then validation, then test, cut at a line's start if one is near;
 - a folder is split by file, in the order of the SHA-256 of each file's relative path: files go to the test split until
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import IO, NamedTuple
 
 from jaxrnn.data.cache import cache_folder, store
+from jaxrnn.data.named import NAMED, fetch
 from jaxrnn.data.reading import Document, line_start_after, scan
 from jaxrnn.errors import InputError
 
@@ -68,7 +70,8 @@ def open_corpus(
     """The corpus that a word names, with the splits `train`, `valid` and `test`.
 
     Args:
-        source: `stdlib`, a file, a folder, or `-` for standard input. (A file called `stdlib` is `./stdlib`.)
+        source: `stdlib`, a name of `jaxrnn.data.named`, a file, a folder, or `-` for standard input. (A file called
+            `stdlib` is `./stdlib`.)
         valid: the file or folder of the validation split; then `test` is needed too, and `source` is all training.
         test: the file or folder of the test split.
         shares: how much of the bytes goes to validation and to test, both above 0, where `source` has to be split.
@@ -79,12 +82,15 @@ def open_corpus(
         The corpus. Nothing of it is in memory; every file has been read once, for its digest.
 
     Raises:
-        InputError: a file is missing, empty or not readable, a folder has no such files, or too little to be split.
+        InputError: a file is missing, empty or not readable, cannot be fetched, a folder has no such files, or too
+            little to be split.
     """
     if (valid is None) != (test is None):
         raise InputError("data.valid, data.test: only one is given; give a file or folder for both, or for neither")
     if source == STDLIB and valid is None:
         return _stdlib_corpus(shares)
+    if source in NAMED and valid is None:
+        return _named_corpus(source, shares, cache)
     if valid is not None and test is not None:
         parts = {"train": (_NAME, source), "valid": ("data.valid", valid), "test": ("data.test", test)}
         splits = {split: _documents(path, suffixes, cache, name=name) for split, (name, path) in parts.items()}
@@ -202,6 +208,14 @@ def _stdlib_corpus(shares: tuple[float, float]) -> Corpus:
     return Corpus(STDLIB, origin, _split_by_file(documents, folder, shares), minimum_count=_STDLIB_RARE)
 
 
+def _named_corpus(name: str, shares: tuple[float, float], cache: Path | None) -> Corpus:
+    """A text that everybody knows, with its usual splits where it has some."""
+    files = fetch(name, place=cache_folder(cache))
+    documents = {split: (scan(path, name=_NAME),) for split, path in files.items()}
+    splits = documents if "train" in documents else _split_by_position(documents["text"][0], shares)
+    return Corpus(name, NAMED[name].origin, splits)
+
+
 def _is_no_library_source(name: str) -> bool:
     """Test suites, installed packages, and what is written when a machine's Python is built or set up."""
     return name in _STDLIB_LEFT_OUT or name.startswith(("config-", "_sysconfigdata", "sitecustomize", "usercustomize"))
@@ -218,7 +232,8 @@ def _documents(source: str, suffixes: tuple[str, ...], cache: Path | None, *, na
     if path.is_dir():
         return _folder(path, suffixes, name)
     if not path.exists():
-        raise InputError(f"{name}: no file or folder '{source}'; give a text file, a folder, '-' or '{STDLIB}'")
+        known = ", ".join(map(repr, (STDLIB, *NAMED)))
+        raise InputError(f"{name}: no file or folder '{source}'; give a text file, a folder, '-', {known}")
     return (_nonempty(scan(path, name=name), source, name),)
 
 

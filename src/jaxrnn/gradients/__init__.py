@@ -9,6 +9,7 @@ from jaxrnn.gradients.gate import gate, stop
 from jaxrnn.gradients.randomized import geometric, heavy_tailed, randomized_bptt
 from jaxrnn.gradients.rtrl import rtrl
 from jaxrnn.gradients.snap1 import snap1
+from jaxrnn.gradients.told import given, tell, told
 from jaxrnn.gradients.truncated import truncated_bptt
 from jaxrnn.gradients.uoro import uoro
 
@@ -25,11 +26,14 @@ __all__ = [
     "credit_by_lag",
     "gate",
     "geometric",
+    "given",
     "heavy_tailed",
     "randomized_bptt",
     "rtrl",
     "snap1",
     "stop",
+    "tell",
+    "told",
     "truncated_bptt",
     "uoro",
 ]

@@ -249,7 +249,7 @@ def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Lea
         The learner.
     """
     cell = build.build_model(config.model, vocabulary_size, config.regularizer)
-    estimator = build.build_estimator(config.gradient, cell)
+    estimator = build.build_estimator(config.gradient, cell, config.model.vocabulary_block)
     return Learner(cell, estimator, build.build_optimizer(config.optimizer, updates))
 
 

@@ -28,6 +28,7 @@ class Position(NamedTuple):
         validated: the updates at the last validation.
         best: the lowest validation loss so far, in nats per symbol.
         stale: validations since then.
+        log: validation losses that are to be remembered, see `jaxrnn.schedules.remember`.
         seconds: how long the run has been training, in all.
     """
 
@@ -37,6 +38,7 @@ class Position(NamedTuple):
     validated: int = 0
     best: float = math.inf
     stale: int = 0
+    log: tuple[float, ...] = ()
     seconds: float = 0.0
 
 
@@ -81,4 +83,5 @@ def load(snapshot: Path, config: Config, learner: Learner) -> tuple[TrainState, 
         was = ", ".join(f"{name} was {kept[name]!r}" for name in changed)
         raise InputError(f"{snapshot}: the run's config.toml has changed since: {was}; restore it, or start a new run")
     state, meta = snapshots.load(snapshot, jax.eval_shape(lambda: first_state(config, learner)))
-    return state, Position(**meta["position"])
+    position = Position(**meta["position"])
+    return state, position._replace(log=tuple(position.log))  # JSON has lists

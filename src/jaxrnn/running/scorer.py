@@ -1,39 +1,118 @@
 """Scoring a model on a text of token ids: all of its targets, in streams side by side."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn.cell import Cell
-from jaxrnn.data.chunks import make_streams, number_of_chunks, read
+from jaxrnn.config import Data
+from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks, read, rows
 from jaxrnn.evaluation import Evaluation, make_evaluate
-from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.gradients import Chunk, given, tell
 from jaxrnn.types import Params
 
 
-def make_score(
-    cell: Cell, streams: int, chunk_length: int, mesh: Mesh | None = None
-) -> Callable[[Params, np.ndarray, str], Evaluation]:
-    """Make the function that scores a text, compiled once for all texts.
+def evaluation_streams(data: Data) -> int:
+    """Into how many streams a text is cut to be scored, unless told otherwise.
+
+    Args:
+        data: the section.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> evaluation_streams(Data(batch_size=20)), evaluation_streams(Data(batch_size=20, evaluation_streams=10))
+        (20, 10)
+    """
+    return data.evaluation_streams or data.batch_size
+
+
+def make_score(cell: Cell, mesh: Mesh | None = None) -> Callable[[Params, Streams], Evaluation]:
+    """Make the function that scores a text, compiled once for all texts that are cut alike.
 
     Args:
         cell: the model, symbols in and logits out.
-        streams: into how many streams a text is cut (B); fewer where it has fewer targets.
-        chunk_length: time steps at a time (K); the score does not depend on it.
-        mesh: devices that share the streams; a text with fewer streams than that has them on one.
+        mesh: devices that share the streams; a text whose streams do not divide by their number has them on one.
 
     Returns:
-        `score(params, ids [N], name) -> Evaluation`: every target of the text but its first symbol counts, none is
-        dropped. The name is for the error about a text that is too short.
+        `score(params, text) -> Evaluation`, see `text_in_rows`: every target of the text but its first symbol counts,
+        none is dropped unless the text says so.
     """
-    evaluate = make_evaluate(cell, softmax_cross_entropy, mesh=mesh)
-    evaluate_few = make_evaluate(cell, softmax_cross_entropy)
+    evaluate_all, evaluate_alone = make_evaluate(cell, given, mesh=mesh), make_evaluate(cell, given)
 
-    def score(params: Params, ids: np.ndarray, name: str) -> Evaluation:
-        rows = make_streams(ids, max(1, min(streams, len(ids) - 1)), chunk_length, drop_tail=False, name=name)
-        chunks = (read(rows, index) for index in range(number_of_chunks(rows)))
-        together = evaluate if rows.batch_size == streams else evaluate_few
-        return together(params, cell.initial_carry((rows.batch_size,)), chunks)
+    def score(params: Params, text: Streams) -> Evaluation:
+        evaluate = evaluate_all if mesh is not None and text.batch_size % mesh.size == 0 else evaluate_alone
+        evaluation = evaluate(params, cell.initial_carry((text.batch_size,)), map(tell, scored_chunks(text)))
+        dropped = len(text.ids) - 1 - evaluation.protocol.targets
+        tail = f"{dropped} targets dropped" if text.drop_tail else f"nothing dropped, {evaluation.protocol.tail}"
+        return evaluation._replace(protocol=evaluation.protocol._replace(tail=tail))
 
     return score
+
+
+def text_in_rows(
+    ids: np.ndarray, streams: int, chunk_length: int, *, drop_tail: bool = False, name: str = "the text"
+) -> Streams:
+    """Cut a text as it is scored.
+
+    Args:
+        ids: `[N]` token ids.
+        streams: B; fewer where the text has fewer targets.
+        chunk_length: K; the score does not depend on it unless the tail is dropped.
+        drop_tail: whether to score full chunks only, as some published figures do.
+        name: for the error about a text that is too short.
+
+    Returns:
+        The text as rows of chunks.
+
+    Raises:
+        InputError: if there is no target, or no full chunk where the tail is dropped.
+    """
+    return make_streams(ids, max(1, min(streams, len(ids) - 1)), chunk_length, drop_tail=drop_tail, name=name)
+
+
+def scored_chunks(text: Streams) -> Iterator[Chunk]:
+    """Read the chunks that count: all, or the full ones where the tail is dropped.
+
+    Args:
+        text: the text as rows of chunks.
+
+    Returns:
+        The chunks, in order.
+
+    Example:
+        >>> text = text_in_rows(np.arange(24), 2, 5)      # rows of 12 and 11 targets
+        >>> [chunk.weight.sum().item() for chunk in scored_chunks(text)]
+        [10.0, 10.0, 3.0]
+        >>> [chunk.weight.sum().item() for chunk in scored_chunks(text._replace(drop_tail=True))]
+        [10.0, 10.0]
+    """
+    number = _full_chunks(text) if text.drop_tail else number_of_chunks(text)
+    return (read(text, index) for index in range(number))
+
+
+def scored_parts(text: Streams) -> list[np.ndarray]:
+    """The stretches of a text whose symbols count, but for the first of each.
+
+    Args:
+        text: the text as rows of chunks.
+
+    Returns:
+        The whole text, or the full chunks of each row where the tail is dropped.
+
+    Example:
+        >>> text = text_in_rows(np.arange(24), 2, 5, drop_tail=True)
+        >>> [(part[0].item(), part[-1].item()) for part in scored_parts(text)]
+        [(0, 10), (11, 21)]
+    """
+    if not text.drop_tail:
+        return [text.ids]
+    steps = _full_chunks(text) * text.chunk_length
+    return [text.ids[start : start + steps + 1] for start in rows(text)[0]]
+
+
+def _full_chunks(text: Streams) -> int:
+    """How many chunks all rows fill."""
+    return int(rows(text)[1].min()) // text.chunk_length

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxrnn.config import Config, Data
+from jaxrnn.context import Stretch
 from jaxrnn.data.chunks import account
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import Vocabulary, fingerprint, unknown_id
@@ -120,16 +121,16 @@ def introduction(experiment: Experiment, asked: str) -> str:
     shares = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     measured = "" if asked == config.training.length else f"{asked}; as measured now, that is "
     extras = f", dropout {model.dropout:g}" * (model.dropout > 0) + ", tied" * model.tie
-    return _table(
-        ("corpus", f"{corpus.name}{origin}, {_many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
-        ("split", f"{shares} {noun}s; {_many(tail, noun)} dropped at the tail of a training epoch"),
-        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {_many(unseen, noun)} read as unknown"),
-        ("model", f"{model.cell}, {_many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
-        ("", f"{_many(parameters(params), 'parameter')}"),
-        ("gradient", f"{_rule(config)} over {_steps(data)}, {_many(data.batch_size, 'stream')}"),
+    return table(
+        ("corpus", f"{corpus.name}{origin}, {many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
+        ("split", f"{shares} {noun}s; {many(tail, noun)} dropped at the tail of a training epoch"),
+        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {many(unseen, noun)} read as unknown"),
+        ("model", f"{model.cell}, {many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
+        ("", f"{many(parameters(params), 'parameter')}"),
+        ("gradient", f"{_rule(config)} over {_steps(data)}, {many(data.batch_size, 'stream')}"),
         ("devices", _devices(experiment)),
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
-        ("length", f"{measured}{_many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
+        ("length", f"{measured}{many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
     )
 
 
@@ -140,7 +141,7 @@ def _devices(experiment: Experiment) -> str:
     kind = kinds.get(jax.default_backend(), "device") if mesh.size > 1 else jax.default_backend().upper()
     together = f", {experiment.config.data.batch_size // mesh.size} streams each" if mesh.size > 1 else ""
     apart = f", in {processes} processes" if processes > 1 else ""
-    return f"{_many(mesh.size, kind) if mesh.size > 1 else kind}{together}{apart}"
+    return f"{many(mesh.size, kind) if mesh.size > 1 else kind}{together}{apart}"
 
 
 def n_gram_line(experiment: Experiment, bits: Sequence[float]) -> str:
@@ -154,7 +155,7 @@ def n_gram_line(experiment: Experiment, bits: Sequence[float]) -> str:
         One line.
     """
     scores = "  ".join(f"{order}: {score:.3f}" for order, score in enumerate(bits, 1))
-    return _table(("n-grams", f"{scores}  bits per {unit(experiment.config.data.tokenizer)} of the test text"))
+    return table(("n-grams", f"{scores}  bits per {unit(experiment.config.data.tokenizer)} of the test text"))
 
 
 def best_n_gram_line(named: Mapping[str, float]) -> str:
@@ -166,7 +167,7 @@ def best_n_gram_line(named: Mapping[str, float]) -> str:
     Returns:
         One line.
     """
-    return _table(
+    return table(
         ("n-grams", f"{named['best_ngram']:.4f} per character: the best of them, of order {named['best_order']}")
     )
 
@@ -261,15 +262,15 @@ def result_text(result: Result) -> str:
     """
     score, protocol = result.evaluation.score, result.evaluation.protocol
     noun = unit(result.vocabulary.tokenizer)
-    written = "" if noun == "character" else f" = {_many(result.characters, 'character')}"
+    written = "" if noun == "character" else f" = {many(result.characters, 'character')}"
     fate = "left out" if unknown_id(result.vocabulary) is None else "read as unknown"
-    unseen = ("unseen", f"{_many(result.unseen, noun)} of the text not in the vocabulary: {fate}")
-    return _table(
+    unseen = ("unseen", f"{many(result.unseen, noun)} of the text not in the vocabulary: {fate}")
+    return table(
         ("loss", f"{score.nats:.4f} nats per {noun}"),
         ("perplexity", f"{score.perplexity:.3f} per {noun}"),
         ("bits", f"{result.bits_per_character:.4f} per character"),
-        ("targets", f"{_many(protocol.targets, noun)}{written}; the text's first symbol is context only"),
-        ("streams", f"{protocol.streams}, side by side; tail: nothing dropped, {protocol.tail}"),
+        ("targets", f"{many(protocol.targets, noun)}{written}; the text's first symbol is context only"),
+        ("streams", f"{protocol.streams}, side by side; tail: {protocol.tail}"),
         ("carry", protocol.carry),
         ("vocabulary", _vocabulary(result.vocabulary)),
         *([unseen] if result.unseen else []),
@@ -290,16 +291,54 @@ def _steps(data: Data) -> str:
     return f"{data.chunk_length}{f' +- {data.chunk_spread:g}' if data.chunk_spread else ''} steps"
 
 
-def _table(*lines: tuple[str, str]) -> str:
-    """Names in one column, texts in the next."""
+def context_text(stretches: Sequence[Stretch], noun: str) -> str:
+    """What symbols cost by context, as a person reads it.
+
+    Args:
+        stretches: lengths of context and their scores.
+        noun: what a symbol is.
+
+    Returns:
+        A line for each.
+    """
+    heading = f"{'context':>11} {'nats per ' + noun:>18} {'perplexity':>12} {'targets':>12}"
+    names = [f"{s.first}" if s.first == s.last else f"{s.first} to {s.last}" for s in stretches]
+    lines = [
+        f"{name:>11} {s.score.nats:>18.4f} {s.score.perplexity:>12.3f} {int(s.score.weight):>12,}"
+        for name, s in zip(names, stretches, strict=True)
+    ]
+    return "\n".join([heading, *lines])
+
+
+def table(*lines: tuple[str, str]) -> str:
+    """Write names in one column, texts in the next.
+
+    Args:
+        *lines: a name and a text each.
+
+    Returns:
+        As many lines.
+    """
     return "\n".join(f"{name:<11} {text}" for name, text in lines)
 
 
 def _vocabulary(vocabulary: Vocabulary) -> str:
     """A vocabulary in a few words."""
-    return f"{_many(len(vocabulary.symbols), unit(vocabulary.tokenizer))}, fingerprint {fingerprint(vocabulary)[:16]}"
+    return f"{many(len(vocabulary.symbols), unit(vocabulary.tokenizer))}, fingerprint {fingerprint(vocabulary)[:16]}"
 
 
-def _many(number: int, noun: str) -> str:
-    """A number with its noun, such as "1,234 files"."""
+def many(number: int, noun: str) -> str:
+    """A number with its noun.
+
+    Args:
+        number: how many.
+        noun: of what, in the singular.
+
+    Returns:
+        Both, the noun in the plural where that is right.
+
+    Example:
+        >>> many(1234, "file")
+        '1,234 files'
+    """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

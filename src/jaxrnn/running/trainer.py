@@ -23,7 +23,7 @@ from jaxrnn.running.meter import Meter
 from jaxrnn.running.position import Position, save
 from jaxrnn.running.programs import build_next_epoch, build_train_step
 from jaxrnn.running.runs import Run
-from jaxrnn.schedules import Plateau, observe, stalled
+from jaxrnn.schedules import Plateau, observe, remember, stalled, worsened
 from jaxrnn.training import TrainState, scale_rate, stack_chunks
 
 
@@ -158,9 +158,12 @@ def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainSta
     if config.optimizer.schedule == "plateau" and stalled(plateau, config.optimizer.plateau):
         state = scale_rate(state, config.optimizer.decay)
     after = average_after(config.optimizer)
-    if after is not None and plateau.stale >= after:
-        state = state._replace(optimizer=begin(state.optimizer))
-    position = position._replace(validated=position.updates, best=plateau.best, stale=plateau.stale)
+    log = position.log
+    if after is not None:
+        if worsened(log, score.nats, after):
+            state = state._replace(optimizer=begin(state.optimizer))
+        log = remember(log, score.nats, after)
+    position = position._replace(validated=position.updates, best=plateau.best, stale=plateau.stale, log=log)
     job.announce(position, score)
     if plateau.stale == 0:
         _save(job, "best", state, position, keep=1)

@@ -1,9 +1,11 @@
 """A model that writes: from a prompt as text to pieces of text, as they come."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 import jax
+import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.config import Sampling
@@ -14,37 +16,100 @@ from jaxrnn.sampling import make_generate
 from jaxrnn.types import Params
 
 
-def write_on(cell: Cell, params: Params, vocabulary: Vocabulary, choice: Sampling, seed: int) -> Iterator[str]:
-    """Write on from a prompt.
+class Writer(NamedTuple):
+    """A model, ready to write again and again: its programs are compiled once.
+
+    Attributes:
+        stream: `(choice, seed, stops=()) -> Iterator[str]`, the prompt, if there is one, and what follows, in pieces as
+            soon as they are known, up to the first stop string. At once raises `InputError` for a symbol of the prompt
+            that was never seen in training.
+        batch: `(choice, seed, samples, stops=()) -> list[str]`, so many texts made side by side, each with the prompt.
+            The first is what `stream` gives.
+    """
+
+    stream: Callable[..., Iterator[str]]
+    batch: Callable[..., list[str]]
+
+
+def make_writer(cell: Cell, params: Params, vocabulary: Vocabulary) -> Writer:
+    """Let a model write.
 
     Args:
         cell: the model, symbols in and logits out.
         params: its parameters.
         vocabulary: its symbols.
-        choice: prompt, length, and how the next symbol is chosen. Without a prompt the model begins a line.
-        seed: of the draws; the same seed gives the same text.
 
     Returns:
-        The prompt, if there is one, and what follows, in pieces as soon as they are known.
+        The writer.
+    """
+    generate, pieces_of = make_generate(cell), TOKENIZERS[vocabulary.tokenizer].pieces
+
+    def drawn(choice: Sampling, seed: int, samples: int) -> tuple[list[int], Iterator[np.ndarray]]:
+        prompt = opening(vocabulary, choice.prompt)
+        how = {"temperature": choice.temperature, "top_k": choice.top_k, "top_p": choice.top_p}
+        return prompt, generate(params, prompt, choice.length, jax.random.key(seed), samples=samples, **how)
+
+    def pieces(prompt: Sequence[int], ids: Iterator[int], choice: Sampling, stops: Sequence[str]) -> Iterator[str]:
+        """The text of ids, without a prompt that nobody gave; stop strings count in what is drawn."""
+        written = pieces_of(vocabulary.symbols[number] for number in chain(prompt, ids))
+        given = "".join(pieces_of(vocabulary.symbols[number] for number in prompt))
+        if choice.prompt is None:
+            next(written)
+        return until(written, stops, after=0 if choice.prompt is None else len(given))
+
+    def stream(choice: Sampling, seed: int, stops: Sequence[str] = ()) -> Iterator[str]:
+        prompt, ids = drawn(choice, seed, 1)
+        return pieces(prompt, (one.item() for one in ids), choice, stops)
+
+    def batch(choice: Sampling, seed: int, samples: int, stops: Sequence[str] = ()) -> list[str]:
+        prompt, ids = drawn(choice, seed, samples)
+        columns = np.stack(list(ids), axis=1)
+        return ["".join(pieces(prompt, iter(column.tolist()), choice, stops)) for column in columns]
+
+    return Writer(stream, batch)
+
+
+def until(pieces: Iterator[str], stops: Sequence[str], after: int = 0) -> Iterator[str]:
+    """Hand text on until a stop string comes, and never a part of one.
+
+    Args:
+        pieces: text as it comes.
+        stops: the strings to stop at; they are left out.
+        after: how many characters come first in which none is looked for.
+
+    Yields:
+        The text before the first stop string, each part of it as soon as no stop string can have begun in it.
 
     Raises:
-        InputError: at once, if a symbol of the prompt was never seen in training.
+        InputError: for an empty stop string.
+
+    Example:
+        >>> list(until(iter(["on", "e. tw", "o. E", "N", "D. three"]), ["END"]))
+        ['on', 'e. tw', 'o. ']
     """
-    prompt = opening(vocabulary, choice.prompt)
-    drawn = make_generate(cell)(
-        params,
-        prompt,
-        choice.length,
-        jax.random.key(seed),
-        temperature=choice.temperature,
-        top_k=choice.top_k,
-        top_p=choice.top_p,
-    )
-    symbols = (vocabulary.symbols[number] for number in chain(prompt, (ids.item() for ids in drawn)))
-    pieces = TOKENIZERS[vocabulary.tokenizer].pieces(symbols)
-    if choice.prompt is None:
-        next(pieces)
-    return pieces
+    if "" in stops:
+        raise InputError("--stop '': expected some text to stop at; leave it out to stop at the length only")
+    held = ""
+    for piece in pieces:
+        free, piece = piece[:after], piece[after:]
+        after -= len(free)
+        held += piece
+        ends = [held.index(stop) for stop in stops if stop in held]
+        if ends:
+            if last := free + held[: min(ends)]:
+                yield last
+            return
+        safe = len(held) - max((_begun(held, stop) for stop in stops), default=0)
+        if free or safe:
+            yield free + held[:safe]
+        held = held[safe:]
+    if held:
+        yield held
+
+
+def _begun(text: str, stop: str) -> int:
+    """How many characters at a text's end may be the beginning of a stop string."""
+    return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
 
 
 def opening(vocabulary: Vocabulary, prompt: str | None) -> list[int]:

@@ -1,0 +1,107 @@
+"""The continuous cache against a plain NumPy loop, stream by stream and step by step."""
+
+import jax
+import numpy as np
+import pytest
+
+import reference
+from agreement import assert_close, quick_jit, random_params
+from jaxrnn.build import build_model, build_trunk
+from jaxrnn.cells.elman import elman
+from jaxrnn.compose import language_model, language_trunk, readout_of
+from jaxrnn.config import Model, Regularizer
+from jaxrnn.data.chunks import make_streams, number_of_chunks, read
+from jaxrnn.errors import InputError
+from jaxrnn.evaluation import make_evaluate
+from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.pointer import Pointer, make_pointer_evaluate
+
+V, B = 5, 2
+IDS = np.random.default_rng(0).integers(V, size=40)
+CELL, TRUNK = language_model(elman(3, 4), V), language_trunk(elman(3, 4), V)
+PARAMS, CARRY = random_params(1, CELL), TRUNK.initial_carry((B,))
+POINTERS = [Pointer(0.0, 0.3, 7), Pointer(2.0, 0.5, 3), Pointer(50.0, 0.9, 100), Pointer(1.0, 0.0, 5), Pointer(1, 1, 9)]
+evaluate = make_pointer_evaluate(TRUNK)
+
+
+def chunks_of(chunk_length):
+    text = make_streams(IDS, B, chunk_length, drop_tail=False)
+    return [read(text, index) for index in range(number_of_chunks(text))]
+
+
+def plain_losses(pointer):
+    """The summed loss by its definition, a dictionary of probabilities for each step."""
+    total, start = 0.0, 0
+    for part in np.array_split(np.arange(len(IDS) - 1), B):
+        ids, targets = IDS[part], IDS[part + 1]
+        table, core, readout = (PARAMS[name] for name in ("embedding", "core", "readout"))
+        _, hs, _ = reference.unroll(reference.elman(), core, (np.zeros((1, 4)),), table["w"][ids][:, None])
+        hs = hs[:, 0]
+        for t, target in enumerate(targets):
+            logits = hs[t] @ readout["w"] + readout["b"]
+            p = (np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum())[target]
+            past = range(max(0, t - pointer.window), t)
+            if len(past):
+                scores = np.array([pointer.theta * hs[t] @ hs[i] for i in past])
+                weights = np.exp(scores - scores.max())
+                hits = sum(weight for weight, i in zip(weights, past, strict=True) if targets[i] == target)
+                p = (1 - pointer.share) * p + pointer.share * hits / weights.sum()
+            with np.errstate(divide="ignore"):
+                total -= np.log(p)
+        start += len(part)
+    return total
+
+
+@pytest.mark.parametrize("chunk_length", [1, 4, 50])
+def test_every_way_scores_as_the_plain_loop(chunk_length):
+    results = evaluate(PARAMS, CARRY, chunks_of(chunk_length), POINTERS)
+    expected = [plain_losses(pointer) for pointer in POINTERS]
+    np.testing.assert_allclose([result.score.loss_sum for result in results], expected, rtol=1e-12)
+    assert expected[-1] == np.inf and np.all(np.isfinite(expected[:-1]))  # the cache alone does not know every symbol
+    for result, pointer in zip(results, POINTERS, strict=True):
+        assert result.score.weight == result.protocol.targets == len(IDS) - 1
+        assert f"the last {pointer.window} steps" in result.protocol.carry
+
+
+def test_probabilities_sum_to_one():
+    """Over all targets that could have come at the last step."""
+    total = 0.0
+    for target in range(V):
+        ids = np.array([*IDS[:20], target])[:, None]
+        chunk = chunks_of(50)[0]._replace(inputs=ids[:-1], targets=ids[1:], weight=np.eye(20)[:, -1:])
+        total += np.exp(-evaluate(PARAMS, TRUNK.initial_carry((1,)), [chunk], POINTERS[1:2])[0].score.loss_sum)
+    assert abs(total - 1) < 1e-12
+
+
+def test_without_a_share_it_is_the_plain_score():
+    plain = make_evaluate(CELL, softmax_cross_entropy)(PARAMS, CELL.initial_carry((B,)), chunks_of(4)).score
+    (result,) = evaluate(PARAMS, CARRY, chunks_of(4), [Pointer(1.0, 0.0, 5)])
+    np.testing.assert_allclose(result.score.loss_sum, plain.loss_sum, rtol=1e-13)
+
+
+@pytest.mark.parametrize("tie", [False, True])
+def test_a_trunk_runs_on_the_parameters_of_any_configured_model(tie):
+    """Dropout shifts the names of layers, zoneout is there in evaluation too, a tied readout is the embedding's."""
+    section = Model(cell="gru", hidden_size=4, embedding_size=4, num_layers=2, dropout=0.2, tie=tie)
+    noisy = Regularizer(
+        dropout_embedding=0.1, dropout_hidden=0.1, dropout_output=0.1, zoneout=0.3, weight_drop=0.2, temporal_penalty=1
+    )
+    model, trunk = build_model(section, V, noisy), build_trunk(section, V, noisy)
+    params, ids = random_params(2, model), IDS[:12].reshape(6, 2)
+
+    @quick_jit
+    def both(params):
+        _, hs = trunk.unroll(params, trunk.initial_carry((2,)), ids)
+        w, b = readout_of(params)
+        return hs @ w + b[None, None], model.unroll(params, model.initial_carry((2,)), ids)[1]
+
+    assert_close(*both(params))
+    jax.tree.map(np.testing.assert_array_equal, model.initial_carry((2,))[:-1], trunk.initial_carry((2,)))
+
+
+@pytest.mark.parametrize(
+    ("pointer", "named"), [((-1.0, 0.1, 5), "theta"), ((1.0, 1.1, 5), "share"), ((1.0, 0.1, 0), "window")]
+)
+def test_numbers_that_make_no_sense_are_refused(pointer, named):
+    with pytest.raises(InputError, match=f"pointer: {named} is"):
+        evaluate(PARAMS, CARRY, chunks_of(4), [Pointer(*pointer)])
