@@ -24,14 +24,12 @@ class Setting(NamedTuple):
     """What is run.
 
     Attributes:
-        rows: names.
-        implementations: names.
+        implementations: names, of `benchmarks.peers.worker.IMPLEMENTATIONS`.
         size: "full" or "small".
         rounds: how often each is timed.
         seconds: how long one such time lasts, in updates of about that together.
     """
 
-    rows: tuple[str, ...]
     implementations: tuple[str, ...]
     size: str
     rounds: int
