@@ -23,10 +23,10 @@ def main(
 ) -> None:
     """Time the whole train step of jaxrnn and of its peers.
 
-    As JSON: `{row: {implementation: {seconds, peak_rss_bytes, temp_bytes, compile_seconds, same_allocator, difference}}}`.
-    `same_allocator` holds the first four once more, from processes in which glibc keeps what is freed; `difference` is
-    that from the first implementation: `loss` and `update`. `temp_bytes` and `compile_seconds` are null where nothing
-    is compiled. The products are those of the faster of two ways, and `variant` says of which. Where something is
+    As JSON: `{row: {implementation: {seconds, peak_rss_bytes, temp_bytes, compile_seconds, ...}}}`, and in the same
+    place `same_allocator`, those four once more from processes in which glibc keeps what is freed, and `difference`
+    from the first implementation: of the `loss`, of the `update`. `temp_bytes` and `compile_seconds` are null where
+    nothing is compiled. The products are those of the faster of two ways, and `variant` says of which. Where something is
     not installed, or has no such cell, there is only `missing`, with the reason.
     """
     if quick:

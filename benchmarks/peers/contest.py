@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.peers.rows import ROWS, Weights, small, start
+from benchmarks.peers.rows import Row, Weights, sized, start
 
 TOLERANCE = 1e-4
 BARE = ("products", "products_by_core")
@@ -24,7 +24,7 @@ class Setting(NamedTuple):
     """What is run.
 
     Attributes:
-        implementations: names, of `benchmarks.peers.worker.IMPLEMENTATIONS`.
+        implementations: names, of files of `benchmarks.peers.implementations`.
         size: "full" or "small".
         rounds: how often each is timed.
         seconds: how long one such time lasts, in updates of about that together.
@@ -49,34 +49,29 @@ def measure(row: str, setting: Setting) -> dict[str, Any]:
     Raises:
         SystemExit: if one of them computes something else than the first.
     """
-    found: dict[str, Any] = {}
-    for name, difference in compare(row, setting).items():
-        found[name] = difference
-        if difference.get("update", 0.0) > TOLERANCE or difference.get("loss", 0.0) > TOLERANCE:
-            raise SystemExit(f"{row}: {name} does not compute the same as the others: {difference}")
-    there = tuple(name for name in setting.implementations if "missing" not in found.get(name, {}))
+    compared = compare(row, setting)
+    for name, said in compared.items():
+        if max(said.get("loss", 0.0), said.get("update", 0.0)) > TOLERANCE:
+            raise SystemExit(f"{row}: {name} does not compute the same as {setting.implementations[0]}: {said}")
+    there = tuple(name for name in setting.implementations if "missing" not in compared.get(name, {}))
     shipped, same = (timed(row, there, setting, extra) for extra in ({}, SAME_ALLOCATOR))
-    for name in there:
-        if "missing" in shipped[name]:
-            found[name] = shipped[name]
-            continue
-        differs = {"difference": found[name]} if name in found else {}
-        found[name] = shipped[name] | {"same_allocator": same[name]} | differs
-    return {name: found[name] for name in setting.implementations}
+    measured = {name: shipped[name] | {"same_allocator": same[name]} for name in there}
+    for name, said in compared.items():
+        measured[name] = measured[name] | {"difference": said} if name in there else said
+    return {name: measured[name] for name in setting.implementations}
 
 
 def compare(row: str, setting: Setting) -> dict[str, Any]:
-    """How far the first two losses, and what two updates change, are from those of the first implementation.
+    """How far each implementation is from the first one after two updates, each in a process that ends with them.
 
     Args:
         row: its name.
         setting: the setting.
 
     Returns:
-        Implementation -> `loss`, relative, and `update`: of the array where it is worst, the largest difference
-        relative to the largest entry.
+        Implementation -> see `difference`, or what is missing.
     """
-    first, differences = None, {}
+    first, found = None, {}
     for name in setting.implementations:
         if name in BARE:
             continue
@@ -84,32 +79,33 @@ def compare(row: str, setting: Setting) -> dict[str, Any]:
             path = Path(folder, "updates.npz")
             worker = start_worker(name, row, setting.size, {}, "check", str(path))
             said, _ = answer(worker), worker.wait()
-            if "missing" in said:
-                differences[name] = said
-                continue
-            with np.load(path) as file:
-                weights = dict(file)
-        losses = weights.pop("losses")
-        updates = changes(row, setting.size, weights)
-        if first is None:
-            first = losses, updates
-        differences[name] = {
-            "loss": float(np.max(np.abs(losses / first[0] - 1))),
-            "update": max(float(relative(updates[key], first[1][key])) for key in first[1]),
-        }
-        print(row, name, differences[name], file=sys.stderr, flush=True)
-    return differences
+            if "missing" not in said:
+                with np.load(path) as file:
+                    updated = dict(file)
+                first = first or updated
+                said = difference(sized(row, setting.size), updated, first)
+        found[name] = said
+        print(row, name, said, file=sys.stderr, flush=True)
+    return found
 
 
-def changes(row: str, size: str, weights: Weights) -> Weights:
-    """What was added to the weights that all start from."""
-    before = start(ROWS[row] if size == "full" else small(ROWS[row]))
-    return {name: weights[name] - value for name, value in before.items()}
+def difference(row: Row, updated: Weights, expected: Weights) -> dict[str, float]:
+    """How far two results of `benchmarks.peers.worker.two_updates` are from one another.
 
+    Args:
+        row: the row.
+        updated: the one.
+        expected: the other.
 
-def relative(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference, relative to the largest entry."""
-    return np.max(np.abs(a - b)) / np.max(np.abs(b))
+    Returns:
+        `loss`, relative; and `update`, what was added to the weights: of the array where it is worst, the largest
+        difference relative to the largest entry.
+    """
+    updates = [(updated[name] - value, expected[name] - value) for name, value in start(row).items()]
+    return {
+        "loss": float(np.max(np.abs(updated["losses"] / expected["losses"] - 1))),
+        "update": max(float(np.max(np.abs(one - other)) / np.max(np.abs(other))) for one, other in updates),
+    }
 
 
 def timed(row: str, names: tuple[str, ...], setting: Setting, environment: dict[str, str]) -> dict[str, Any]:
@@ -129,9 +125,6 @@ def timed(row: str, names: tuple[str, ...], setting: Setting, environment: dict[
     for name in names:
         workers[name] = start_worker(name, row, setting.size, environment)
         found[name] = answer(workers[name])
-        if "missing" in found[name]:
-            workers.pop(name).wait()
-            continue
         updates[name] = max(1, round(setting.seconds / ask(workers[name], "1")["seconds"]))
     seconds: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(setting.rounds):

@@ -69,19 +69,21 @@ ROWS = {
 }
 
 
-def small(row: Row) -> Row:
-    """The same model in a size that runs at once.
+def sized(name: str, size: str) -> Row:
+    """Find a row, as it is or in a size that runs at once.
 
     Args:
-        row: the model.
+        name: its name.
+        size: "full" or "small".
 
     Returns:
-        The small one.
+        The row.
     """
-    even = 2 if row.batch > 1 else 1
-    return row._replace(
-        batch=even, steps=5, hidden=6, outputs=min(row.outputs, 11), embedding=row.embedding and (6 if row.tied else 4)
-    )
+    row = ROWS[name]
+    if size == "full":
+        return row
+    embedding = row.embedding and (6 if row.tied else 4)
+    return row._replace(batch=min(row.batch, 2), steps=5, hidden=6, outputs=min(row.outputs, 11), embedding=embedding)
 
 
 def compared(row: Row) -> Row:

@@ -17,9 +17,7 @@ import numpy as np
 
 from benchmarks.memory import peak_rss
 from benchmarks.peers.prepared import Prepared
-from benchmarks.peers.rows import ROWS, Row, batch, compared, small, start
-
-IMPLEMENTATIONS = ("jaxrnn", "torch", "linen", "nnx", "equinox", "haiku", "keras", "products", "products_by_core")
+from benchmarks.peers.rows import Row, batch, compared, sized, start
 
 
 def main(name: str, row_name: str, size: str, *check: str) -> None:
@@ -31,7 +29,7 @@ def main(name: str, row_name: str, size: str, *check: str) -> None:
         size: "full" or "small".
         *check: nothing, or the word and the file.
     """
-    row = ROWS[row_name] if size == "full" else small(ROWS[row_name])
+    row = sized(row_name, size)
     row = compared(row) if check else row
     prepared = prepare(name, row)
     if isinstance(prepared, dict):

@@ -13,28 +13,31 @@ from benchmarks.peers.rows import Batch, Row, Weights
 from jaxrnn import cells, training
 from jaxrnn.cell import Cell
 from jaxrnn.compose import dropout, language_model, stack, with_readout
-from jaxrnn.config import Config, Data, Machine
+from jaxrnn.config import Config, Data, Machine, Parallel
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import optimizer
-from jaxrnn.parallel import place, put_rows, row_shardings
+from jaxrnn.parallel import own_rows, place, put_rows, row_shardings
 from jaxrnn.running import devices
 
 CELLS = {name: partial(getattr(cells, name), b_hh=None) for name in ("lstm", "gru", "elman")}
+DEFAULT = Parallel()
 
 
-def build(row: Row, weights: Weights, batch: Batch) -> Prepared:
+def build(row: Row, weights: Weights, batch: Batch, parallel: Parallel = DEFAULT) -> Prepared:
     """Prepare a row.
 
     Args:
         row: the row.
         weights: to start from.
         batch: the data.
+        parallel: the devices and processes that share the rows.
 
     Returns:
         It, ready to run.
     """
-    config = Config(data=Data(batch_size=row.batch), machine=Machine(compilation_cache="off"))
+    data, machine = Data(batch_size=row.batch), Machine(compilation_cache="off")
+    config = Config(data=data, machine=machine, parallel=parallel)
     devices.prepare(config)
     mesh = devices.choose_mesh(config)
     cell, chunk = model(row), as_chunk(row, batch)
@@ -46,7 +49,8 @@ def build(row: Row, weights: Weights, batch: Batch) -> Prepared:
 
     shapes = (jax.eval_shape(partial(first, rows)) for rows in (row.batch, row.batch // mesh.size))
     state = first(row.batch) if mesh.size == 1 else place(first(row.batch), row_shardings(mesh, *shapes))
-    chunks = jax.tree.map(jnp.asarray, put_rows(mesh, training.stack_chunks([chunk]), axis=3))
+    own = jax.tree.map(lambda leaf: leaf[:, :, :, own_rows(row.batch)], training.stack_chunks([chunk]))
+    chunks = jax.device_put(own) if mesh.size == 1 else put_rows(mesh, own, axis=3)
     train_step: Any = training.make_train_step(rule, descent, mesh=mesh)
     return compiled(train_step, state, chunks, mean_loss, lambda state: as_weights(row, state.params))
 
@@ -59,11 +63,12 @@ def mean_loss(metrics: training.Metrics) -> float:
 def model(row: Row) -> Cell:
     """The row's model."""
     layers = [CELLS[row.cell](size, row.hidden) for size in row.inputs]
-    drops = dropout(row.dropout) if row.dropout else None
-    between = [cell for layer in layers for cell in ([drops] if drops else []) + [layer]]
     if row.embedding is None:
-        return with_readout(stack(*between), row.outputs)
-    return language_model(stack(*between), row.outputs, above=drops, tie=row.tied)
+        return with_readout(stack(*layers), row.outputs)
+    drops = dropout(row.dropout) if row.dropout else None
+    core = [cell for layer in layers for cell in (drops, layer) if cell is not None]
+    core = core[1:] if drops else core
+    return language_model(stack(*core), row.outputs, below=drops, above=drops, tie=row.tied)
 
 
 def as_chunk(row: Row, batch: Batch) -> Chunk:
@@ -72,21 +77,23 @@ def as_chunk(row: Row, batch: Batch) -> Chunk:
     weight = np.ones(shape, np.float32)
     if row.embedding is None:
         weight[:-1] = 0
-    return Chunk(batch.inputs, np.broadcast_to(batch.targets, shape).copy(), weight)
+    inputs = batch.inputs if row.embedding else jnp.asarray(batch.inputs, float)
+    return Chunk(inputs, np.broadcast_to(batch.targets, shape).copy(), weight)
 
 
 def as_params(row: Row, weights: Weights) -> Any:
-    """The parameters with these weights."""
+    """The parameters with these weights, in the dtype that is the default."""
+    weights = {name: jnp.asarray(value, float) for name, value in weights.items()}
     core = {
         name: {"w_ih": weights[f"w_ih_{layer}"], "w_hh": weights[f"w_hh_{layer}"], "b_ih": weights[f"b_{layer}"]}
         for layer, name in enumerate(layer_names(row))
     }
-    core |= {str(number): {} for number in range(2 * row.layers if row.dropout else 0) if str(number) not in core}
+    core |= {str(2 * layer + 1): {} for layer in range(row.layers - 1 if row.dropout else 0)}
     readout = {name: weights[name] for name in ("w", "b") if name in weights}
     if row.embedding is None:
         return {"cell": core, "readout": readout}
-    above = {"above": {}} if row.dropout else {}
-    return {"embedding": {"w": weights["embedding"]}, "core": core, **above, "readout": readout}
+    drops = {"below": {}, "above": {}} if row.dropout else {}
+    return {"embedding": {"w": weights["embedding"]}, "core": core, **drops, "readout": readout}
 
 
 def as_weights(row: Row, params: Any) -> Weights:
@@ -102,5 +109,4 @@ def as_weights(row: Row, params: Any) -> Weights:
 
 def layer_names(row: Row) -> list[str]:
     """What the stack calls its recurrent layers: with dropout, every second cell is one."""
-    every = 2 if row.dropout else 1
-    return [str(every * layer + every - 1) for layer in range(row.layers)]
+    return [str(layer * (2 if row.dropout else 1)) for layer in range(row.layers)]

@@ -1,4 +1,4 @@
-"""Keras on JAX: `LSTM` and its like, called without state in a train step of JAX, as its guide does. Rows come first."""
+"""Keras on JAX: `LSTM` and its like, in a train step of JAX that hands on all state, as its guide does. Rows first."""
 
 import importlib
 import os
