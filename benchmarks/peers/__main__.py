@@ -26,8 +26,8 @@ def main(
     As JSON: `{row: {implementation: {seconds, peak_rss_bytes, temp_bytes, compile_seconds, ...}}}`, and in the same
     place `same_allocator`, those four once more from processes in which glibc keeps what is freed, and `difference`
     from the first implementation: of the `loss`, of the `update`. `temp_bytes` and `compile_seconds` are null where
-    nothing is compiled. The products are those of the faster of two ways, and `variant` says of which. Where something is
-    not installed, or has no such cell, there is only `missing`, with the reason.
+    nothing is compiled. The products are those of the faster of two ways, and `variant` says of which. Where
+    something is not installed, or has no such cell, there is only `missing`, with the reason.
     """
     if quick:
         rows = rows if rows != RowName.__args__ else ("rnnlm", "seqmnist")

@@ -65,7 +65,7 @@ def dropped(row: Row, xs):
 
 
 def as_params(row: Row, weights: Weights) -> Any:
-    """The parameters with these weights: input and state share a matrix, and the forget gate, which adds 1, has 1 less."""
+    """The parameters with these weights: input and state share a matrix, the forget gate, which adds 1, has 1 less."""
     params: Any = {"embedding": {"embeddings": weights["embedding"]}} if row.embedding else {}
     params |= {"~": {"b": weights["b"]}} if row.tied else {"readout": {"w": weights["w"], "b": weights["b"]}}
     for layer in range(row.layers):

@@ -44,7 +44,7 @@ def as_weights(weights: Weights) -> dict[str, Any]:
 
 
 def activations(row: Row) -> dict[str, Any]:
-    """Random numbers for what a train step computes: `x [T, B, I]`, `h` and `z` of each layer, `y`, `d` of the logits."""
+    """Random numbers for what a step computes: `x [T, B, I]`, `h` and `z` of each layer, `y`, `d` of the logits."""
     rng, rows = np.random.default_rng(2), (row.steps, row.batch)
     told = (1 if row.embedding is None else row.steps, row.batch)
     shapes = {f"x_{layer}": (*rows, size) for layer, size in enumerate(row.inputs)}
