@@ -7,6 +7,7 @@ weights; without, see `benchmarks.peers.worker`.
 """
 
 import sys
+from typing import Any
 
 import jax
 import numpy as np
@@ -41,7 +42,8 @@ def main(name: str, size: str, devices: str, processes: str, coordinator: str, o
         return
     prepared.run(int(check[0]))
     if jax.process_index() == 0:
-        np.savez(check[1], **prepared.weights())
+        weights: dict[str, Any] = {**prepared.weights()}
+        np.savez(check[1], **weights)
     say({})
 
 

@@ -74,14 +74,14 @@ def model(row: Row) -> Cell:
 def as_chunk(row: Row, batch: Batch) -> Chunk:
     """The data as a chunk; where there is one target a row, every step but the last has weight 0."""
     shape = (row.steps, row.batch)
-    weight = np.ones(shape, np.float32)
+    weight: Any = np.ones(shape, np.float32)
     if row.embedding is None:
         weight[:-1] = 0
     inputs = batch.inputs if row.embedding else jnp.asarray(batch.inputs, float)
     return Chunk(inputs, np.broadcast_to(batch.targets, shape).copy(), weight)
 
 
-def as_params(row: Row, weights: Weights) -> Any:
+def as_params(row: Row, weights: dict[str, Any]) -> Any:
     """The parameters with these weights, in the dtype that is the default."""
     weights = {name: jnp.asarray(value, float) for name, value in weights.items()}
     core = {

@@ -26,10 +26,10 @@ class Model(keras.Model):
     def __init__(self, row: Row) -> None:
         """Make the layers of a row."""
         super().__init__()
-        self.embedding = keras.layers.Embedding(row.outputs, row.embedding) if row.embedding else None
+        self.embedding: Any = keras.layers.Embedding(row.outputs, row.embedding) if row.embedding else None
         self.core = [CELLS[row.cell](row.hidden, return_sequences=True, return_state=True) for _ in row.inputs]
         self.drops = [keras.layers.Dropout(row.dropout) for _ in range(row.layers + 1)]
-        self.readout = None if row.tied else keras.layers.Dense(row.outputs)
+        self.readout: Any = None if row.tied else keras.layers.Dense(row.outputs)
         self.b = self.add_weight(shape=(row.outputs,), initializer="zeros") if row.tied else None
 
     def call(self, inputs, carry, training=False):

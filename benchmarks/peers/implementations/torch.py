@@ -18,7 +18,7 @@ class Model(nn.Module):
     def __init__(self, row: Row) -> None:
         """Make the layers of a row."""
         super().__init__()
-        self.embedding = nn.Embedding(row.outputs, row.embedding) if row.embedding else None
+        self.embedding: Any = nn.Embedding(row.outputs, row.embedding) if row.embedding else None
         self.drop = nn.Dropout(row.dropout)
         between = row.dropout if row.layers > 1 else 0.0
         self.core = CELLS[row.cell](row.inputs[0], row.hidden, num_layers=row.layers, dropout=between)
