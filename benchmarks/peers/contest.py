@@ -152,9 +152,9 @@ def ask(worker: subprocess.Popen[str], line: str) -> dict[str, Any]:
 
 
 def answer(worker: subprocess.Popen[str]) -> dict[str, Any]:
-    """The next thing that a worker says."""
+    """The next thing that a worker says; what its libraries write between is no JSON and passed over."""
     assert worker.stdout
-    line = worker.stdout.readline()
-    if not line:
-        raise SystemExit(f"a worker has ended with status {worker.wait()}: {' '.join(map(str, worker.args))}")
-    return json.loads(line)
+    for line in worker.stdout:
+        if line.startswith("{"):
+            return json.loads(line)
+    raise SystemExit(f"a worker has ended with status {worker.wait()}: {' '.join(map(str, worker.args))}")
