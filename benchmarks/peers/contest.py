@@ -157,4 +157,4 @@ def answer(worker: subprocess.Popen[str]) -> dict[str, Any]:
     for line in worker.stdout:
         if line.startswith("{"):
             return json.loads(line)
-    raise SystemExit(f"a worker has ended with status {worker.wait()}: {' '.join(map(str, worker.args))}")
+    raise SystemExit(f"a worker has ended with status {worker.wait()}: {worker.args}")

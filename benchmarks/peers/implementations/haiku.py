@@ -95,4 +95,4 @@ def reordered(array: np.ndarray) -> np.ndarray:
 
 def forget_offset(row: Row) -> np.ndarray:
     """1 for the forget gate, of gates i, f, g, o."""
-    return np.repeat(np.float32([0, 1, 0, 0]), row.hidden)
+    return np.repeat(np.array([0, 1, 0, 0], np.float32), row.hidden)
