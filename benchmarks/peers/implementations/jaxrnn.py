@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 
 from benchmarks.peers.jax_step import compiled
 from benchmarks.peers.prepared import Prepared
@@ -17,7 +18,7 @@ from jaxrnn.config import Config, Data, Machine, Parallel
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import optimizer
-from jaxrnn.parallel import own_rows, place, put_rows, row_shardings
+from jaxrnn.parallel import data_mesh, own_rows, place, put_rows, row_shardings
 from jaxrnn.running import devices
 
 CELLS = {name: partial(getattr(cells, name), b_hh=None) for name in ("lstm", "gru", "elman")}
@@ -39,7 +40,7 @@ def build(row: Row, weights: Weights, batch: Batch, parallel: Parallel = DEFAULT
     data, machine = Data(batch_size=row.batch), Machine(compilation_cache="off")
     config = Config(data=data, machine=machine, parallel=parallel)
     devices.prepare(config)
-    mesh = devices.choose_mesh(config)
+    mesh = choose_mesh(row, config, sum(value.size for value in weights.values()))
     cell, chunk = model(row), as_chunk(row, batch)
     rule, descent = bptt(cell, softmax_cross_entropy), optimizer("sgd", row.rate, clip_norm=row.clip)
 
@@ -53,6 +54,13 @@ def build(row: Row, weights: Weights, batch: Batch, parallel: Parallel = DEFAULT
     chunks = jax.device_put(own) if mesh.size == 1 else put_rows(mesh, own, axis=3)
     train_step: Any = training.make_train_step(rule, descent, mesh=mesh)
     return compiled(train_step, state, chunks, mean_loss, lambda state: as_weights(row, state.params))
+
+
+def choose_mesh(row: Row, config: Config, parameters: int) -> Mesh:
+    """The devices: unless a number is asked for, the cores of a CPU where that pays."""
+    mesh = devices.choose_mesh(config)
+    split = config.parallel.devices is not None or devices.cores_pay(parameters, row.steps * row.layers)
+    return mesh if split else data_mesh(jax.process_count())
 
 
 def mean_loss(metrics: training.Metrics) -> float:
