@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python python3.13 python3.12 python3.11;
 
 python = $(VENV)/bin/python
 
-.PHONY: help train test test-peers lint format bench clean
+.PHONY: help train test test-peers lint format bench bench-peers clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -34,7 +34,11 @@ format: $(VENV)/.has-dev ## mend style and format as far as that is mechanical
 	$(python) -m ruff format
 
 bench: $(VENV)/.has-bench ## measure; results and pictures go to benchmarks/results
-	for name in default_run full_vs_truncated gradient_flow long_sequence; do $(python) -m benchmarks.$$name $(ARGS) || exit; done
+	for name in default_run full_vs_truncated gradient_flow long_sequence scaling; do \
+		$(python) -m benchmarks.$$name $(ARGS) || exit; done
+
+bench-peers: $(VENV)/.has-peers ## time PyTorch and five JAX libraries beside jaxrnn (a big download, and long)
+	$(python) -m benchmarks.peers $(ARGS)
 
 clean: ## remove what make has made: the environment, build products, caches; never runs/
 	rm -rf .venv build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis
