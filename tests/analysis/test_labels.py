@@ -54,7 +54,7 @@ def test_short_texts_have_labels(text):
     assert {len(values) for values in (text_labels(text) | python_labels(text)).values()} == {len(text)}
 
 
-@pytest.mark.parametrize("text", ["def f():\n  '''open", "a = (1,", "if x:\n    y\n  z\n", "x = $y"])
+@pytest.mark.parametrize("text", ["def f():\n  '''open", "a = (1,", "if x:\n    y\n  z\n", "x = 'y"])
 def test_what_is_not_python_is_refused(text):
     with pytest.raises(InputError, match="not Python"):
         python_labels(text)
