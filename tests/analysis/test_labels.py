@@ -17,7 +17,7 @@ MODULES = ["argparse.py", "json/decoder.py"]
 @pytest.mark.parametrize(
     ("label", "text", "expected"),
     [
-        (STRING, "a = 'b' + \"\"\"c\n'd\"\"\" # 'e'", "....##....#########......."),
+        (STRING, 'a = \'b\' + """c\n\'d""" # \'e\'', "....##....#########......."),
         (STRING, "rb'x' f'{y!r:>{w}}' ''", "..##...###########..#."),
         (STRING, "f'{1}' 'a'", ".####..##."),
         (COMMENT, "x # y\n'# z'\n#", "..###.......#"),

@@ -49,11 +49,12 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], noun: str) -> Picture | No
     return picture("curve", "Learning", caption, draw)
 
 
-def gradient_flow(decays: Mapping[str, tuple[Decay, Sequence[str]]]) -> Picture:
+def gradient_flow(decays: Mapping[str, Decay], layers: Sequence[str]) -> Picture:
     """Draw how the gradient's norm falls with the lag.
 
     Args:
-        decays: for each model's name its decay `[W, L]`, and the names of its layers.
+        decays: for each model's name its decay `[W, L]`.
+        layers: the names of the layers, from the lowest up.
 
     Returns:
         The picture.
@@ -61,7 +62,7 @@ def gradient_flow(decays: Mapping[str, tuple[Decay, Sequence[str]]]) -> Picture:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for number, (name, (decay, layers)) in enumerate(decays.items()):
+        for number, (name, decay) in enumerate(decays.items()):
             lags = np.arange(1, len(decay.mean_log) + 1)
             for layer, layer_name in enumerate(layers):
                 middle, spread = (np.asarray(part)[:, layer] / math.log(10) for part in (decay.mean_log, decay.spread))
@@ -77,7 +78,7 @@ def gradient_flow(decays: Mapping[str, tuple[Decay, Sequence[str]]]) -> Picture:
         axes.set_ylabel("norm of the gradient,\nrelative to lag 1 (powers of 10)")
         axes.legend()
 
-    said = [f"{name}: {_fall(decay)}" for name, (decay, _) in decays.items()]
+    said = [f"{name}: {_fall(decay)}" for name, decay in decays.items()]
     caption = f"The gradient of one loss with respect to the state k steps before it. {'; '.join(said)}."
     return picture("flow", "How credit flows back", caption, draw)
 
@@ -102,7 +103,9 @@ def horizon_bias(bias: Bias, said: str) -> Picture:
                 "relative bias": [row.relative_bias for row in bias.rows],
             }.items()
         ):
-            axes.plot(horizons, values, color=SERIES[number], marker=MARKERS[number], ls=DASHES[number], ms=4, label=name)
+            axes.plot(
+                horizons, values, color=SERIES[number], marker=MARKERS[number], ls=DASHES[number], ms=4, label=name
+            )
         axes.set_xscale("log", base=2)
         axes.set_xticks(horizons, [str(horizon) for horizon in horizons])
         axes.set_xlabel("horizon: steps that credit flows back (k)")

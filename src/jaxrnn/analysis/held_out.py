@@ -130,5 +130,10 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
 def _checked(labels: Labels, text: str) -> Labels:
     """The labels, if there is one for each character."""
     for name, label in labels.items():
-        require(len(label) == len(text), f"label {name!r}: the number of values", len(label), f"{len(text)}, one a character")
+        require(
+            len(label) == len(text),
+            f"label {name!r}: the number of values",
+            len(label),
+            f"{len(text)}, one a character",
+        )
     return labels

@@ -5,7 +5,6 @@ having been chosen. Two baselines say what choosing alone gives: the same labels
 their runs and breaks their tie to the text; and the same search in a network that has learned nothing.
 """
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -127,7 +126,9 @@ def best_units(states: States, labels: Labels, middle: int, *, top: int) -> dict
         order = np.argsort(-chosen, kind="stable")[:top]  # NaN, where a unit does not vary, comes last
         again = [score(_column(states, units[place])[middle:], label[middle:])[0] for place in order]
         best[name] = [
-            Scored(units[place], int(sign[place]), float(chosen[place]), float(oriented(later, sign[place], truth=truth)))
+            Scored(
+                units[place], int(sign[place]), float(chosen[place]), float(oriented(later, sign[place], truth=truth))
+            )
             for place, later in zip(order, again, strict=True)
         ]
     return best
