@@ -96,7 +96,7 @@ def _say(screen: Console, watched: Watched, credit: Credit) -> None:
     screen.print()
     for finding, before in zip(watched.findings, watched.untrained, strict=True):
         best = finding.units[0]
-        where = f"{best.unit.name} {best.unit.index} of layer {best.unit.layer}"
+        where = f"{best.unit.name} {best.unit.number} of layer {best.unit.layer}"
         words = f"{finding.measure} {best.held_out:.3f}, whole state {finding.probe:.3f}"
         screen.print(
             f"{finding.label:<24} {where}: {words}; untrained {before.units[0].held_out:.3f}, {before.probe:.3f}"

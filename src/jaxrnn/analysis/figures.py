@@ -67,28 +67,38 @@ def gradient_flow(decays: Mapping[str, Decay], layers: Sequence[str]) -> Picture
             for layer, layer_name in enumerate(layers):
                 middle, spread = (np.asarray(part)[:, layer] / math.log(10) for part in (decay.mean_log, decay.spread))
                 label = f"{name}, {layer_name}" if len(layers) > 1 else name
-                colour = SERIES[number % len(SERIES)]
-                axes.plot(lags, middle - middle[0], color=colour, ls=DASHES[layer % len(DASHES)], label=label)
+                colour, dashes = SERIES[number % len(SERIES)], DASHES[(number + 2 * layer) % len(DASHES)]
+                axes.plot(lags, middle - middle[0], color=colour, ls=dashes, label=label)
                 if layer == 0:
                     low, high = middle - spread - middle[0], middle + spread - middle[0]
                     axes.fill_between(lags, low, high, color=colour, alpha=0.15, lw=0)
         axes.axhline(-2, color=QUIET, lw=0.8, ls=":")
-        axes.text(lags[-1], -2, "1 %", color=QUIET, ha="right", va="bottom", fontsize=8)
+        axes.text(
+            max(len(decay.mean_log) for decay in decays.values()),
+            -2,
+            "1 %",
+            color=QUIET,
+            ha="right",
+            va="bottom",
+            fontsize=8,
+        )
         axes.set_xlabel("lag: steps back from the loss")
         axes.set_ylabel("norm of the gradient,\nrelative to lag 1 (powers of 10)")
         axes.legend()
 
-    said = [f"{name}: {_fall(decay)}" for name, decay in decays.items()]
-    caption = f"The gradient of one loss with respect to the state k steps before it. {'; '.join(said)}."
+    said = [f"{_fall(decay)} ({name})" for name, decay in decays.items()]
+    caption = (
+        "The gradient of one loss with respect to the state k steps before it, in the geometric mean over losses; the "
+        f"band is one standard deviation. It is {'; '.join(said)}."
+    )
     return picture("flow", "How credit flows back", caption, draw)
 
 
-def horizon_bias(bias: Bias, said: str) -> Picture:
+def horizon_bias(bias: Bias) -> Picture:
     """Draw what a horizon costs in truth.
 
     Args:
         bias: the measured bias of truncated gradients.
-        said: the answer in words.
 
     Returns:
         The picture.
@@ -97,22 +107,22 @@ def horizon_bias(bias: Bias, said: str) -> Picture:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         horizons = [row.horizon for row in bias.rows]
-        for number, (name, values) in enumerate(
-            {
-                "cosine with the exact gradient": [row.cosine for row in bias.rows],
-                "relative bias": [row.relative_bias for row in bias.rows],
-            }.items()
-        ):
-            axes.plot(
-                horizons, values, color=SERIES[number], marker=MARKERS[number], ls=DASHES[number], ms=4, label=name
-            )
+        cosines, biases = [row.cosine for row in bias.rows], [row.relative_bias for row in bias.rows]
+        curves = {"cosine with the exact gradient": cosines, "relative bias": biases}
+        for number, (name, values) in enumerate(curves.items()):
+            style = {"color": SERIES[number], "marker": MARKERS[number], "ls": DASHES[number], "ms": 4}
+            axes.plot(horizons, values, label=name, **style)
         axes.set_xscale("log", base=2)
         axes.set_xticks(horizons, [str(horizon) for horizon in horizons])
         axes.set_xlabel("horizon: steps that credit flows back (k)")
         axes.set_ylim(bottom=min(0.0, *axes.get_ylim()))
         axes.legend()
 
-    return picture("horizon", "Which horizon is needed", said, draw)
+    caption = (
+        f"The gradient of the recurrent weights over {bias.steps:,} steps, with credit cut off after k of them: its cosine "
+        "with the exact one, and its distance from it relative to the exact one's length."
+    )
+    return picture("horizon", "What a horizon costs", caption, draw)
 
 
 def gate_scatter(shares: Mapping[Quantity, Saturation]) -> Picture | None:
@@ -231,4 +241,4 @@ def _fall(decay: Decay) -> str:
     """Where the mean log norm of the lowest layer has fallen to 1 %."""
     log_norms = np.asarray(decay.mean_log)[:, 0]
     below = np.flatnonzero(log_norms <= log_norms[0] + math.log(0.01))
-    return f"at 1 % of its first value after {below[0] + 1} steps" if len(below) else "above 1 % at all lags"
+    return f"at 1 % of its first value after {below[0] + 1} steps" if len(below) else "above 1 % at all lags"

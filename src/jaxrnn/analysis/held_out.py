@@ -1,4 +1,4 @@
-"""Text that a model has not been trained on, as symbols with their labels: pieces of several files, one after another."""
+"""Text that a model has not been trained on, as symbols with labels: the beginnings of several files, one by one."""
 
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -7,7 +7,7 @@ page, in the report by variables of its style sheet. Text stays text.
 import io
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ _ON_WHITE = {
     GRID: "#d1d9e0",
     **dict(zip(SERIES, ("#0b62c4", "#b54708", "#1a7f4b", "#7a3fc0"), strict=True)),
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.size": 9,
@@ -89,7 +89,7 @@ def picture(
         >>> "var(--ink)" in shown.in_page, "#1f2328" in shown.on_white, "#010101" in shown.in_page + shown.on_white
         (True, True, False)
     """
-    with matplotlib.rc_context(_STYLE | {"svg.hashsalt": name}):
+    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": name}):
         figure = Figure(figsize=size, layout="constrained")
         draw(figure)
         file = io.StringIO()

@@ -41,7 +41,7 @@ def probe(values: Sequence[np.ndarray], labels: Labels, middle: int) -> dict[str
         1.0
     """
     weights = _ridge([part[:middle] for part in values], {name: label[:middle] for name, label in labels.items()})
-    readings = sum(part[middle:] @ w for part, w in zip(values, weights, strict=True))
+    readings = np.sum([part[middle:] @ w for part, w in zip(values, weights, strict=True)], axis=0)
     return {
         name: float(score(readings[:, [column]], label[middle:])[0])
         for column, (name, label) in enumerate(labels.items())

@@ -223,7 +223,7 @@ def _finite(value: Any) -> Any:
 
 def _unit_name(unit: Unit, layers: int) -> str:
     """A unit as a reader finds it."""
-    return f"layer {unit.layer}, {unit.name} {unit.index}" if layers > 1 else f"{unit.name} {unit.index}"
+    return f"layer {unit.layer}, {unit.name} {unit.number}" if layers > 1 else f"{unit.name} {unit.number}"
 
 
 def _score(value: float) -> str:

@@ -91,13 +91,13 @@ def view(
     wanted = dict.fromkeys(found)
     left_out = []
     for quantity in sorted(states.values, key=lambda quantity: (_place(quantity), quantity.layer)):
-        units = [Unit(*quantity, index) for index in range(states.values[quantity].shape[1])]
+        units = [Unit(*quantity, number) for number in range(states.values[quantity].shape[1])]
         if (len(wanted | dict.fromkeys(units))) * (stop - start) <= room:
             wanted |= dict.fromkeys(units)
         else:
             left_out.append(quantity)
     units = tuple(sorted(wanted))
-    values = np.stack([states.values[Quantity(unit.layer, unit.name)][start:stop, unit.index] for unit in units])
+    values = np.stack([states.values[Quantity(unit.layer, unit.name)][start:stop, unit.number] for unit in units])
     centres = np.array([0.5 if unit.name in GATES else 0.0 for unit in units])
     scales = np.array([0.5 if unit.name in GATES else 0.0 for unit in units])
     scales = np.maximum(scales, np.abs(values - centres[:, None]).max(axis=1))
@@ -119,7 +119,7 @@ def view_json(shown: TextView) -> Mapping[str, Any]:
     """
     return {
         "pieces": list(shown.pieces),
-        "units": [[unit.layer, unit.name, unit.index] for unit in shown.units],
+        "units": [[unit.layer, unit.name, unit.number] for unit in shown.units],
         "centres": [round(float(value), 4) for value in shown.centres],
         "scales": [float(f"{value:.5g}") for value in shown.scales],
         "levels": base64.b64encode(shown.levels.tobytes()).decode(),

@@ -23,12 +23,12 @@ class Unit(NamedTuple):
     Attributes:
         layer: its layer, from 1.
         name: which of its quantities, such as "h", "c" or "f".
-        index: its number in the layer, from 0.
+        number: which one in the layer, from 0.
     """
 
     layer: int
     name: str
-    index: int
+    number: int
 
 
 class Scored(NamedTuple):
@@ -116,7 +116,7 @@ def best_units(states: States, labels: Labels, middle: int, *, top: int) -> dict
     Returns:
         For each label the best units, best first.
     """
-    units = [Unit(*quantity, index) for quantity, seen in states.values.items() for index in range(seen.shape[1])]
+    units = [Unit(*quantity, number) for quantity, seen in states.values.items() for number in range(seen.shape[1])]
     signed = _signed_scores(states, {name: values[:middle] for name, values in labels.items()}, middle)
     best = {}
     for name, label in labels.items():
@@ -148,7 +148,7 @@ def _signed_scores(states: States, labels: Labels, stop: int) -> dict[str, np.nd
 
 def _column(states: States, unit: Unit) -> np.ndarray:
     """What one unit did: `[N, 1]`."""
-    return states.values[Quantity(unit.layer, unit.name)][:, [unit.index]]
+    return states.values[Quantity(unit.layer, unit.name)][:, [unit.number]]
 
 
 def _varies(label: np.ndarray, middle: int) -> bool:

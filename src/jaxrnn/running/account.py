@@ -34,7 +34,7 @@ def account(best: Trained, name: str, studied: Subject, watched: Watched, credit
     noun = summary.unit(best.vocabulary.tokenizer)
     trained = health(rows)
     flow = [figures.gradient_flow({"trained": credit.trained, "untrained": credit.untrained}, credit.layers)]
-    flow += [figures.horizon_bias(credit.bias, credit.answer)] if credit.bias else []
+    flow += [figures.horizon_bias(credit.bias)] if credit.bias else []
     pictures = {
         "run": [figures.learning_curve(rows, noun)],
         "flow": flow,
@@ -82,7 +82,7 @@ def _facts(best: Trained, rows: list[dict[str, Any]], noun: str, watched: Watche
         best_n_gram = f"best n-gram {n_gram['best_ngram']:.3f}"
         facts += [("test", f"{test['bits_per_character']:.3f} bits per character; {best_n_gram}")]
         facts += [("training", f"{test['seconds']:,.0f} seconds")]
-    return [*facts, ("here", f"{watched.bits:.3f} bits per {noun} on the {watched.count:,} {noun}s that were watched")]
+    return [*facts, ("here", f"{watched.bits:.3f} bits per {noun} on the {watched.length:,} {noun}s that were watched")]
 
 
 def _sample(best: Trained) -> str:
@@ -95,14 +95,14 @@ def _sample(best: Trained) -> str:
 
 def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
     """How the units were found."""
-    number = sum(watched.widths.values())
+    number, first = sum(watched.widths.values()), watched.middle
     return (
-        f"Each of {number:,} units (every state, gate and candidate) was watched over {watched.count:,} {noun}s of "
-        f"{len(studied.text.files)} files. The best for each label was chosen on the first {watched.middle:,} and is "
-        f"scored on the other {watched.count - watched.middle:,}, which are of other files where there are several: by the area under "
-        "the ROC curve (AUC: 0.5 says nothing, 1 tells perfectly) for what holds or does not, by correlation for "
-        "numbers. Whole state: a linear reading of all states, fitted on the first part. Untrained: the same search "
-        "before the first update. Chance: the best unit for the same label moved half the text onwards."
+        f"Each of {number:,} units (every state, gate and candidate) was watched over {watched.length:,} {noun}s from "
+        f"{len(studied.text.files)} files. The best for each label was chosen on the first {first:,} and is scored on "
+        f"the other {watched.length - first:,}: what holds or does not, by the area under the ROC curve (AUC: 0.5 says "
+        "nothing, 1 tells perfectly); numbers, by correlation. Whole state: a linear reading of all states, fitted on "
+        "the first part. Untrained: the same search before the first update. Chance: the best unit for the same label "
+        "moved half the text onwards."
     )
 
 
@@ -111,7 +111,7 @@ def _about_view(watched: Watched, noun: str) -> str:
     left_out = sorted({quantity.name for quantity in watched.view.left_out})
     rest = f" Of {', '.join(left_out)} only the ranked units are here." if left_out else ""
     return (
-        f"{len(watched.view.pieces):,} {noun}s of the part on which no unit was chosen. Each {noun} is tinted by what the unit "
+        f"{len(watched.view.pieces):,} {noun}s of the part on which no unit was chosen, each tinted by what the unit "
         f"holds after reading it, to 1/127 of the unit's own range.{rest}"
     )
 
@@ -140,6 +140,6 @@ def _numbers(watched: Watched, credit: Credit, norms: np.ndarray, trained: Healt
         for quantity, share in watched.shares.items()
     }
     shares = {"clipped": trained.clipped, "skipped": trained.skipped} if trained else {}
-    text = {"symbols": watched.count, "chosen_on": watched.middle, "bits": watched.bits, "units": watched.widths}
+    text = {"symbols": watched.length, "chosen_on": watched.middle, "bits": watched.bits, "units": watched.widths}
     carry = {"every": EVERY, "root_mean_square": norms}
     return {"text": text, "layers": credit.layers, "flow": flow, "gates": gates, "training": shares, "carry": carry}

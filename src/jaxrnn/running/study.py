@@ -68,7 +68,7 @@ class Watched(NamedTuple):
         labels: `[P]` each, of the passage.
         shares: the saturation of each gate.
         middle: the place at which the text was parted.
-        count: how many symbols counted.
+        length: how many symbols counted.
         bits: what a symbol cost, on average.
         widths: how many units there are of each quantity.
     """
@@ -79,7 +79,7 @@ class Watched(NamedTuple):
     labels: dict[str, np.ndarray]
     shares: dict[Quantity, Saturation]
     middle: int
-    count: int
+    length: int
     bits: float
     widths: dict[str, int]
 
@@ -184,10 +184,8 @@ def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
     carry = cell.initial_carry((rows,))
     lags = min(_LAGS, steps)
     follow = jax.jit(partial(lag_norms_over_time, cell, softmax_cross_entropy, lags=lags))
-    trained, untrained = (
-        Decay(*map(np.asarray, summarize(follow(params, carry, chunk))))
-        for params in (studied.params, studied.untrained)
-    )
+    both = (follow(params, carry, chunk) for params in (studied.params, studied.untrained))
+    trained, untrained = (jax.device_get(summarize(norms)) for norms in both)
     names = tuple(layers(cell, studied.params, carry, jax.tree.map(lambda a: a[0], chunk.inputs)))
     horizons = [horizon for horizon in _HORIZONS if horizon <= steps // _WINDOWS]
     if not horizons:

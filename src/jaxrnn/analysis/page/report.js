@@ -23,17 +23,25 @@
   });
   passage.append(...letters);
 
+  // The tint is full where all but a twentieth of the values stay below: one outlier must not pale the rest.
+  function fullTint(row) {
+    const sizes = levels.slice(row * count, (row + 1) * count).map((level) => Math.abs(level - 127)).sort();
+    return Math.max(1, sizes[Math.floor(0.95 * (count - 1))]);
+  }
+
   function paint() {
-    const row = state.unit, bars = by("bars").checked;
+    const row = state.unit, bars = by("bars").checked, full = fullTint(row);
     letters.forEach((letter, at) => {
-      const level = (levels[row * count + at] - 127) / 127, size = Math.abs(level);
-      const share = (0.62 * Math.min(1, size)).toFixed(3);
+      const level = (levels[row * count + at] - 127) / full, size = Math.min(1, Math.abs(level));
+      const share = (0.62 * size).toFixed(3);
       letter.style.backgroundColor = level > 0 ? `rgb(214 52 46 / ${share})` : `rgb(52 96 214 / ${share})`;
-      const height = bars ? Math.round(4 * size) : 0;
-      letter.style.boxShadow = height ? `inset 0 ${level > 0 ? -height : height}px 0 var(--ink)` : "none";
+      const height = bars ? Math.round(3 * size) : 0;
+      const bar = level > 0 ? `inset 0 ${-height}px 0 var(--high)` : `inset 0 ${height}px 0 var(--low)`;
+      letter.style.boxShadow = height ? bar : "none";
     });
-    by("low").textContent = shown(view.centres[row] - view.scales[row]);
-    by("high").textContent = shown(view.centres[row] + view.scales[row]);
+    const reach = view.scales[row] * full / 127;
+    by("low").textContent = shown(view.centres[row] - reach);
+    by("high").textContent = shown(view.centres[row] + reach);
     const [layer, name, index] = view.units[row];
     by("layer").value = layer;
     fillQuantities(layer);
