@@ -119,8 +119,8 @@ def horizon_bias(bias: Bias) -> Picture:
         axes.legend()
 
     caption = (
-        f"The gradient of the recurrent weights over {bias.steps:,} steps, with credit cut off after k of them: its cosine "
-        "with the exact one, and its distance from it relative to the exact one's length."
+        f"The gradient of the recurrent weights over {bias.steps:,} steps, with credit cut off after k of them: its "
+        "cosine with the exact one, and its distance from it relative to the exact one's length."
     )
     return picture("horizon", "What a horizon costs", caption, draw)
 

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.analysis import units
@@ -238,4 +239,5 @@ def _chunk(ids: np.ndarray, steps: int) -> Chunk:
     """The first steps of the text in rows side by side: `[K, B]`, full."""
     rows = int(np.clip((len(ids) - 1) // steps, 1, ROWS))
     steps = min(steps, (len(ids) - 1) // rows)
-    return read(make_streams(ids[: rows * steps + 1], rows, steps, drop_tail=True), 0)
+    chunk = read(make_streams(ids[: rows * steps + 1], rows, steps, drop_tail=True), 0)
+    return chunk._replace(weight=jnp.asarray(chunk.weight, float))
