@@ -49,24 +49,24 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], noun: str) -> Picture | No
     return picture("curve", "Learning", caption, draw)
 
 
-def gradient_flow(decays: Mapping[str, Decay], layers: Sequence[str]) -> Picture:
+def gradient_flow(decays: Mapping[str, Decay]) -> Picture:
     """Draw how the gradient's norm falls with the lag.
 
     Args:
         decays: for each model's name its decay `[W, L]`.
-        layers: the names of the layers, from the lowest up.
 
     Returns:
         The picture.
     """
+    layers = max(decay.mean_log.shape[1] for decay in decays.values())
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         for number, (name, decay) in enumerate(decays.items()):
             lags = np.arange(1, len(decay.mean_log) + 1)
-            for layer, layer_name in enumerate(layers):
+            for layer in range(layers):
                 middle, spread = (np.asarray(part)[:, layer] / math.log(10) for part in (decay.mean_log, decay.spread))
-                label = f"{name}, {layer_name}" if len(layers) > 1 else name
+                label = f"{name}, layer {layer + 1}" if layers > 1 else name
                 colour, dashes = SERIES[number % len(SERIES)], DASHES[(number + 2 * layer) % len(DASHES)]
                 axes.plot(lags, middle - middle[0], color=colour, ls=dashes, label=label)
                 if layer == 0:
@@ -125,46 +125,44 @@ def horizon_bias(bias: Bias) -> Picture:
     return picture("horizon", "What a horizon costs", caption, draw)
 
 
-def gate_scatter(shares: Mapping[Quantity, Saturation]) -> Picture | None:
+def gate_scatters(shares: Mapping[Quantity, Saturation]) -> list[Picture]:
     """Draw how much of the time each gate is open or shut, one point a unit.
 
     Args:
         shares: for each gate of each layer.
 
     Returns:
-        The picture; None where there are no gates.
+        A picture for each kind of gate; none where there are no gates.
     """
-    names = list(dict.fromkeys(quantity.name for quantity in shares))
-    if not names:
-        return None
+    return [_gate_scatter(name, shares) for name in dict.fromkeys(quantity.name for quantity in shares)]
+
+
+def _gate_scatter(name: str, shares: Mapping[Quantity, Saturation]) -> Picture:
+    """One kind of gate, in all layers."""
+    layers = {quantity.layer: share for quantity, share in shares.items() if quantity.name == name}
 
     def draw(figure: Figure) -> None:
-        all_axes = figure.subplots(1, len(names), sharex=True, sharey=True, squeeze=False)[0]
-        for axes, name in zip(all_axes, names, strict=True):
-            for quantity, share in shares.items():
-                if quantity.name == name:
-                    number = (quantity.layer - 1) % len(SERIES)
-                    style = {"color": SERIES[number], "marker": MARKERS[number], "alpha": 0.5, "lw": 0}
-                    axes.scatter(share.open, share.shut, s=9, label=f"layer {quantity.layer}", **style)
-            axes.plot([0, 1], [1, 0], color=QUIET, lw=0.8)
-            axes.set_title(GATES[name])
-            axes.set_aspect("equal")
-            axes.set_xlim(-0.03, 1.03)
-            axes.set_ylim(-0.03, 1.03)
-            for axis in (axes.xaxis, axes.yaxis):
-                axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
-                axis.set_ticks([0, 0.5, 1])
-        figure.supxlabel("share of time above 0.9", fontsize=9)
-        all_axes[0].set_ylabel("share of time below 0.1")
-        if max(quantity.layer for quantity in shares) > 1:
-            all_axes[-1].legend()
+        axes = figure.subplots()
+        axes.plot([0, 1], [1, 0], color=QUIET, lw=0.8)
+        for layer, share in layers.items():
+            number = (layer - 1) % len(SERIES)
+            style = {"color": SERIES[number], "marker": MARKERS[number], "alpha": 0.5, "lw": 0}
+            axes.scatter(share.open, share.shut, s=9, label=f"layer {layer}", **style)
+        axes.set(aspect="equal", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+            axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
+        axes.set_xlabel("share of time above 0.9")
+        axes.set_ylabel("share of time below 0.1")
+        if len(layers) > 1:
+            axes.legend()
 
-    said = [
-        f"{GATES[quantity.name]} of layer {quantity.layer}: {share.open.mean():.0%} open, {share.shut.mean():.0%} shut"
-        for quantity, share in shares.items()
-    ]
-    caption = f"One point a unit. On average over units and time, {'; '.join(said)}."
-    return picture("gates", "Gate saturation", caption, draw, size=(0.8 + 1.9 * len(names), 2.7))
+    said = "; ".join(
+        f"{f'layer {layer}: ' * (len(layers) > 1)}{share.open.mean():.0%} open, {share.shut.mean():.0%} shut"
+        for layer, share in layers.items()
+    )
+    caption = f"One point a unit. On average over units and time, {said}."
+    return picture(f"gate_{name}", GATES[name].capitalize(), caption, draw, size=(3.3, 3.0))
 
 
 def step_sizes(measured: Health) -> Picture:
@@ -189,8 +187,9 @@ def step_sizes(measured: Health) -> Picture:
         axes.legend()
 
     caption = (
-        f"{measured.clipped:.1%} of the updates were clipped, {measured.skipped} skipped because something was not "
-        f"finite. The steps were {np.nanmedian(measured.update_ratio):.1e} of the parameters' length (median)."
+        f"The gradient was clipped in {measured.clipped:.1%} of the updates; {measured.skipped} were skipped because "
+        f"something was not finite. In the median a step was {np.nanmedian(measured.update_ratio):.1e} of the "
+        "parameters' length."
     )
     return picture("steps", "Gradients and steps", caption, draw)
 

@@ -70,7 +70,7 @@ class Picture(NamedTuple):
 
 
 def picture(
-    name: str, title: str, caption: str, draw: Callable[[Figure], None], size: tuple[float, float] = (5.2, 3.1)
+    name: str, title: str, caption: str, draw: Callable[[Figure], None], size: tuple[float, float] = (4.4, 2.9)
 ) -> Picture:
     """Draw a picture.
 

@@ -22,7 +22,8 @@ class TextView(NamedTuple):
         start: where in the text it begins.
         pieces: the text of each symbol.
         units: the units, in the order of the rows of `levels`.
-        centres: `[W]` the value of each unit that is neutral.
+        centres: `[W]` the value of each unit that is neutral: 0 for outputs, which lie between -1 and 1, 0.5 for gates,
+            the unit's own median for contents, which may lie anywhere.
         scales: `[W]` how far from it the farthest value is.
         levels: `[W, P]` uint8, the value in steps: `centre + scale * (level - 127) / 127`.
         nats: `[P]` what each symbol cost to predict.
@@ -98,7 +99,8 @@ def view(
             left_out.append(quantity)
     units = tuple(sorted(wanted))
     values = np.stack([states.values[Quantity(unit.layer, unit.name)][start:stop, unit.number] for unit in units])
-    centres = np.array([0.5 if unit.name in GATES else 0.0 for unit in units])
+    medians = np.median(values, axis=1)
+    centres = np.array([_neutral(unit, median) for unit, median in zip(units, medians.tolist(), strict=True)])
     scales = np.array([0.5 if unit.name in GATES else 0.0 for unit in units])
     scales = np.maximum(scales, np.abs(values - centres[:, None]).max(axis=1))
     safe = np.where(scales > 0, scales, 1.0)
@@ -126,6 +128,11 @@ def view_json(shown: TextView) -> Mapping[str, Any]:
         "nats": [round(float(value), 3) for value in shown.nats],
         "left_out": [f"{quantity.name} of layer {quantity.layer}" for quantity in shown.left_out],
     }
+
+
+def _neutral(unit: Unit, median: float) -> float:
+    """The value of a unit that is neither high nor low."""
+    return 0.5 if unit.name in GATES else median if unit.name == "c" else 0.0
 
 
 def _place(quantity: Quantity) -> int:

@@ -33,12 +33,12 @@ def account(best: Trained, name: str, studied: Subject, watched: Watched, credit
     rows = runs.metrics(best.run)
     noun = summary.unit(best.vocabulary.tokenizer)
     trained = health(rows)
-    flow = [figures.gradient_flow({"trained": credit.trained, "untrained": credit.untrained}, credit.layers)]
+    flow = [figures.gradient_flow({"trained": credit.trained, "untrained": credit.untrained})]
     flow += [figures.horizon_bias(credit.bias)] if credit.bias else []
     pictures = {
         "run": [figures.learning_curve(rows, noun)],
         "flow": flow,
-        "gates": [figures.gate_scatter(watched.shares)],
+        "gates": figures.gate_scatters(watched.shares),
         "health": [figures.step_sizes(trained) if trained else None, figures.long_text(norms, EVERY)],
     }
     return Report(
@@ -95,10 +95,10 @@ def _sample(best: Trained) -> str:
 
 def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
     """How the units were found."""
-    number, first = sum(watched.widths.values()), watched.middle
+    number, first, files = sum(watched.widths.values()), watched.middle, len(studied.text.files)
     return (
         f"Each of {number:,} units (every state, gate and candidate) was watched over {watched.length:,} {noun}s from "
-        f"{len(studied.text.files)} files. The best for each label was chosen on the first {first:,} and is scored on "
+        f"{files} file{'s' * (files > 1)}. The best for each label was chosen on the first {first:,} and is scored on "
         f"the other {watched.length - first:,}: what holds or does not, by the area under the ROC curve (AUC: 0.5 says "
         "nothing, 1 tells perfectly); numbers, by correlation. Whole state: a linear reading of all states, fitted on "
         "the first part. Untrained: the same search before the first update. Chance: the best unit for the same label "

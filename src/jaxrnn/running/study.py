@@ -31,12 +31,14 @@ ROWS = 8
 EVERY = 100
 """Steps between two looks at the carry, in a long text."""
 
+HORIZONS = (4, 8, 16, 32, 64, 128, 256)
+"""Those whose bias is measured, where the text is long enough for them."""
+
 _MEMORY = 1 << 30  # bytes for what all units do
 _LEAST = 20_000  # symbols, however many units there are
 _LONG = 400_000  # symbols of a long text, in all rows
 _PASSAGE = 3000
 _LAGS, _WINDOWS = 200, 8
-_HORIZONS = (4, 8, 16, 32, 64, 128, 256)
 
 
 class Subject(NamedTuple):
@@ -180,7 +182,7 @@ def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
         How credit flows.
     """
     begin("following credit back")
-    cell, chunk = studied.cell, _chunk(studied.ids, _WINDOWS * _HORIZONS[-1])
+    cell, chunk = studied.cell, _chunk(studied.ids, _WINDOWS * HORIZONS[-1])
     steps, rows = chunk.weight.shape
     carry = cell.initial_carry((rows,))
     lags = min(_LAGS, steps)
@@ -188,7 +190,7 @@ def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
     both = (follow(params, carry, chunk) for params in (studied.params, studied.untrained))
     trained, untrained = (jax.device_get(summarize(norms)) for norms in both)
     names = tuple(layers(cell, studied.params, carry, jax.tree.map(lambda a: a[0], chunk.inputs)))
-    horizons = [horizon for horizon in _HORIZONS if horizon <= steps // _WINDOWS]
+    horizons = [horizon for horizon in HORIZONS if horizon <= steps // _WINDOWS]
     if not horizons:
         return Credit(names, trained, untrained, None, "The text is too short to measure horizons.")
     cut = jax.tree.map(lambda a: a[: steps // _WINDOWS * _WINDOWS], chunk)
@@ -223,7 +225,7 @@ def read_long(studied: Subject) -> np.ndarray:
 def _passage(states: States, pieces: Sequence[str], found: Any, labels: dict[str, np.ndarray], middle: int) -> TextView:
     """A lively passage of the part on which no unit was chosen."""
     newline = np.array([piece.endswith("\n") for piece in pieces[middle - 1 : -1]])
-    lines = np.append(0, np.flatnonzero(newline))
+    lines = np.flatnonzero(newline) if newline.any() else np.zeros(1, int)
     later = {name: values[middle:] for name, values in labels.items()}
     start = middle + lively_passage(later, min(_PASSAGE, len(pieces) - middle), lines)
     return view(states, pieces, found, start, _PASSAGE)
