@@ -117,6 +117,7 @@ def photograph(page, folder, name, selector):
 
 def test_the_layer_the_quantity_and_the_unit_are_chosen(page):
     choose(page, "#layer", 2)
+    choose(page, "#quantity", "h")
     choose(page, "#quantity", "c")
     first = tints(page)
     unit = find(page, "#unit")

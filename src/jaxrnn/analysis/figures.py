@@ -188,7 +188,7 @@ def step_sizes(measured: Health) -> Picture:
 
     caption = (
         f"The gradient was clipped in {measured.clipped:.1%} of the updates; {measured.skipped} were skipped because "
-        f"something was not finite. In the median a step was {np.nanmedian(measured.update_ratio):.1e} of the "
+        f"something was not finite. In the median a step was {np.nanmedian(measured.update_ratio):.2g} of the "
         "parameters' length."
     )
     return picture("steps", "Gradients and steps", caption, draw)
