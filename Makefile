@@ -7,7 +7,7 @@ PYTHON ?= $(shell for python in python3 python python3.13 python3.12 python3.11;
 
 python = $(VENV)/bin/python
 
-.PHONY: help train test test-peers lint format bench bench-peers clean
+.PHONY: help train test test-peers test-browser lint format bench bench-peers clean
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -23,6 +23,9 @@ test: $(VENV)/.has-test ## run the tests; JAXRNN_DATA=FOLDER for those that want
 
 test-peers: $(VENV)/.has-test $(VENV)/.has-peers ## run the comparisons with PyTorch and Flax (a big download)
 	$(python) -m pytest tests/peers $(ARGS)
+
+test-browser: $(VENV)/.has-test $(VENV)/.has-browser ## drive the report in Chromium (Debian: apt-get install chromium chromium-driver)
+	JAXRNN_SCREENSHOTS=$${JAXRNN_SCREENSHOTS:-build/screenshots} $(python) -m pytest tests/browser $(ARGS)
 
 lint: $(VENV)/.has-dev ## check style, format and types
 	$(python) -m ruff check

@@ -29,7 +29,7 @@ FLOORS = [
     "build spooled",
     "running",
     "command",
-    "train evaluate sample",
+    "train evaluate sample analyze",
     "__main__",
 ]
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names.split()}

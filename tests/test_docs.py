@@ -10,14 +10,16 @@ import jax
 import pytest
 
 import jaxrnn
-from jaxrnn import evaluate, gradients, sample, train
+from jaxrnn import analyze, evaluate, gradients, sample, train
 from jaxrnn.build import ESTIMATORS, check_names
 from jaxrnn.settings import KEYS, check_read, resolve
 
 ROOT = Path(__file__).parents[1]
 PAGES = {page.name: page for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]}
-PARSERS = {"train": train._parser, "evaluate": evaluate._parser, "sample": sample._parser}
-COMMAND = re.compile(r"^(?:[^#\n]*\| )?(?:python -m )?jaxrnn[ .](train|evaluate|sample)\b([^|#\n]*)", re.MULTILINE)
+PARSERS = {"train": train._parser, "evaluate": evaluate._parser, "sample": sample._parser, "analyze": analyze._parser}
+COMMAND = re.compile(
+    r"^(?:[^#\n]*\| )?(?:python -m )?jaxrnn[ .](train|evaluate|sample|analyze)\b([^|#\n]*)", re.MULTILINE
+)
 LINK = re.compile(r'(?:\]\(|src(?:set)?=")(?!https?://|#)([^)"#]+)')
 
 

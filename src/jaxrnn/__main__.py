@@ -1,23 +1,24 @@
-"""The one console command: `jaxrnn train`, `jaxrnn evaluate`, `jaxrnn sample`."""
+"""The one console command: `jaxrnn train`, `jaxrnn evaluate`, `jaxrnn sample`, `jaxrnn analyze`."""
 
 import sys
 from collections.abc import Sequence
 
-from jaxrnn import __version__, evaluate, sample, train
+from jaxrnn import __version__, analyze, evaluate, sample, train
 from jaxrnn.choices import nearest
 from jaxrnn.command import run
 from jaxrnn.errors import InputError
 
-COMMANDS = {"train": train.main, "evaluate": evaluate.main, "sample": sample.main}
+COMMANDS = {"train": train.main, "evaluate": evaluate.main, "sample": sample.main, "analyze": analyze.main}
 
 HELP = """\
-usage: jaxrnn train|evaluate|sample ...
+usage: jaxrnn train|evaluate|sample|analyze ...
 
 Recurrent language models in JAX.
 
   jaxrnn train                         train a character LSTM on the source of Python's standard library
   jaxrnn evaluate RUN                  score it on text that it has not seen
   jaxrnn sample RUN --prompt "def "    let it write
+  jaxrnn analyze RUN                   see what it has learned, and how: one page to open
 
 jaxrnn COMMAND --help says more about each; jaxrnn --version says which jaxrnn this is.
 """

@@ -9,6 +9,7 @@
         metrics.jsonl     one JSON object for each update, validation and test
         snapshots/        step_N to go on from, best_N where the validation score was best
         samples/          what the model wrote
+        analysis/         the report of `jaxrnn analyze`
         lock              held by the process that trains
 """
 

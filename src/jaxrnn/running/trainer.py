@@ -63,6 +63,8 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
     """
     config = job.experiment.config
     train_step, begin_epoch = build_train_step(job.experiment), build_next_epoch(job.experiment)
+    # Devices wait for one another in an update; several updates under way can starve the few threads of a CPU.
+    in_turn = job.experiment.mesh.size > 1 and jax.default_backend() == "cpu"
     began = time.monotonic() - position.seconds
     while not finished(job.experiment, position) and not job.stop():
         if validation_due(job.experiment, position):
@@ -71,6 +73,8 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
             continue
         chunks, after = next_chunks(job.experiment, position)
         state, metrics = train_step(state, put_chunks(job.experiment, chunks), job.experiment.updates)
+        if in_turn:
+            jax.block_until_ready(metrics)
         job.meter.put(metrics, position.updates, after.updates)
         if after.epoch > position.epoch:
             state = begin_epoch(state, after.epoch)

@@ -1,0 +1,185 @@
+"""What every unit of a model does over a text: each state, gate and candidate of each layer after every symbol."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.cell import Cell
+from jaxrnn.choices import require
+from jaxrnn.fused import trace
+from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.trees import split_carry
+from jaxrnn.types import Params
+
+RUN_UP = 250
+"""Symbols that each row reads before its first one that counts, so that its state is one of mid-text."""
+
+_BLOCK = 250  # steps that are on the device at a time
+_ORDER = ("h", "c")  # what comes first: the states
+
+
+class Quantity(NamedTuple):
+    """What a layer's units have one of each.
+
+    Attributes:
+        layer: its number from 1, the lowest.
+        name: such as "h", "c" or "f", as the cell notes it.
+    """
+
+    layer: int
+    name: str
+
+
+class States(NamedTuple):
+    """What was seen while a model read N symbols that follow one another.
+
+    Attributes:
+        values: for each quantity `[N, H]` float32: after the symbol has been read.
+        nats: `[N]`, what it cost to predict the symbol from all before it.
+    """
+
+    values: Mapping[Quantity, np.ndarray]
+    nats: np.ndarray
+
+
+def quantities(cell: Cell, params: Params) -> dict[str, tuple[Quantity, int]]:
+    """Find out what a language model notes.
+
+    Args:
+        cell: symbols in and logits out.
+        params: its parameters, or their shapes.
+
+    Returns:
+        For each name of a note, in the order of layers and the states first: the quantity, and how many units have it.
+
+    Example:
+        >>> from jaxrnn.cells import gru
+        >>> from jaxrnn.compose import language_model
+        >>> model = language_model(gru(3, 4), vocabulary_size=5)
+        >>> list(quantities(model, jax.eval_shape(model.init, jax.random.key(0))).values())[0]
+        (Quantity(layer=1, name='h'), 4)
+    """
+    carry, ids = jax.eval_shape(lambda: (cell.initial_carry((1,)), jnp.zeros((1, 1), jnp.int32)))
+    notes = jax.eval_shape(lambda params, carry, ids: trace(cell, params, carry, ids).notes, params, carry, ids)
+    widths = {note: seen.shape[-1] for note, seen in notes.items() if len(seen.shape) == 3}
+    layers = sorted({note.rpartition("/")[0] for note in widths}, key=_by_number)
+
+    def found(note: str) -> Quantity:
+        layer, _, name = note.rpartition("/")
+        return Quantity(layers.index(layer) + 1, name)
+
+    def place(note: str) -> tuple:
+        layer, name = found(note)
+        return layer, _ORDER.index(name) if name in _ORDER else len(_ORDER), name
+
+    return {note: (found(note), widths[note]) for note in sorted(widths, key=place)}
+
+
+def places(length: int, rows: int) -> int:
+    """Count the symbols that `observe` gives for a text.
+
+    Args:
+        length: of the text.
+        rows: B.
+
+    Returns:
+        N, a multiple of B; the first `RUN_UP` symbols and some of the last do not count.
+    """
+    return max(length - RUN_UP, 0) // rows // _BLOCK * _BLOCK * rows
+
+
+def observe(
+    cell: Cell,
+    params: Params,
+    ids: np.ndarray,
+    *,
+    rows: int = 8,
+    progress: Callable[[], None] = lambda: None,
+) -> States:
+    """Let a model read a text and keep all that its units did.
+
+    The text is read in B rows side by side, from the initial carry each. A row begins `RUN_UP` symbols early, in what
+    the row before it reads at its end: row b reads `ids[b S : b S + RUN_UP + S]` and counts from `b S + RUN_UP` on. So
+    the rows together are one stretch of text, `ids[RUN_UP : RUN_UP + N]` with N = B S.
+
+    Args:
+        cell: symbols in and logits out.
+        params: its parameters.
+        ids: the text; see `places` for how much of it counts.
+        rows: B.
+        progress: called after every block of steps.
+
+    Returns:
+        The states, N places long.
+
+    Raises:
+        InputError: the text is too short.
+
+    Cost:
+        Memory on the host: N times all units, 4 bytes each. On the device: a block of 250 steps.
+    """
+    count = places(len(ids), rows)
+    least = RUN_UP + rows * _BLOCK
+    require(count > 0, "observe: the text's length", len(ids), f"at least {least} symbols for {rows} rows")
+    length = count // rows
+    steps = np.arange(RUN_UP + length + 1)[:, None] + np.arange(rows) * length  # and one more, as the last target
+    streams = ids[np.minimum(steps, len(ids) - 1)].astype(np.int32)
+
+    known = quantities(cell, params)
+    values = {note: np.empty((rows, length, width), np.float32) for note, (_, width) in known.items()}
+    nats = np.empty((rows, RUN_UP + length), np.float32)
+    read, carry = jax.jit(partial(_read, cell, tuple(known))), cell.initial_carry((rows,))
+    for start in range(0, RUN_UP + length, _BLOCK):
+        stop = start + _BLOCK
+        carry, notes, losses = read(params, carry, streams[start:stop], streams[start + 1 : stop + 1])
+        nats[:, start:stop] = np.asarray(losses).T
+        if start >= RUN_UP:
+            for note, seen in notes.items():
+                values[note][:, start - RUN_UP : stop - RUN_UP] = np.asarray(seen).swapaxes(0, 1)
+        progress()
+    merged = {known[note][0]: seen.reshape(count, -1) for note, seen in values.items()}
+    return States(merged, nats[:, RUN_UP - 1 : -1].ravel())  # a symbol's cost is known one step before it is read
+
+
+def carry_norms(cell: Cell, params: Params, ids: np.ndarray, *, rows: int = 8, every: int = 100) -> np.ndarray:
+    """How large the carry is along a long text: whether it settles, or drifts.
+
+    Args:
+        cell: symbols in and logits out.
+        params: its parameters.
+        ids: the text, read in B rows side by side.
+        rows: B.
+        every: steps between two looks.
+
+    Returns:
+        `[looks, B]` the root of the mean square of all floats in a row's carry; the first after `every` steps.
+
+    Cost:
+        One forward pass; nothing is kept but the norms.
+    """
+    looks = len(ids) // rows // every
+    streams = np.asarray(ids[: looks * every * rows], np.int32).reshape(rows, looks, every).transpose(1, 2, 0)
+
+    def look(carry, ids):
+        carry, _ = cell.unroll(params, carry, ids)
+        leaves = [leaf.reshape(rows, -1) for leaf in jax.tree.leaves(split_carry(carry)[0])]
+        return carry, jnp.sqrt(jnp.mean(jnp.concatenate(leaves, axis=1) ** 2, axis=1))
+
+    return np.asarray(jax.jit(partial(jax.lax.scan, look))(cell.initial_carry((rows,)), streams)[1])
+
+
+def _read(cell: Cell, wanted: tuple[str, ...], params: Params, carry: Any, ids: Any, targets: Any) -> tuple:
+    """A block of steps: the carry, the notes `[K, B, H]` in float32, and the cost of each next symbol `[K, B]`."""
+    seen = trace(cell, params, carry, ids)
+    notes = {note: seen.notes[note].astype(jnp.float32) for note in wanted}
+    return seen.carry, notes, softmax_cross_entropy(seen.outputs, targets)
+
+
+def _by_number(name: str) -> list:
+    """What puts "core/10" behind "core/2"."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"/", name)]

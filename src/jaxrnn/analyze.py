@@ -1,0 +1,110 @@
+"""See what a trained model has learned, and how: `python -m jaxrnn.analyze RUN` writes one page to open."""
+
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from jaxrnn.analysis.report import write
+from jaxrnn.command import Parser, make_command
+from jaxrnn.data.corpora import whole_text
+from jaxrnn.data.dataset import prepare
+from jaxrnn.data.reading import Document
+from jaxrnn.data.text import TOKENIZERS
+from jaxrnn.errors import InputError
+from jaxrnn.running.account import account
+from jaxrnn.running.experiment import open_text
+from jaxrnn.running.progress import progress
+from jaxrnn.running.study import Credit, Watched, follow_credit, read_long, subject, watch
+from jaxrnn.running.trained import Trained, load_trained
+
+EXAMPLES = """\
+  jaxrnn analyze runs/stdlib-lstm-1                     writes runs/stdlib-lstm-1/analysis/report.html
+  jaxrnn analyze runs/stdlib-lstm-1 --text script.py    over a text of yours (a file, a folder, a .gz)
+  jaxrnn analyze runs/stdlib-lstm-1 --length 20000      less text: quicker, and less sure
+  jaxrnn analyze runs/stdlib-lstm-1 --out report        into another folder
+
+The best parameters of the run read text that they were not trained on: its test split. Everything is in one HTML file
+that needs no network; the numbers are beside it in analysis.json, the pictures as SVG.
+"""
+LENGTH = 60_000
+_STAGES = 16  # parts of the work that are told of, most of them horizons
+
+
+def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
+    """Read the model and the text, measure, and write the report."""
+    if asked.length < 1:
+        raise InputError(f"--length {asked.length}: expected 1 or more")
+    began = time.monotonic()
+    best = load_trained(asked.run)
+    name, documents, ids = _text(asked.text, best)
+    screen.print(f"{name}, parameters of {best.snapshot}")
+    studied = subject(best, documents, ids, asked.length)
+    with progress(screen, _STAGES) as shown:
+        done = iter(range(_STAGES))
+
+        def begin(stage: str) -> None:
+            shown.update(next(done, _STAGES - 1), stage)
+
+        watched, credit = watch(studied, begin), follow_credit(studied, begin)
+        begin("reading a long text")
+        norms = read_long(studied)
+        begin("drawing")
+        report = account(best, name, studied, watched, credit, norms)
+        try:
+            files = write(report, asked.out or best.run.folder / "analysis")
+        except OSError as error:
+            raise InputError(f"--out {error.filename}: cannot be written ({error.strerror}); choose another") from None
+        shown.update(_STAGES, "done")
+    seconds = round(time.monotonic() - began, 1)
+    _say(screen, watched, credit)
+    screen.print(f"\nreport     {files[0]}, after {seconds:.0f} seconds")
+    about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": name, "seconds": seconds}
+    return 0, about | {"report": str(files[0]), "files": [str(file) for file in files]}
+
+
+def _parser() -> Parser:
+    """What a user may ask for."""
+    usage = "RUN [--text FILE] [--length N] [--out DIR] [--json]"
+    parser = Parser("jaxrnn analyze", usage, "See what a trained model has learned, and how.", EXAMPLES)
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
+    about = f"symbols of the text on which units are watched [{LENGTH}]"
+    parser.add_argument("--length", type=int, default=LENGTH, metavar="N", help=about)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes [RUN/analysis]")
+    return parser
+
+
+def _text(source: str | None, best: Trained) -> tuple[str, Sequence[Document], np.ndarray]:
+    """The test split of the run's text, which must not have changed; or all of another text."""
+    if source is None:
+        corpus, dataset = open_text(best.config, best.run)
+        return f"test text of {corpus.name}", corpus.splits["test"], dataset.ids["test"]
+    corpus = whole_text(source)
+    tokenizer = TOKENIZERS[best.vocabulary.tokenizer]
+    ids = prepare(corpus, tokenizer, vocabulary=best.vocabulary).ids["text"]
+    return f"text of {source}", corpus.splits["text"], ids
+
+
+def _say(screen: Console, watched: Watched, credit: Credit) -> None:
+    """What was found, in a few lines."""
+    screen.print()
+    for finding, before in zip(watched.findings, watched.untrained, strict=True):
+        best = finding.units[0]
+        where = f"{best.unit.name} {best.unit.number} of layer {best.unit.layer}"
+        words = f"{finding.measure} {best.held_out:.3f}, whole state {finding.probe:.3f}"
+        screen.print(
+            f"{finding.label:<24} {where}: {words}; untrained {before.units[0].held_out:.3f}, {before.probe:.3f}"
+        )
+    screen.print(f"\n{credit.answer}")
+
+
+main = make_command(_parser, _analyze)
+
+if __name__ == "__main__":
+    sys.exit(main())

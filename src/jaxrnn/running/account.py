@@ -1,0 +1,145 @@
+"""The account of a study: what its report says of the run, of its units, of credit and of its health."""
+
+import platform
+from typing import Any
+
+import jax
+import numpy as np
+
+import jaxrnn
+from jaxrnn.analysis import figures
+from jaxrnn.analysis.health import Health, health
+from jaxrnn.analysis.report import Report
+from jaxrnn.running import runs, summary
+from jaxrnn.running.study import EVERY, Credit, Subject, Watched
+from jaxrnn.running.trained import Trained
+from jaxrnn.running.writer import write_on
+
+
+def account(best: Trained, name: str, studied: Subject, watched: Watched, credit: Credit, norms: np.ndarray) -> Report:
+    """Put together what a report says.
+
+    Args:
+        best: the trained model.
+        name: of the text.
+        studied: what was studied.
+        watched: what was seen of the units.
+        credit: how credit flows back.
+        norms: `[looks, B]` the size of the carry along a long text.
+
+    Returns:
+        The report.
+    """
+    rows = runs.metrics(best.run)
+    noun = summary.unit(best.vocabulary.tokenizer)
+    trained = health(rows)
+    flow = [figures.gradient_flow({"trained": credit.trained, "untrained": credit.untrained})]
+    flow += [figures.horizon_bias(credit.bias)] if credit.bias else []
+    pictures = {
+        "run": [figures.learning_curve(rows, noun)],
+        "flow": flow,
+        "gates": figures.gate_scatters(watched.shares),
+        "health": [figures.step_sizes(trained) if trained else None, figures.long_text(norms, EVERY)],
+    }
+    return Report(
+        title=best.run.folder.resolve().name,
+        lead=f"What it has learned, seen on the {name}: {noun}s that it was not trained on.",
+        facts=_facts(best, rows, noun, watched),
+        sample=_sample(best),
+        findings=watched.findings,
+        untrained=watched.untrained,
+        about_units=_about_units(studied, watched, noun),
+        view=watched.view,
+        labels=watched.labels,
+        about_view=_about_view(watched, noun),
+        widths=watched.widths,
+        pictures={section: [drawn for drawn in some if drawn] for section, some in pictures.items()},
+        bias=credit.bias,
+        answer=credit.answer,
+        numbers=_numbers(watched, credit, norms, trained),
+        notes=_notes(studied, watched, noun),
+        made_by=f"Made by jaxrnn {jaxrnn.__version__}, JAX {jax.__version__}, Python {platform.python_version()}.",
+    )
+
+
+def _facts(best: Trained, rows: list[dict[str, Any]], noun: str, watched: Watched) -> list[tuple[str, str]]:
+    """What is to be known of the run."""
+    data, model, gradient, optimizer = (
+        getattr(best.config, part) for part in ("data", "model", "gradient", "optimizer")
+    )
+    layers = f"{model.num_layers} layer{'s' * (model.num_layers > 1)}"
+    tests = [row for row in rows if row["kind"] == "test"]
+    facts = [
+        ("text", f"{data.corpus}, by {noun}, {len(best.vocabulary.symbols)} kinds"),
+        ("model", f"{model.cell}, {layers} of {model.hidden_size} units"),
+        ("parameters", f"{summary.parameters(best.params):,}, of {best.snapshot.name}"),
+        ("gradient", f"{gradient.rule}, chunks of {data.chunk_length} steps, {data.batch_size} streams"),
+        ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}"),
+        ("length", best.config.training.length),
+    ]
+    for test in tests[-1:]:
+        n_gram = test["baselines"]
+        best_n_gram = f"best n-gram {n_gram['best_ngram']:.3f}"
+        facts += [("test", f"{test['bits_per_character']:.3f} bits per character; {best_n_gram}")]
+        facts += [("training", f"{test['seconds']:,.0f} seconds")]
+    return [*facts, ("here", f"{watched.bits:.3f} bits per {noun} on the {watched.length:,} {noun}s that were watched")]
+
+
+def _sample(best: Trained) -> str:
+    """What the model wrote at the end of its training; if it did not come to that, what it writes now."""
+    kept = best.run.samples / f"{best.snapshot.name}.txt"
+    if kept.is_file():
+        return kept.read_text(encoding="utf-8")
+    return "".join(write_on(best.cell, best.params, best.vocabulary, best.config.sampling, best.config.seed))
+
+
+def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
+    """How the units were found."""
+    number, first, files = sum(watched.widths.values()), watched.middle, len(studied.text.files)
+    return (
+        f"Each of {number:,} units (every state, gate and candidate) was watched over {watched.length:,} {noun}s from "
+        f"{files} file{'s' * (files > 1)}. The best for each label was chosen on the first {first:,} and is scored on "
+        f"the other {watched.length - first:,}: what holds or does not, by the area under the ROC curve (AUC: 0.5 says "
+        "nothing, 1 tells perfectly); numbers, by correlation. Whole state: a linear reading of all states, fitted on "
+        "the first part. Untrained: the same search before the first update. Chance: the best unit for the same label "
+        "moved half the text onwards."
+    )
+
+
+def _about_view(watched: Watched, noun: str) -> str:
+    """What the passage is."""
+    left_out = sorted({quantity.name for quantity in watched.view.left_out})
+    rest = f" Of {', '.join(left_out)} only the ranked units are here." if left_out else ""
+    return (
+        f"{len(watched.view.pieces):,} {noun}s of the part on which no unit was chosen, each tinted by what the unit "
+        f"holds after reading it, to 1/127 of the unit's own range.{rest}"
+    )
+
+
+def _notes(studied: Subject, watched: Watched, noun: str) -> list[str]:
+    """What was left out, and why."""
+    notes = []
+    if studied.text.left_out:
+        notes.append(f"Not Python for this version of Python, so not read: {', '.join(studied.text.left_out)}.")
+    silent = [name for name in studied.text.labels if name not in {finding.label for finding in watched.findings}]
+    if silent:
+        notes.append(f"Labels that do not vary in both parts of the text: {', '.join(silent)}.")
+    if noun != "character":
+        notes.append(f"The model reads {noun}s: a label is that of the last character of each {noun}.")
+    return notes
+
+
+def _numbers(watched: Watched, credit: Credit, norms: np.ndarray, trained: Health | None) -> dict[str, Any]:
+    """More of what was measured, for analysis.json."""
+    flow = {
+        name: {part: np.asarray(values) for part, values in decay._asdict().items()}
+        for name, decay in (("trained", credit.trained), ("untrained", credit.untrained))
+    }
+    gates = {
+        f"{quantity.layer}/{quantity.name}": {"open": share.open, "shut": share.shut}
+        for quantity, share in watched.shares.items()
+    }
+    shares = {"clipped": trained.clipped, "skipped": trained.skipped} if trained else {}
+    text = {"symbols": watched.length, "chosen_on": watched.middle, "bits": watched.bits, "units": watched.widths}
+    carry = {"every": EVERY, "root_mean_square": norms}
+    return {"text": text, "layers": credit.layers, "flow": flow, "gates": gates, "training": shares, "carry": carry}

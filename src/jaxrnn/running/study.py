@@ -1,0 +1,245 @@
+"""The study of a trained model on text that it has not seen: its units, how credit flows back, and how it bears up."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.analysis import units
+from jaxrnn.analysis.bias import Bias, answer, truncation_bias
+from jaxrnn.analysis.flow import Decay, lag_norms_over_time, summarize
+from jaxrnn.analysis.gates import Saturation, saturation
+from jaxrnn.analysis.held_out import HeldOut, read_held_out
+from jaxrnn.analysis.labels import LabelFunction
+from jaxrnn.analysis.layers import layers
+from jaxrnn.analysis.states import RUN_UP, Quantity, States, carry_norms, observe, places, quantities
+from jaxrnn.analysis.text_view import TextView, lively_passage, view
+from jaxrnn.cell import Cell
+from jaxrnn.choices import require
+from jaxrnn.data.chunks import make_streams, read
+from jaxrnn.data.reading import Document
+from jaxrnn.gradients import Chunk
+from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.running.experiment import build_learner, first_state
+from jaxrnn.running.trained import Trained
+from jaxrnn.types import Params
+
+ROWS = 8
+EVERY = 100
+"""Steps between two looks at the carry, in a long text."""
+
+HORIZONS = (4, 8, 16, 32, 64, 128, 256)
+"""Those whose bias is measured, where the text is long enough for them."""
+
+_MEMORY = 1 << 30  # bytes for what all units do
+_LEAST = 20_000  # symbols, however many units there are
+_LONG = 400_000  # symbols of a long text, in all rows
+_PASSAGE = 3000
+_LAGS, _WINDOWS = 200, 8
+
+
+class Subject(NamedTuple):
+    """What is studied.
+
+    Attributes:
+        cell: the model, symbols in and logits out.
+        params: as they were trained.
+        untrained: as they were before the first update.
+        text: what the units are watched on; `RUN_UP` symbols more than count.
+        ids: all of the split.
+        rows: how many rows the text is read in.
+    """
+
+    cell: Cell
+    params: Params
+    untrained: Params
+    text: HeldOut
+    ids: np.ndarray
+    rows: int
+
+
+class Watched(NamedTuple):
+    """What was seen of the units.
+
+    Attributes:
+        findings: the best units for each label.
+        untrained: the same, before training.
+        view: a passage with what units do there.
+        labels: `[P]` each, of the passage.
+        shares: the saturation of each gate.
+        middle: the place at which the text was parted.
+        length: how many symbols counted.
+        bits: what a symbol cost, on average.
+        widths: how many units there are of each quantity.
+    """
+
+    findings: list[units.Finding]
+    untrained: list[units.Finding]
+    view: TextView
+    labels: dict[str, np.ndarray]
+    shares: dict[Quantity, Saturation]
+    middle: int
+    length: int
+    bits: float
+    widths: dict[str, int]
+
+
+class Credit(NamedTuple):
+    """How credit flows back.
+
+    Attributes:
+        layers: the names of the layers.
+        trained: its decay with the lag.
+        untrained: the same, before training.
+        bias: of truncated gradients; None where the text is too short.
+        answer: what follows from that.
+    """
+
+    layers: tuple[str, ...]
+    trained: Decay
+    untrained: Decay
+    bias: Bias | None
+    answer: str
+
+
+def subject(
+    best: Trained,
+    documents: Sequence[Document],
+    ids: np.ndarray,
+    length: int,
+    functions: Sequence[LabelFunction] | None = None,
+) -> Subject:
+    """Make a study ready.
+
+    Args:
+        best: the trained model.
+        documents: the files of the text.
+        ids: the text as symbols.
+        length: how many symbols the units are watched on; fewer where they are so many that memory would not do.
+        functions: what labels the text; None for what fits it.
+
+    Returns:
+        What to study.
+
+    Raises:
+        InputError: the text is too short, or cannot be labelled.
+    """
+    learner = build_learner(best.config, len(best.vocabulary.symbols))
+    untrained = jax.jit(lambda: first_state(best.config, learner).params)()
+    width = sum(width for _, width in quantities(best.cell, best.params).values())
+    length = min(length, max(_LEAST, _MEMORY // (4 * width)))
+    text = read_held_out(documents, best.vocabulary, length + RUN_UP, functions)
+    rows = max((rows for rows in range(1, ROWS + 1) if places(len(text.ids), rows)), default=0)
+    require(rows > 0, "analyze: the text's length", len(text.ids), f"at least {2 * RUN_UP} symbols; give a longer text")
+    return Subject(best.cell, best.params, untrained, text, ids, rows)
+
+
+def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
+    """Watch every unit over the text, trained and untrained, and rank all against the labels.
+
+    Args:
+        studied: what is studied.
+        begin: called with the name of each part.
+
+    Returns:
+        What was seen.
+    """
+    text = studied.text
+    begin("watching every unit")
+    states = observe(studied.cell, studied.params, text.ids, rows=studied.rows)
+    count = len(states.nats)
+    labels = {name: values[RUN_UP : RUN_UP + count] for name, values in text.labels.items()}
+    middle = _middle(text.starts - RUN_UP, count)
+    begin("ranking them")
+    findings = units.find_units(states, labels, middle)
+    shares = dict(saturation(states))
+    pieces = text.pieces[RUN_UP : RUN_UP + count]
+    found = [one.unit for finding in findings for one in finding.units]
+    shown = _passage(states, pieces, found, labels, middle)
+    bits = float(states.nats.mean(dtype=float) / np.log(2))
+    widths = {f"{quantity.layer}/{quantity.name}": values.shape[1] for quantity, values in states.values.items()}
+    del states  # its memory is wanted again
+    begin("watching the untrained network")
+    before = observe(studied.cell, studied.untrained, text.ids, rows=studied.rows)
+    begin("ranking its units")
+    untrained = units.find_units(before, labels, middle)
+    span = slice(shown.start, shown.start + len(shown.pieces))
+    seen = {name: values[span] for name, values in labels.items()}
+    return Watched(findings, untrained, shown, seen, shares, middle, count, bits, widths)
+
+
+def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
+    """Follow credit back through the trained and the untrained model, and measure what truncation costs the former.
+
+    Args:
+        studied: what is studied.
+        begin: called with the name of each part.
+
+    Returns:
+        How credit flows.
+    """
+    begin("following credit back")
+    cell, chunk = studied.cell, _chunk(studied.ids, _WINDOWS * HORIZONS[-1])
+    steps, rows = chunk.weight.shape
+    carry = cell.initial_carry((rows,))
+    lags = min(_LAGS, steps)
+    follow = jax.jit(partial(lag_norms_over_time, cell, softmax_cross_entropy, lags=lags))
+    both = (follow(params, carry, chunk) for params in (studied.params, studied.untrained))
+    trained, untrained = (jax.device_get(summarize(norms)) for norms in both)
+    names = tuple(layers(cell, studied.params, carry, jax.tree.map(lambda a: a[0], chunk.inputs)))
+    horizons = [horizon for horizon in HORIZONS if horizon <= steps // _WINDOWS]
+    if not horizons:
+        return Credit(names, trained, untrained, None, "The text is too short to measure horizons.")
+    cut = jax.tree.map(lambda a: a[: steps // _WINDOWS * _WINDOWS], chunk)
+    bias = truncation_bias(
+        cell,
+        softmax_cross_entropy,
+        studied.params,
+        carry,
+        cut,
+        horizons,
+        windows=_WINDOWS,
+        select=lambda grads: grads["core"],
+        progress=lambda done, total: begin(f"measuring horizons, {done} of {total}"),
+    )
+    return Credit(names, trained, untrained, bias, answer(bias))
+
+
+def read_long(studied: Subject) -> np.ndarray:
+    """Measure the carry along all of the split, or a long part of it.
+
+    Args:
+        studied: what is studied.
+
+    Returns:
+        `[looks, B]` its size every `EVERY` steps.
+    """
+    rows = max(1, min(ROWS, len(studied.ids) // EVERY))
+    every = min(EVERY, len(studied.ids) // rows)
+    return carry_norms(studied.cell, studied.params, studied.ids[:_LONG], rows=rows, every=every)
+
+
+def _passage(states: States, pieces: Sequence[str], found: Any, labels: dict[str, np.ndarray], middle: int) -> TextView:
+    """A lively passage of the part on which no unit was chosen."""
+    newline = np.array([piece.endswith("\n") for piece in pieces[middle - 1 : -1]])
+    lines = np.flatnonzero(newline) if newline.any() else np.zeros(1, int)
+    later = {name: values[middle:] for name, values in labels.items()}
+    start = middle + lively_passage(later, min(_PASSAGE, len(pieces) - middle), lines)
+    return view(states, pieces, found, start, _PASSAGE)
+
+
+def _middle(starts: np.ndarray, count: int) -> int:
+    """The start of a file that parts the text best; the middle, where none is between a third and two thirds."""
+    good = starts[(starts > count / 3) & (starts < 2 * count / 3)]
+    return int(good[np.argmin(np.abs(good - count / 2))]) if len(good) else count // 2
+
+
+def _chunk(ids: np.ndarray, steps: int) -> Chunk:
+    """The first steps of the text in rows side by side: `[K, B]`, full."""
+    rows = int(np.clip((len(ids) - 1) // steps, 1, ROWS))
+    steps = min(steps, (len(ids) - 1) // rows)
+    chunk = read(make_streams(ids[: rows * steps + 1], rows, steps, drop_tail=True), 0)
+    return chunk._replace(weight=jnp.asarray(chunk.weight, float))

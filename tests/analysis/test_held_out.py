@@ -1,0 +1,82 @@
+"""Held-out text: which files, how much of each, and labels that do not depend on where a split cuts a file."""
+
+import numpy as np
+import pytest
+
+from jaxrnn.analysis.held_out import read_held_out
+from jaxrnn.analysis.labels import STRING, python_labels, text_labels
+from jaxrnn.data.corpora import open_corpus
+from jaxrnn.data.dataset import prepare
+from jaxrnn.data.text import BYTE, CHARACTER, WHITESPACE, WORD
+from jaxrnn.errors import InputError
+
+SOURCE = "def f(a):\n    '''It says\n    \"é\".'''\n    if a:  # so\n        return [a, 'b']\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("JAXRNN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
+def held_out(folder, tokenizer=CHARACTER, length=10_000, **more):
+    corpus = open_corpus(str(folder), valid=str(folder), test=str(folder))
+    dataset = prepare(corpus, tokenizer)
+    return read_held_out(corpus.splits["test"], dataset.vocabulary, length, **more), dataset.vocabulary
+
+
+@pytest.mark.parametrize("tokenizer", [CHARACTER, BYTE, WORD, WHITESPACE], ids=lambda tokenizer: tokenizer.name)
+def test_every_symbol_has_its_text_its_id_and_its_labels(tmp_path, tokenizer):
+    (tmp_path / "a.py").write_text(SOURCE, "utf-8")
+    text, vocabulary = held_out(tmp_path, tokenizer)
+    read = SOURCE if tokenizer.encoding == "utf-8" else SOURCE.encode().decode("latin-1")
+    assert [vocabulary.symbols[number] for number in text.ids] == list(tokenizer.split(read))
+    joined = "".join(text.pieces)
+    ends = np.cumsum([len(piece) for piece in text.pieces]) - 1
+    expected = text_labels(joined) | (python_labels(joined) if tokenizer is not WHITESPACE else {})
+    assert set(text.labels) == set(expected)
+    for name, values in text.labels.items():
+        np.testing.assert_array_equal(values, expected[name][ends])
+
+
+def test_a_split_that_begins_in_the_middle_of_a_string_knows_it(tmp_path):
+    path = tmp_path / "one.py"
+    path.write_text("x = '''\n" + "text in a string\n" * 300 + "'''\n", "utf-8")
+    corpus = open_corpus(str(path))
+    vocabulary = prepare(corpus, CHARACTER).vocabulary
+    text = read_held_out(corpus.splits["test"], vocabulary, 10_000)
+    assert text.labels[STRING][:-3].all() and not text.labels[STRING][-2:].any()
+    assert "".join(text.pieces) == path.read_text("utf-8")[-len(text.pieces) :]
+
+
+def test_no_file_gives_more_than_an_eighth_and_none_is_torn_within_a_line(tmp_path):
+    for number in range(12):
+        (tmp_path / f"{number}.txt").write_text(f"line {number}\n" * 100)
+    text, _ = held_out(tmp_path, length=800)
+    pieces = ["".join(part) for part in np.split(np.array(text.pieces), text.starts[1:])]
+    assert len(pieces) == len(text.files) == 9 and all(len(piece) <= 100 for piece in pieces)
+    assert all(piece.endswith("\n") and len(set(piece.splitlines())) == 1 for piece in pieces)
+    assert STRING not in text.labels
+
+
+def test_a_file_that_is_no_python_is_left_out_by_name(tmp_path):
+    (tmp_path / "good.py").write_text(SOURCE, "utf-8")
+    (tmp_path / "bad.py").write_text("print 'a\n", "utf-8")
+    text, _ = held_out(tmp_path)
+    assert text.left_out == (f"{tmp_path.name}/bad.py",) and text.files == (f"{tmp_path.name}/good.py",)
+    (tmp_path / "good.py").unlink()
+    with pytest.raises(InputError, match="not Python"):
+        held_out(tmp_path)
+
+
+def test_labels_of_ones_own(tmp_path):
+    (tmp_path / "a.txt").write_text("one two\nthree\n")
+
+    def vowels(text):
+        return {"vowel": np.array([character in "aeiou" for character in text])}
+
+    text, _ = held_out(tmp_path, functions=[vowels])
+    assert text.labels["vowel"].tolist() == [piece in "aeiou" for piece in text.pieces]
+    with pytest.raises(InputError, match="'short'.*is 3.*14, one a character"):
+        held_out(tmp_path, functions=[lambda text: {"short": np.zeros(3)}])

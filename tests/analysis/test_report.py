@@ -1,0 +1,152 @@
+"""The page and what is in it: the text view, the pictures, the numbers; and nothing that could ask a network."""
+
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from jaxrnn.analysis import figures
+from jaxrnn.analysis.bias import Bias, Horizon
+from jaxrnn.analysis.flow import Decay
+from jaxrnn.analysis.gates import saturation
+from jaxrnn.analysis.health import health
+from jaxrnn.analysis.report import Report, numbers, page, write
+from jaxrnn.analysis.states import Quantity, States
+from jaxrnn.analysis.text_view import lively_passage, view, view_json
+from jaxrnn.analysis.units import Unit, find_units
+
+RNG = np.random.default_rng(0)
+N = 400
+TEXT = "if x < 3:  # </script> & 'é'\n" * 14
+
+
+@pytest.fixture(scope="module")
+def states():
+    values = {Quantity(1, "h"): np.tanh(RNG.normal(size=(N, 6))), Quantity(1, "c"): 3 + RNG.normal(size=(N, 6))}
+    values[Quantity(1, "f")] = 1 / (1 + np.exp(-3 * RNG.normal(size=(N, 6))))
+    return States({quantity: seen.astype(np.float32) for quantity, seen in values.items()}, RNG.random(N))
+
+
+def test_values_come_back_to_within_half_a_step(states):
+    shown = view(states, TEXT[:N], [Unit(1, "f", 2)], start=50, length=120, room=12 * 120 + 120)
+    assert {unit.name for unit in shown.units} == {"h", "c", "f"} and Unit(1, "f", 2) in shown.units
+    assert shown.left_out == (Quantity(1, "f"),) and len(shown.units) == 13
+    packed = view_json(shown)
+    levels = np.frombuffer(base64.b64decode(packed["levels"]), np.uint8).reshape(13, 120)
+    for row, unit in enumerate(shown.units):
+        value = packed["centres"][row] + packed["scales"][row] * (levels[row].astype(float) - 127) / 127
+        exact = states.values[Quantity(unit.layer, unit.name)][50:170, unit.number]
+        assert np.abs(value - exact).max() <= 0.5001 * packed["scales"][row] / 127 + 1e-4  # centres have 4 decimals
+    assert "".join(packed["pieces"]) == TEXT[50:170]
+
+
+def test_a_unit_that_stands_still_is_neutral():
+    still = States({Quantity(1, "c"): np.full((5, 1), 2.0), Quantity(1, "h"): np.zeros((5, 1))}, np.zeros(5))
+    assert np.all(view(still, "abcde", [], 0, 5).levels == 127)
+
+
+def test_the_passage_is_where_labels_change():
+    label = np.zeros(1000, bool)
+    label[600:640:5] = True
+    assert lively_passage({"a": label, "b": np.arange(1000.0)}, 50, np.arange(0, 1000, 10)) in range(560, 640)
+    assert lively_passage({}, 50, np.array([7])) == 7
+
+
+@pytest.fixture(scope="module")
+def report(states):
+    labels = {"inside": np.arange(N) % 7 < 3, "depth": np.arange(N) % 5.0}
+    findings = find_units(states, labels, 200, top=3)
+    shown = view(states, TEXT[:N], [one.unit for found in findings for one in found.units], 200, 150)
+    update = {"kind": "update", "gradient_norm": 1.0, "update_norm": 0.1, "parameter_norm": 50.0, "bits": 2.0}
+    rows = [update | {"step": step, "clipped": step < 3, "skipped": False} for step in range(1, 11)]
+    rows += [rows[-1] | {"step": 11, "bits": None, "gradient_norm": None, "skipped": True}]
+    decay = Decay(*(np.linspace(0, -9, 20)[:, None] * np.ones(2) for _ in range(4)))
+    grid = tuple(Horizon(k, 1 / k, 1 - 1 / k**2, 1.0, np.inf, 1000 * k, 1e-5) for k in (4, 8))
+    bias = Bias(grid, Horizon(64, 0.0, 1.0, np.nan, 0.0, None, 1e-5), 64, 4)
+    measured = health(rows)
+    pictures = {
+        "run": [figures.learning_curve(rows, "character")],
+        "flow": [figures.gradient_flow({"trained": decay, "untrained": decay}), figures.horizon_bias(bias)],
+        "gates": figures.gate_scatters(saturation(states)),
+        "health": [figures.step_sizes(measured), figures.long_text(np.ones((9, 2)), 100)],
+    }
+    return Report(
+        title="<tiny>",
+        lead="Lead.",
+        facts=[("model", "lstm & more")],
+        sample="</pre><script>alert(1)</script>",
+        findings=findings,
+        untrained=findings,
+        about_units="About.",
+        view=shown,
+        labels={name: values[200:350] for name, values in labels.items()},
+        about_view="About.",
+        widths={"1/h": 6, "1/c": 6, "1/f": 6},
+        pictures=pictures,
+        bias=bias,
+        answer="k = 8.",
+        numbers={"carry": np.array([1.0, np.nan])},
+        notes=["Nothing."],
+        made_by="Made.",
+    )
+
+
+class Page(HTMLParser):
+    """What a browser would be asked to do: the elements, the ids, whatever refers to elsewhere."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.ids, self.links, self.open = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.ids += [value for name, value in attrs if name == "id"]
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href", "data", "action")]
+
+
+def test_the_page_holds_everything_and_names_nothing_else(report):
+    text = page(report)
+    parsed = Page(text)
+    assert {link.partition(":")[0] for link in parsed.links if not link.startswith("#")} == {"data"}
+    assert not re.search(r"url\((?!#)|@import|fetch\(|XMLHttpRequest|<iframe|<object", text)
+    assert len(set(parsed.ids)) == len(parsed.ids)
+    assert {link[1:] for link in parsed.links if link.startswith("#")} <= set(parsed.ids)
+    assert "&lt;tiny&gt;" in text and "alert(1)</script>" not in text
+    assert parsed.tags.count("script") == 2 and parsed.tags.count("figure") == 6
+    assert len(text) < 5_000_000
+
+
+def test_the_data_of_the_page_are_those_of_the_report(report):
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page(report), re.DOTALL)
+    data = json.loads(data)
+    assert "".join(data["view"]["pieces"]) == TEXT[200:350]
+    assert [label["values"] for label in data["labels"]] == [report.labels[name].tolist() for name in report.labels]
+    rows = {tuple(unit) for unit in data["view"]["units"]}
+    assert all(tuple(one["unit"]) in rows for finding in data["findings"] for one in finding["units"])
+
+
+def test_numbers_are_written_beside_it_and_pictures_as_files(report, tmp_path):
+    files = write(report, tmp_path / "analysis")
+    assert files[0].name == "report.html" and all(path.is_file() for path in files)
+    saved = json.loads((tmp_path / "analysis" / "analysis.json").read_text("utf-8"))
+    assert saved == numbers(report) and saved["carry"] == [1.0, None]
+    assert saved["units"][0]["untrained"]["probe"] == report.findings[0].probe
+    assert saved["horizon"]["rows"][0]["bound"] is None and saved["horizon"]["rows"][-1]["horizon"] == 64
+    drawn = sorted(path.name for path in files if path.suffix == ".svg")
+    assert drawn == sorted(f"{one.name}.svg" for some in report.pictures.values() for one in some)
+    svg = (tmp_path / "analysis" / "flow.svg").read_text("utf-8")
+    assert svg.startswith("<?xml") and "var(" not in svg and "#0a0a0" not in svg and "lag: steps back" in svg
+
+
+def test_the_page_is_the_same_every_time(report):
+    assert page(report) == page(report)
+
+
+def test_health_counts_what_was_clipped_and_skipped(report):
+    caption = report.pictures["health"][0].caption
+    assert "clipped in 18.2%" in caption and "; 1 were skipped" in caption and "was 0.002 of" in caption
+    assert health([]) is None
