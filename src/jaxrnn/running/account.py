@@ -13,7 +13,7 @@ from jaxrnn.analysis.report import Report
 from jaxrnn.running import runs, summary
 from jaxrnn.running.study import EVERY, Credit, Subject, Watched
 from jaxrnn.running.trained import Trained
-from jaxrnn.running.writer import write_on
+from jaxrnn.running.writer import make_writer
 
 
 def account(best: Trained, name: str, studied: Subject, watched: Watched, credit: Credit, norms: np.ndarray) -> Report:
@@ -90,7 +90,7 @@ def _sample(best: Trained) -> str:
     kept = best.run.samples / f"{best.snapshot.name}.txt"
     if kept.is_file():
         return kept.read_text(encoding="utf-8")
-    return "".join(write_on(best.cell, best.params, best.vocabulary, best.config.sampling, best.config.seed))
+    return "".join(make_writer(best.cell, best.params, best.vocabulary).stream(best.config.sampling, best.config.seed))
 
 
 def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
