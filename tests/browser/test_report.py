@@ -1,6 +1,7 @@
 """The report in a real browser, from a file: it asks for nothing, complains of nothing, and does what it says.
 
-Needs Chromium and its driver (`make test-browser`); the screenshots go to `JAXRNN_SCREENSHOTS`, to be looked at.
+`make test-browser` runs it; it needs Chromium and its driver. The screenshots go to the folder `JAXRNN_SCREENSHOTS`, to
+be looked at; where none is named, all is skipped.
 """
 
 import json
@@ -19,7 +20,11 @@ from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and chromedriver are not installed")
+SCREENSHOTS = os.environ.get("JAXRNN_SCREENSHOTS")
+pytestmark = [
+    pytest.mark.skipif(not SCREENSHOTS, reason="JAXRNN_SCREENSHOTS names no folder: see make test-browser"),
+    pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="Chromium and chromedriver are not installed"),
+]
 
 SETTINGS = {
     "model.num_layers": 2,
@@ -61,10 +66,9 @@ def browser():
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
+def folder() -> Path:
     """Where the screenshots go."""
-    named = os.environ.get("JAXRNN_SCREENSHOTS")
-    folder = Path(named) if named else tmp_path_factory.mktemp("screenshots")
+    folder = Path(str(SCREENSHOTS))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

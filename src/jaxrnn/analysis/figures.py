@@ -89,7 +89,7 @@ def gradient_flow(decays: Mapping[str, Decay]) -> Picture:
     said = [f"{_fall(decay)} ({name})" for name, decay in decays.items()]
     caption = (
         "The gradient of one loss with respect to the state k steps before it, in the geometric mean over losses; the "
-        f"band is one standard deviation. It is {'; '.join(said)}."
+        f"band is one standard deviation. {'In the lowest layer it' if layers > 1 else 'It'} is {'; '.join(said)}."
     )
     return picture("flow", "How credit flows back", caption, draw)
 
