@@ -8,6 +8,7 @@ from jaxrnn.analysis.labels import STRING, python_labels, text_labels
 from jaxrnn.data.corpora import open_corpus
 from jaxrnn.data.dataset import prepare
 from jaxrnn.data.text import BYTE, CHARACTER, WHITESPACE, WORD
+from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.errors import InputError
 
 SOURCE = "def f(a):\n    '''It says\n    \"é\".'''\n    if a:  # so\n        return [a, 'b']\n"
@@ -80,3 +81,14 @@ def test_labels_of_ones_own(tmp_path):
     assert text.labels["vowel"].tolist() == [piece in "aeiou" for piece in text.pieces]
     with pytest.raises(InputError, match="'short'.*is 3.*14, one a character"):
         held_out(tmp_path, functions=[lambda text: {"short": np.zeros(3)}])
+
+
+def test_a_symbol_that_the_model_does_not_know_is_left_out_and_labels_stay_true(tmp_path):
+    (tmp_path / "a.py").write_text("a = '?b'\n")
+    documents = open_corpus(str(tmp_path), valid=str(tmp_path), test=str(tmp_path)).splits["test"]
+    text = read_held_out(documents, Vocabulary("character", tuple("ab ='\n")), 100)
+    assert (
+        "".join(text.pieces) == "a = 'b'\n" and text.labels[STRING].tolist() == [False] * 4 + [True] * 2 + [False] * 2
+    )
+    text = read_held_out(documents, Vocabulary("character", tuple("ab ='\n\ufffd")), 100)
+    assert "".join(text.pieces) == "a = '?b'\n" and text.ids[5] == 6

@@ -9,7 +9,7 @@ from jaxrnn.analysis.labels import LabelFunction, Labels, at_symbols, python_lab
 from jaxrnn.choices import require
 from jaxrnn.data.reading import Document, read, scan
 from jaxrnn.data.text import TOKENIZERS
-from jaxrnn.data.vocabulary import Vocabulary, replace_unseen
+from jaxrnn.data.vocabulary import Vocabulary, replace_unseen, unknown_id
 from jaxrnn.errors import InputError
 
 _MOST_OF_ONE = 8  # a file gives at most this part of the text: findings shall not be those of one file
@@ -53,7 +53,8 @@ def read_held_out(
     """Read the beginnings of files, as many as it takes, and label them.
 
     A file gives at most an eighth of the text, up to the end of a line. Labels are computed from the whole of a file,
-    from its first byte even where the split begins in the middle, so that no string or bracket is torn.
+    from its first byte even where the split begins in the middle, so that no string or bracket is torn. Symbols that
+    the model has never seen are read as its unknown symbol; where it has none they are left out, and labels stay true.
 
     Args:
         documents: the files, in the order of their digests: an order without meaning, the same for everybody.
@@ -123,8 +124,12 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
         before = "".join(read([document._replace(start=0, stop=document.start)], tokenizer.encoding))
     span = slice(len(before), len(before) + int(lengths.sum()))
     labels = {name: label[span] for function in functions for name, label in _checked(function(whole), whole).items()}
-    ids = replace_unseen(vocabulary, tokenizer.lookup(vocabulary.symbols)(text)[: len(pieces)])
-    return _Part(ids, pieces, at_symbols(labels, lengths))
+    labels, ids = at_symbols(labels, lengths), tokenizer.lookup(vocabulary.symbols)(text)[: len(pieces)]
+    known = ids >= 0
+    if unknown_id(vocabulary) is not None or known.all():
+        return _Part(replace_unseen(vocabulary, ids), pieces, labels)
+    seen = [piece for piece, is_known in zip(pieces, known.tolist(), strict=True) if is_known]
+    return _Part(ids[known], seen, {name: label[known] for name, label in labels.items()})
 
 
 def _checked(labels: Labels, text: str) -> Labels:
