@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 from jax.sharding import Mesh
 
 from jaxrnn import build, training
@@ -293,7 +292,8 @@ def _mesh(config: Config, learner: Learner) -> Mesh:
         return mesh
     state = jax.eval_shape(partial(first_state, config, learner))
     steps = config.data.chunk_length * config.training.accumulate * config.model.num_layers
-    if jax.default_backend() == "cpu" and not cores_pay(optax.tree.size(state.params), steps):
+    count = sum(leaf.size for leaf in jax.tree.leaves(state.params))  # of shapes: `optax.tree.size` wants arrays
+    if jax.default_backend() == "cpu" and not cores_pay(count, steps):
         return alone
     try:
         estimate = data_parallel(learner.estimator, mesh).estimate
