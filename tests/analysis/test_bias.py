@@ -20,7 +20,7 @@ from jaxrnn.trees import join, split_carry
 STEPS, ROWS, WINDOWS, SYMBOLS = 24, 2, 3, 5
 LINEAR = from_step(
     init=lambda key: {"a": jnp.asarray(0.9)},
-    initial_carry=lambda batch_shape, key=None: jnp.full((batch_shape, 1), 10.0),
+    initial_carry=lambda batch_shape, key=None: jnp.full((*batch_shape, 1), 10.0),
     step=lambda params, h, x: (params["a"] * h + x,) * 2,
 )
 
