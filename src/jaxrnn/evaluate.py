@@ -102,7 +102,7 @@ def _texts(best: Trained, cut: Callable[..., Streams], text: Streams) -> Texts:
 
 def _parser() -> Parser:
     """What a user may ask for."""
-    usage = "RUN [--split SPLIT | --text FILE] [--streams N] [--dynamic] [--cache] [--by-context N] [--json]"
+    usage = "RUN [--split SPLIT | --text FILE] [--streams N] [--dynamic] [--cache] [--json]"
     parser = Parser("jaxrnn evaluate", usage, "Score a trained model, and say by what protocol.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     text = parser.add_mutually_exclusive_group()
