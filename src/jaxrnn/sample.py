@@ -63,7 +63,7 @@ def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
 
 def _parser() -> Parser:
     """What a user may ask for. Values stay text: they are read as those of `sampling` in a configuration are."""
-    usage = "RUN [--prompt TEXT] [--length N] [--temperature X] [--samples N] [--stop TEXT] [--interactive] [--json]"
+    usage = "RUN [--prompt TEXT] [--length N] [--temperature X] [--samples N] [--interactive] [--json]"
     parser = Parser("jaxrnn sample", usage, "Let a trained model write.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--prompt", metavar="TEXT", help="the text to go on from; - reads it from standard input")
