@@ -28,6 +28,7 @@ EXAMPLES = """\
   jaxrnn analyze runs/stdlib-lstm-1 --text script.py    over a text of yours (a file, a folder, a .gz)
   jaxrnn analyze runs/stdlib-lstm-1 --length 20000      less text: quicker, and less sure
   jaxrnn analyze runs/stdlib-lstm-1 --out report        into another folder
+  jaxrnn analyze runs/stdlib-lstm-1 --json              ends with a line of JSON, for programs
 
 The best parameters of the run read text that they were not trained on: its test split. Everything is in one HTML file
 that needs no network; the numbers are beside it in analysis.json, the pictures as SVG.
