@@ -17,6 +17,7 @@ from signal import Signals
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 from msgspec.structs import replace
 from rich.console import Console
@@ -31,7 +32,7 @@ from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.ngrams import baselines
 from jaxrnn.parallel import on_one_device, place
 from jaxrnn.running import runs, summary
-from jaxrnn.running.devices import agreed, is_first, prepare, processes
+from jaxrnn.running.devices import agreed, is_first, prepare
 from jaxrnn.running.experiment import Experiment, about_text, set_up, total_updates
 from jaxrnn.running.memory import check_memory
 from jaxrnn.running.meter import Meter
@@ -205,7 +206,9 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
 
 def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
     """How texts are scored in training and at its end."""
-    mesh = experiment.mesh if processes() == 1 else None  # several processes score the whole text, each by itself
+    mesh = (
+        experiment.mesh if jax.process_count() == 1 else None
+    )  # several processes score the whole text, each by itself
     data, score = experiment.config.data, make_score(experiment.learner.cell, mesh)
 
     def whole(params: Params, ids: np.ndarray, name: str) -> Evaluation:
@@ -232,7 +235,7 @@ def _run(session: Session) -> Outcome:
             shown.say(summary.validation_line(position, score, meter.bits, min(session.n_grams["valid"]), noun))
 
         def validate(params: Params) -> Score:
-            params = params if processes() == 1 else on_one_device(params)
+            params = params if jax.process_count() == 1 else on_one_device(params)
             return session.score(params, text, "data.corpus: validation text").score
 
         job = Job(experiment, its_run, validate, meter, announce, agreed(stop))

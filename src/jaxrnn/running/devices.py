@@ -77,15 +77,6 @@ def cores_pay(parameters: int, steps: int) -> bool:
     return parameters <= 40_000 * steps
 
 
-def processes() -> int:
-    """Count the processes that train together.
-
-    Returns:
-        The number.
-    """
-    return jax.process_count()
-
-
 def is_first() -> bool:
     """Tell whether this process is the one that speaks, and whose run stays.
 

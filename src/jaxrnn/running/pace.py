@@ -12,7 +12,7 @@ import jax
 import msgspec
 
 from jaxrnn.config import length
-from jaxrnn.running.experiment import Experiment, build_learner
+from jaxrnn.running.experiment import Experiment
 from jaxrnn.running.position import Position
 from jaxrnn.running.programs import build_beginning, build_train_step
 from jaxrnn.running.trainer import next_chunks, put_chunks
@@ -45,8 +45,7 @@ def fix_length(experiment: Experiment) -> Experiment:
     updates = max(1, round(60 * amount / (update + validation / config.training.validate_every)))
     training = msgspec.structs.replace(config.training, length=f"{updates} updates")
     config = msgspec.structs.replace(config, training=training)
-    learner = build_learner(config, len(experiment.dataset.vocabulary.symbols), updates)
-    return experiment._replace(config=config, updates=updates, learner=learner)
+    return experiment._replace(config=config, updates=updates)
 
 
 def _seconds_per_update(experiment: Experiment) -> float:
