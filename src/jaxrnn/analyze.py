@@ -33,7 +33,7 @@ EXAMPLES = """\
 The best parameters of the run read text that they were not trained on: its test split. Everything is in one HTML file
 that needs no network; the numbers are beside it in analysis.json, the pictures as SVG.
 """
-LENGTH = 60_000
+LENGTH = 400_000
 _STAGES = 16  # parts of the work that are told of, most of them horizons
 
 
@@ -75,7 +75,7 @@ def _parser() -> Parser:
     parser = Parser("jaxrnn analyze", usage, "See what a trained model has learned, and how.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
-    about = f"symbols of the text on which units are watched [{LENGTH}]"
+    about = f"symbols of the text to read [{LENGTH}]"
     parser.add_argument("--length", type=int, default=LENGTH, metavar="N", help=about)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes [RUN/analysis]")
     return parser

@@ -101,7 +101,7 @@ def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
         f"{files} file{'s' * (files > 1)}. The best for each label was chosen on the first {first:,} and is scored on "
         f"the other {watched.length - first:,}: what holds or does not, by the area under the ROC curve (AUC: 0.5 says "
         "nothing, 1 tells perfectly); numbers, by correlation. Whole state: a linear reading of all states, fitted on "
-        "the first part. Untrained: the same search before the first update. Chance: the best unit for the same label "
+        f"{watched.fitted:,} {noun}s: the first part, and other files. Untrained: the same search before the first update. Chance: the best unit for the same label "
         "moved half the text onwards."
     )
 
@@ -140,6 +140,12 @@ def _numbers(watched: Watched, credit: Credit, norms: np.ndarray, trained: Healt
         for quantity, share in watched.shares.items()
     }
     shares = {"clipped": trained.clipped, "skipped": trained.skipped} if trained else {}
-    text = {"symbols": watched.length, "chosen_on": watched.middle, "bits": watched.bits, "units": watched.widths}
+    text = {
+        "symbols": watched.length,
+        "chosen_on": watched.middle,
+        "fitted_on": watched.fitted,
+        "bits": watched.bits,
+        "units": watched.widths,
+    }
     carry = {"every": EVERY, "root_mean_square": norms}
     return {"text": text, "layers": credit.layers, "flow": flow, "gates": gates, "training": shares, "carry": carry}

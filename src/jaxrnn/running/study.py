@@ -15,6 +15,7 @@ from jaxrnn.analysis.gates import Saturation, saturation
 from jaxrnn.analysis.held_out import HeldOut, read_held_out
 from jaxrnn.analysis.labels import LabelFunction
 from jaxrnn.analysis.layers import layers
+from jaxrnn.analysis.probes import Moments, read_moments
 from jaxrnn.analysis.states import RUN_UP, Quantity, States, carry_norms, observe, places, quantities
 from jaxrnn.analysis.text_view import TextView, lively_passage, view
 from jaxrnn.cell import Cell
@@ -35,7 +36,7 @@ HORIZONS = (4, 8, 16, 32, 64, 128, 256)
 """Those whose bias is measured, where the text is long enough for them."""
 
 _MEMORY = 1 << 30  # bytes for what all units do
-_LEAST = 20_000  # symbols, however many units there are
+_LEAST, _MOST = 20_000, 100_000  # symbols on which all units are watched, however many or few there are
 _LONG = 400_000  # symbols of a long text, in all rows
 _PASSAGE = 3000
 _LAGS, _WINDOWS = 200, 8
@@ -49,6 +50,7 @@ class Subject(NamedTuple):
         params: as they were trained.
         untrained: as they were before the first update.
         text: what the units are watched on; `RUN_UP` symbols more than count.
+        earlier: from other files, what the linear reading is fitted on as well; None where there is no more.
         ids: all of the split.
         rows: how many rows the text is read in.
     """
@@ -57,6 +59,7 @@ class Subject(NamedTuple):
     params: Params
     untrained: Params
     text: HeldOut
+    earlier: HeldOut | None
     ids: np.ndarray
     rows: int
 
@@ -72,6 +75,7 @@ class Watched(NamedTuple):
         shares: the saturation of each gate.
         middle: the place at which the text was parted.
         length: how many symbols counted.
+        fitted: how many symbols the linear reading was fitted on.
         bits: what a symbol cost, on average.
         widths: how many units there are of each quantity.
     """
@@ -83,6 +87,7 @@ class Watched(NamedTuple):
     shares: dict[Quantity, Saturation]
     middle: int
     length: int
+    fitted: int
     bits: float
     widths: dict[str, int]
 
@@ -110,7 +115,7 @@ def subject(
     documents: Sequence[Document],
     ids: np.ndarray,
     length: int,
-    functions: Sequence[LabelFunction] | None = None,
+    more: Sequence[LabelFunction] = (),
 ) -> Subject:
     """Make a study ready.
 
@@ -118,8 +123,9 @@ def subject(
         best: the trained model.
         documents: the files of the text.
         ids: the text as symbols.
-        length: how many symbols the units are watched on; fewer where they are so many that memory would not do.
-        functions: what labels the text; None for what fits it.
+        length: how many symbols are read. All units are watched on no more than memory allows; the rest, from other
+            files, serves the linear reading, which wants more text than they do.
+        more: what labels the text besides what fits it.
 
     Returns:
         What to study.
@@ -130,11 +136,17 @@ def subject(
     learner = build_learner(best.config, len(best.vocabulary.symbols))
     untrained = jax.jit(lambda: first_state(best.config, learner).params)()
     width = sum(width for _, width in quantities(best.cell, best.params).values())
-    length = min(length, max(_LEAST, _MEMORY // (4 * width)))
-    text = read_held_out(documents, best.vocabulary, length + RUN_UP, functions)
+    watched = min(length, _MOST, max(_LEAST, _MEMORY // (4 * width)))
+    text = read_held_out(documents, best.vocabulary, watched + RUN_UP, more=more)
     rows = max((rows for rows in range(1, ROWS + 1) if places(len(text.ids), rows)), default=0)
     require(rows > 0, "analyze: the text's length", len(text.ids), f"at least {2 * RUN_UP} symbols; give a longer text")
-    return Subject(best.cell, best.params, untrained, text, ids, rows)
+    others = [document for document in documents if document not in text.documents]
+    earlier = None
+    if length > watched and others:
+        earlier = read_held_out(others, best.vocabulary, length - watched, more=more)
+    if earlier and not (places(len(earlier.ids), rows) and set(earlier.labels) == set(text.labels)):
+        earlier = None  # too short, or of another kind
+    return Subject(best.cell, best.params, untrained, text, earlier, ids, rows)
 
 
 def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
@@ -153,8 +165,10 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     count = len(states.nats)
     labels = {name: values[RUN_UP : RUN_UP + count] for name, values in text.labels.items()}
     middle = _middle(text.starts - RUN_UP, count)
+    begin("reading more text for the linear reading")
+    earlier = _earlier(studied, studied.params)
     begin("ranking them")
-    findings = units.find_units(states, labels, middle)
+    findings = units.find_units(states, labels, middle, earlier=earlier)
     shares = dict(saturation(states))
     pieces = text.pieces[RUN_UP : RUN_UP + count]
     found = [one.unit for finding in findings for one in finding.units]
@@ -164,11 +178,13 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     del states  # its memory is wanted again
     begin("watching the untrained network")
     before = observe(studied.cell, studied.untrained, text.ids, rows=studied.rows)
+    earlier = _earlier(studied, studied.untrained)
     begin("ranking its units")
-    untrained = units.find_units(before, labels, middle)
+    untrained = units.find_units(before, labels, middle, earlier=earlier)
     span = slice(shown.start, shown.start + len(shown.pieces))
     seen = {name: values[span] for name, values in labels.items()}
-    return Watched(findings, untrained, shown, seen, shares, middle, count, bits, widths)
+    fitted = middle + (earlier.count if earlier else 0)
+    return Watched(findings, untrained, shown, seen, shares, middle, count, fitted, bits, widths)
 
 
 def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
@@ -220,6 +236,12 @@ def read_long(studied: Subject) -> np.ndarray:
     rows = max(1, min(ROWS, len(studied.ids) // EVERY))
     every = min(EVERY, len(studied.ids) // rows)
     return carry_norms(studied.cell, studied.params, studied.ids[:_LONG], rows=rows, every=every)
+
+
+def _earlier(studied: Subject, params: Params) -> Moments | None:
+    """What the text of other files gives for the linear reading."""
+    text = studied.earlier
+    return text and read_moments(studied.cell, params, text.ids, units.with_moved(text.labels), rows=studied.rows)
 
 
 def _passage(states: States, pieces: Sequence[str], found: Any, labels: dict[str, np.ndarray], middle: int) -> TextView:
