@@ -69,6 +69,7 @@ def report(states):
     measured = health(rows)
     pictures = {
         "run": [figures.learning_curve(rows, "character")],
+        "units": [figures.unit_through_run("h 3", "inside", "AUC", [0, 5, 10], [0.5, 0.7, 0.9], [0.6, 0.8, 0.95])],
         "flow": [figures.gradient_flow({"trained": decay, "untrained": decay}), figures.horizon_bias(bias)],
         "gates": figures.gate_scatters(saturation(states)),
         "health": [figures.step_sizes(measured), figures.long_text(np.ones((9, 2)), 100)],

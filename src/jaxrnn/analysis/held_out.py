@@ -55,10 +55,10 @@ def read_held_out(
 ) -> HeldOut:
     """Read the beginnings of files, as many as it takes, and label them.
 
-    A file gives at most an eighth of the text, up to the end of a line, and where strings are labelled not one within a
-    string: what reads on would take the next file for the rest of it. Labels are computed from the whole of a file, from
-    its first byte even where the split begins in the middle, so that no string or bracket is torn. Symbols that
-    the model has never seen are read as its unknown symbol; where it has none they are left out, and labels stay true.
+    A file gives at most an eighth of the text, up to the end of a line; where strings are labelled, not of one within a
+    string, for a model would take the next file for the rest of it. Labels are computed from the whole of a file, from
+    its first byte even where the split begins in the middle, so that no string or bracket is torn. Symbols that the
+    model has never seen are read as its unknown symbol; where it has none they are left out, and labels stay true.
 
     Args:
         documents: the files, in the order of their digests: an order without meaning, the same for everybody.

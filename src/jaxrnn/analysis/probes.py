@@ -26,13 +26,13 @@ class Moments(NamedTuple):
     """What a linear fit needs of N places; those of several texts add.
 
     Attributes:
-        count: N.
+        places: N.
         total: `[D]` the sum of the states x.
         products: `[D, D]` the sum of x x^T.
         labels: for each label its sum, and `[D]` the sum of x times the label.
     """
 
-    count: int
+    places: int
     total: np.ndarray
     products: np.ndarray
     labels: dict[str, tuple[float, np.ndarray]]
@@ -44,7 +44,7 @@ class Moments(NamedTuple):
             for name, (mine, product) in self.labels.items()
             if name in other.labels
         }
-        return Moments(self.count + other.count, self.total + other.total, self.products + other.products, both)
+        return Moments(self.places + other.places, self.total + other.total, self.products + other.products, both)
 
 
 def moments(states: np.ndarray, labels: Labels) -> Moments:
@@ -119,7 +119,7 @@ def fit(sums: Moments) -> dict[str, np.ndarray]:
     Cost:
         O(D^3) once for all labels.
     """
-    n, mean = sums.count, sums.total / sums.count
+    n, mean = sums.places, sums.total / sums.places
     covariance = sums.products / n - np.outer(mean, mean)
     square = sums.products.diagonal() / n
     varies = covariance.diagonal() > 1e-6 * square  # of a unit that stands still, rounding leaves this
