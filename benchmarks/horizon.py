@@ -185,7 +185,8 @@ def main(run: tyro.conf.Positional[Path], folder: Path = results.FOLDER) -> None
         for row in found.rows:
             rows[row.horizon][dtype.__name__] = row.relative_bias
     off = {name: max(abs(rows[k][name] - truth[k][0]) for k in HORIZONS) for name in said}
-    known = least({k: cosine for k, (_, cosine) in truth.items()})
+    grids = {"on the page's grid": HORIZONS, "with those between": fine}
+    known = {name: least({k: truth[k][1] for k in grid}) for name, grid in grids.items()}
     result = {"steps": chunk.weight.shape[0], "rows": rows, "page": said, "brute_force": known, "farthest": off}
     for k, row in rows.items():
         print(k, {name: round(value, 8) for name, value in row.items()})
