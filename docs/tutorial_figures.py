@@ -50,14 +50,14 @@ def cells() -> Figure:
 
 def _by_lag(curves: dict[str, np.ndarray], what: str) -> Figure:
     """Curves of natural logarithms, over the lag, in powers of ten."""
-    figure = Figure(figsize=(6, 3.4), layout="constrained")
+    figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.subplots()
     for (name, logs), style in zip(curves.items(), MARKS, strict=True):
         axes.plot(np.arange(1, len(logs) + 1), logs / np.log(10), style, label=name)
     axes.axhline(0, color=INK, lw=0.6)
     axes.set_xlabel("lag k: steps back")
     axes.set_ylabel(f"{what},\nin powers of ten")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     return figure
 
 
