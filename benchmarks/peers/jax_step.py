@@ -61,7 +61,12 @@ def prepare(row: Row, network: Network, batch: Batch) -> Prepared:
 
 
 def compiled(
-    step: Any, state: Any, data: Any, loss: Callable[[Any], float], weights: Callable[[Any], Weights]
+    step: Any,
+    state: Any,
+    data: Any,
+    loss: Callable[[Any], float],
+    weights: Callable[[Any], Weights],
+    in_turn: bool = False,
 ) -> Prepared:
     """Compile a step from state to state.
 
@@ -71,6 +76,7 @@ def compiled(
         data: the same for every update.
         loss: `(told) -> loss`.
         weights: `(state) -> weights`.
+        in_turn: whether an update waits for the one before.
 
     Returns:
         It, ready to run.
@@ -84,6 +90,8 @@ def compiled(
         told = None
         for _ in range(number):
             state, told = program(state, data)
+            if in_turn:
+                jax.block_until_ready(told)
         return loss(jax.block_until_ready((state, told))[1])
 
     return Prepared(run, lambda: weights(state), temp_bytes(program), seconds)
