@@ -25,8 +25,9 @@ from jaxrnn.gradients import (
     randomized_bptt,
 )
 from jaxrnn.losses import softmax_cross_entropy, squared_error
+from jaxrnn.mesh import data_mesh, gathered, in_turn, on_one_device, place, put_rows
 from jaxrnn.optimizers import optimizer
-from jaxrnn.parallel import data_mesh, data_parallel, gathered, on_one_device, place, put_rows, row_shardings, row_specs
+from jaxrnn.parallel import data_parallel, row_shardings, row_specs
 from jaxrnn.stepwise import from_step
 from jaxrnn.training import make_train_step, stack_chunks
 from jaxrnn.trees import is_key
@@ -38,6 +39,14 @@ INPUT, HIDDEN, ROWS, STEPS = 3, 4, 4, 5
 
 def test_there_are_eight_devices():
     assert jax.device_count() == 8
+
+
+def test_a_program_of_several_cores_ends_before_the_next_begins():
+    mesh = data_mesh(2)
+    program = jax.jit(lambda rows: rows.sum())
+    waiting = in_turn(program, mesh)
+    assert waiting is not program and waiting(np.ones((2, 3))).is_ready()
+    assert in_turn(program, data_mesh(1)) is program and in_turn(program, None) is program
 
 
 # One estimate --------------------------------------------------------------------------------------------------------

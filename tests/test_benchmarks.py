@@ -1,5 +1,7 @@
 """The benchmarks run, in the smallest setting; that their figures are right is for the tests of what they measure."""
 
+import contextlib
+import io
 import json
 
 import numpy as np
@@ -9,12 +11,15 @@ pytest.importorskip("matplotlib", reason="the benchmarks draw: pip install -e '.
 pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e '.[bench]'")
 
 import jax
+from benchmarks import recipes
 from benchmarks.full_vs_truncated import __main__ as full_vs_truncated
 from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, problems, text
 from benchmarks.full_vs_truncated.kept import Kept
 from benchmarks.full_vs_truncated.pictures import picture_of_cost, picture_of_learning
 from benchmarks.full_vs_truncated.setting import TINY
 from benchmarks.full_vs_truncated.tables import tables
+
+from jaxrnn.__main__ import main as jaxrnn
 
 pytestmark = pytest.mark.usefixtures("default_settings")
 
@@ -99,3 +104,25 @@ def test_what_is_learnt_from(task):
     given = problems.problem(course, course.tasks[0]._replace(name=task, size=20))
     chunk = jax.eval_shape(given.draw, jax.random.key(0))
     assert chunk.weight.shape[0] % 2 == 0 and given.delay <= chunk.weight.shape[0]
+
+
+def test_recipes(tmp_path, monkeypatch):
+    """A recipe is trained once, scored by every protocol, and drawn; its texts are found in a folder."""
+
+    def command(name, *options):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(io.StringIO()):
+            assert jaxrnn([name, "--json", *options]) == 0
+        return json.loads(said.getvalue().splitlines()[-1])
+
+    monkeypatch.setattr(recipes, "command", command)
+    monkeypatch.setattr(recipes, "PROTOCOLS", {"plain": [], "1 stream": ["--streams", "1"]})
+    once, again = (recipes.run("hello", 1, tmp_path / "hello", [], []) for _ in range(2))
+    assert {key: once["trained"][key] for key in ("updates", "loss")} == {
+        key: again["trained"][key] for key in ("updates", "loss")
+    }
+    assert once["scores"] == again["scores"] and once["validation"] == again["validation"]
+    assert recipes.averages([once])["perplexity, 1 stream"] == once["scores"]["1 stream"]["perplexity"]
+    recipes.picture("hello", [once])
+    assert recipes.where_texts_are("ptb_fast", "texts")[:2] == ["--data.corpus", "texts/ptb/ptb.train.txt.gz"]
+    assert recipes.where_texts_are("hello", "texts") == recipes.where_texts_are("ptb_fast", None) == []

@@ -143,6 +143,12 @@ def test_an_unknown_option_is_answered_with_the_nearest():
         optimizer("rmsprop", 0.1, decai=0.5)
 
 
+def test_an_option_that_is_no_number_is_named():
+    with pytest.raises(InputError, match="optimizer adam: b1 is '0.9'; it must be a number"):
+        optimizer("adam", 0.1, b1="0.9")
+    optimizer("adam", 0.1, nesterov=True, mu_dtype="float32")
+
+
 @pytest.mark.parametrize("key", ["rate", "weight_decay", "clip_norm", "clip_value"])
 @pytest.mark.parametrize("value", [-1.0, math.nan])
 def test_a_value_out_of_range_is_named(key, value):

@@ -12,7 +12,8 @@ from jaxrnn.cells import elman
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import bptt
 from jaxrnn.losses import squared_error
-from jaxrnn.parallel import check_rows, data_mesh, data_parallel, own_rows, put_rows, row_specs
+from jaxrnn.mesh import data_mesh
+from jaxrnn.parallel import check_rows, data_parallel, row_specs
 
 
 def test_on_eight_devices():
@@ -36,11 +37,6 @@ def test_rows_that_cannot_be_split_evenly_are_refused(rows, devices, named):
         check_rows(rows, devices)
 
 
-def test_too_many_devices_are_refused():
-    with pytest.raises(InputError, match="number is 1000"):
-        data_mesh(1000)
-
-
 def test_rows_are_found_by_what_is_shorter_for_fewer_rows():
     """Not by a size that happens to be the number of rows."""
 
@@ -50,9 +46,3 @@ def test_rows_are_found_by_what_is_shorter_for_fewer_rows():
     whole, part = ({name: np.zeros(shape) for name, shape in shapes(rows).items()} for rows in (4, 2))
     found = {name: tuple(spec) for name, spec in row_specs(whole, part).items()}
     assert found == {"square": (None, "data"), "first": ("data",), "shared": (), "count": ()}
-
-
-def test_one_process_feeds_all_rows():
-    rows = np.arange(12).reshape(2, 6)
-    assert own_rows(6) == slice(0, 6)
-    np.testing.assert_array_equal(put_rows(data_mesh(1), rows, axis=1), rows)

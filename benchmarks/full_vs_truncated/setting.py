@@ -180,7 +180,7 @@ QUICK = Setting(
     grids=(Grid(16, 4, (128,), (16,), BACKWARD), Grid(8, 2, (32,), (), ("bptt", *ONLINE))),
     rounds=3,
     draws=8,
-    processes=(Grid(16, 4, (1024,), (16,), ("bptt", "truncated")),),
+    processes=(Grid(16, 4, (1024,), (16,), ("truncated",)),),
     courses=(
         Course(
             hidden=16,
@@ -193,7 +193,7 @@ QUICK = Setting(
             tasks=(Task("copy", 20, 200),),
         ),
     ),
-    seeds=3,
+    seeds=2,
     points=20,
     balancing_updates=300,
     witness=Witness(hidden=16, rows=4, piece=8, window=24, history=256, places=12, copy_updates=100),

@@ -37,6 +37,11 @@ def _rule(names: str, text: str, **bounds: Any) -> Meta:
     return _for("gradient.rule", names, text, **bounds)
 
 
+def _course(names: str, text: str, **bounds: Any) -> Meta:
+    """The meaning of a key that belongs to some courses of the learning rate."""
+    return _for("optimizer.schedule", names, text, **bounds)
+
+
 class Section(msgspec.Struct, frozen=True, kw_only=True):
     """A section of the configuration: values that do not change."""
 
@@ -127,10 +132,10 @@ class Optimizer(Section, frozen=True):
     rate: Annotated[float, _about("the learning rate at its highest", gt=0)] = 1e-2
     schedule: Annotated[str, _about("the course of the rate")] = "cosine"
     warmup: Annotated[int, _about("updates during which the rate rises to its highest", ge=0)] = 100
-    final: Annotated[float, _about("linear, cosine: the fraction of the rate left at the end", ge=0, le=1)] = 0.01
-    every: Annotated[int, _about("step, exponential: updates between two decays", ge=1)] = 1000
-    decay: Annotated[float, _about("step, exponential, plateau: factor of each decay", gt=0, le=1)] = 0.5
-    plateau: Annotated[int, _about("plateau: validations without a new best before a decay", ge=1)] = 2
+    final: Annotated[float, _course("linear, cosine", "the fraction of the rate left at the end", ge=0, le=1)] = 0.01
+    every: Annotated[int, _course("exponential, step", "updates between two decays", ge=1)] = 1000
+    decay: Annotated[float, _course("exponential, step, plateau", "factor of each decay", gt=0, le=1)] = 0.5
+    plateau: Annotated[int, _course("plateau", "validations without a new best before a decay", ge=1)] = 2
     average_after: Annotated[
         Annotated[int, Meta(ge=0)] | None,
         _about("average the weights once validation is worse than its best before the last N; left out: 5 for asgd"),

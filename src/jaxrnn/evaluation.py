@@ -16,6 +16,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.gradients.base import Chunk
 from jaxrnn.gradients.segments import chunk_loss
+from jaxrnn.mesh import in_turn
 from jaxrnn.parallel import by_rows
 from jaxrnn.types import Array, Carry, Params
 
@@ -119,12 +120,7 @@ def make_evaluate(
         (30.0, 2.0, 4.0)
     """
     run = chunk_loss(cell, loss)
-    program = jax.jit(run if mesh is None else by_rows(run, mesh))
-
-    def advance(params: Params, carry: Carry, chunk: Chunk):
-        result = program(params, carry, chunk)
-        # Devices wait for one another in it; several such programs under way can starve the few threads of a CPU.
-        return jax.block_until_ready(result) if mesh is not None and mesh.size > 1 else result
+    advance = in_turn(jax.jit(run if mesh is None else by_rows(run, mesh)), mesh)
 
     def evaluate(
         params: Params, carry: Carry, chunks: Iterable[Chunk], progress: Callable[[int], None] | None = None

@@ -205,10 +205,12 @@ def optimizer(
         jaxrnn.errors.InputError: optimizer: no 'adan'; did you mean 'adam'? (expected one of: sgd, asgd, ...)
     """
     factory = look_up("optimizer", name, OPTIMIZERS)
-    known = [option for option in inspect.signature(factory).parameters if option not in _NOT_OPTIONS]
-    for option in options:
+    parameters = inspect.signature(factory).parameters
+    known = {option: each.default for option, each in parameters.items() if option not in _NOT_OPTIONS}
+    for option, value in options.items():
         if option not in known:
             raise InputError(f"optimizer {name}: option: {unknown(option, known)}")
+        require(is_number(value) or not is_number(known[option]), f"optimizer {name}: {option}", value, "a number")
     if weight_decay is None:
         weight_decay = DEFAULT_ADAMW_DECAY if name == "adamw" else 0.0
     good = is_number(weight_decay) and 0 <= weight_decay < math.inf

@@ -29,8 +29,8 @@ from jaxrnn.config import Config, length, portable
 from jaxrnn.data.vocabulary import to_json
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Evaluation, Score
+from jaxrnn.mesh import on_one_device, place
 from jaxrnn.ngrams import baselines
-from jaxrnn.parallel import on_one_device, place
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import agreed, is_first, prepare
 from jaxrnn.running.experiment import Experiment, about_text, set_up, total_updates

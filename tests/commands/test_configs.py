@@ -11,7 +11,7 @@ from jaxrnn.build import check_names
 from jaxrnn.config import Config
 from jaxrnn.data.lengths import longest
 from jaxrnn.gradients import Chunk
-from jaxrnn.parallel import data_mesh
+from jaxrnn.mesh import data_mesh
 from jaxrnn.running.experiment import Experiment, build_learner, first_state
 from jaxrnn.running.programs import build_train_step
 from jaxrnn.settings import check_read, resolve
@@ -47,7 +47,7 @@ def test_hello_learns_to_spell(jaxrnn, tmp_path, monkeypatch):
 def test_every_configuration_starts_to_train(path):
     """Its first update is traced, in the shapes that it has, and nothing of it is computed."""
     config = resolve(path)
-    learner = build_learner(config, vocabulary_size=50, updates=1000)
+    learner = build_learner(config, vocabulary_size=50)
     places = longest(config.data.chunk_length, config.data.chunk_spread)
     ids = np.zeros((places, config.data.batch_size), np.int32)
     inputs = Marked(ids, keep=ids == 0) if config.data.chunk_spread else ids

@@ -17,8 +17,9 @@ from jaxrnn.compose import dropout, language_model, stack, with_readout
 from jaxrnn.config import Config, Data, Machine, Parallel
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.mesh import data_mesh, own_rows, place, put_rows
 from jaxrnn.optimizers import optimizer
-from jaxrnn.parallel import data_mesh, own_rows, place, put_rows, row_shardings
+from jaxrnn.parallel import row_shardings
 from jaxrnn.running import devices
 
 CELLS = {name: partial(getattr(cells, name), b_hh=None) for name in ("lstm", "gru", "elman")}

@@ -12,7 +12,7 @@ from benchmarks.peers.jax_step import compiled
 from benchmarks.peers.prepared import Prepared
 from benchmarks.peers.rows import Batch, Row, Weights
 from jaxrnn.allocator import keep_buffers
-from jaxrnn.parallel import AXIS, data_mesh
+from jaxrnn.mesh import AXIS, data_mesh
 
 __all__ = ["CELLS", "build"]
 

@@ -14,7 +14,8 @@ from jaxrnn.allocator import keep_buffers
 from jaxrnn.config import Config
 from jaxrnn.data.cache import cache_folder
 from jaxrnn.errors import InputError
-from jaxrnn.parallel import check_rows, data_mesh
+from jaxrnn.mesh import data_mesh
+from jaxrnn.parallel import check_rows
 
 _CACHES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 _ASKED_EVERY = 16

@@ -20,8 +20,9 @@ from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
+from jaxrnn.mesh import data_mesh
 from jaxrnn.optimizers import Optimizer
-from jaxrnn.parallel import data_mesh, data_parallel
+from jaxrnn.parallel import data_parallel
 from jaxrnn.running.devices import choose_mesh, cores_pay
 from jaxrnn.running.runs import Run
 from jaxrnn.training import TrainState
@@ -190,7 +191,7 @@ def set_up(config: Config, run: Run | None = None) -> Experiment:
     streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=f"{name}: training text")
     streams = epoch_streams(config, streams, 0)
     updates = total_updates(config, streams)
-    learner = build_learner(config, len(dataset.vocabulary.symbols), updates)
+    learner = build_learner(config, len(dataset.vocabulary.symbols))
     return Experiment(config, corpus, dataset, streams, learner, updates, _mesh(config, learner))
 
 
@@ -236,20 +237,19 @@ def total_updates(config: Config, streams: Streams) -> int:
     return amount * {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]
 
 
-def build_learner(config: Config, vocabulary_size: int, updates: int = 1) -> Learner:
+def build_learner(config: Config, vocabulary_size: int) -> Learner:
     """Make the model and the way it learns.
 
     Args:
         config: the configuration.
         vocabulary_size: V.
-        updates: how many there will be in all, which is what the schedule of the rate runs over.
 
     Returns:
-        The learner.
+        The learner. Its optimizer makes states; the one that uses them is built where the length of the run is known.
     """
     cell = build.build_model(config.model, vocabulary_size, config.regularizer)
     estimator = build.build_estimator(config.gradient, cell, config.model.vocabulary_block)
-    return Learner(cell, estimator, build.build_optimizer(config.optimizer, updates))
+    return Learner(cell, estimator, build.build_optimizer(config.optimizer, steps=1))
 
 
 def first_state(config: Config, learner: Learner) -> TrainState:

@@ -17,7 +17,7 @@ from jaxrnn.config import average_after
 from jaxrnn.data.chunks import number_of_chunks, read
 from jaxrnn.evaluation import Score
 from jaxrnn.gradients import Chunk
-from jaxrnn.parallel import gathered, own_rows, put_rows
+from jaxrnn.mesh import gathered, in_turn, own_rows, put_rows
 from jaxrnn.running.experiment import Experiment, epoch_streams
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.position import Position, save
@@ -62,9 +62,8 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
         InputError: after too many updates in a row that were not finite.
     """
     config = job.experiment.config
-    train_step, begin_epoch = build_train_step(job.experiment), build_next_epoch(job.experiment)
-    # Devices wait for one another in an update; several updates under way can starve the few threads of a CPU.
-    in_turn = job.experiment.mesh.size > 1 and jax.default_backend() == "cpu"
+    train_step = in_turn(build_train_step(job.experiment), job.experiment.mesh)
+    begin_epoch = build_next_epoch(job.experiment)
     began = time.monotonic() - position.seconds
     while not finished(job.experiment, position) and not job.stop():
         if validation_due(job.experiment, position):
@@ -73,8 +72,6 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
             continue
         chunks, after = next_chunks(job.experiment, position)
         state, metrics = train_step(state, put_chunks(job.experiment, chunks), job.experiment.updates)
-        if in_turn:
-            jax.block_until_ready(metrics)
         job.meter.put(metrics, position.updates, after.updates)
         if after.epoch > position.epoch:
             state = begin_epoch(state, after.epoch)

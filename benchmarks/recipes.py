@@ -1,0 +1,111 @@
+"""Which score does a recipe under `configs/` reach, and in what time?
+
+    python -m benchmarks.recipes ptb_rnnlm --seeds 1 2 3        # trains, or goes on with, a run for each seed
+    python -m benchmarks.recipes ptb_better --help-from dynamic cache
+
+Runs the commands as a user would. Runs are kept in `--runs`, so that a long training can be made in stretches: Ctrl-C
+stops it, the same command goes on. Texts are downloaded by name, or read from the folder `--data`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from statistics import mean
+from typing import Annotated, Any, Literal
+
+import tyro
+from matplotlib.figure import Figure
+
+from benchmarks import results
+from jaxrnn.settings import resolve
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+FILES = {
+    "ptb": {"corpus": "ptb/ptb.train.txt.gz", "valid": "ptb/ptb.valid.txt.gz", "test": "ptb/ptb.test.txt.gz"},
+    "tinyshakespeare": {"corpus": "tinyshakespeare/input.txt"},
+}
+PROTOCOLS = {
+    "plain": [],
+    "full chunks only": ["--drop-tail"],
+    "1 stream": ["--streams", "1"],
+    "20 streams": ["--streams", "20"],
+    "200 steps": ["--steps", "200"],
+}
+KEPT = ("loss", "perplexity", "bits_per_character", "targets", "streams", "tail")
+
+
+def main(
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="a file of `configs/`, without .toml")],
+    seeds: Annotated[list[int], tyro.conf.arg(help="a run for each")] = [1],  # noqa: B006  only read
+    runs: Annotated[Path, tyro.conf.arg(help="where the runs are kept")] = Path("runs"),
+    data: Annotated[str | None, tyro.conf.arg(help="a folder with the texts; JAXRNN_DATA names it too")] = None,
+    help_from: Annotated[
+        list[Literal["dynamic", "cache"]], tyro.conf.arg(help="score it also with these, chosen on the validation text")
+    ] = [],  # noqa: B006  only read
+) -> None:
+    """Train a recipe, score it by several protocols, and keep what came of it."""
+    data = data or os.environ.get("JAXRNN_DATA")
+    found = [run(recipe, seed, runs / f"{recipe}-{seed}", where_texts_are(recipe, data), help_from) for seed in seeds]
+    result = {"recipe": recipe, "mean": averages(found), "seeds": found}
+    print(json.dumps(result["mean"], indent=2))
+    print(f"written: {results.save(f'recipe_{recipe}', result, picture(recipe, found))}")
+
+
+def where_texts_are(recipe: str, data: str | None) -> list[str]:
+    """The options that name a recipe's texts in a folder; none where its corpus is found by its name."""
+    corpus = resolve(CONFIGS / f"{recipe}.toml").data.corpus
+    if data is None or corpus not in FILES:
+        return []
+    return [word for key, file in FILES[corpus].items() for word in (f"--data.{key}", str(Path(data) / file))]
+
+
+def run(recipe: str, seed: int, folder: Path, texts: list[str], help_from: list[str]) -> dict[str, Any]:
+    """Train in a process of its own, or go on where it was left, and score what was best in processes of their own."""
+    begin = [str(CONFIGS / f"{recipe}.toml"), *texts, "--seed", str(seed)]
+    trained = command("train", "--run", str(folder), *(["--resume"] if folder.exists() else begin))
+    plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
+    helped = {name: command("evaluate", str(folder), f"--{name}")[name] for name in help_from}
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return {
+        "seed": seed,
+        "trained": {key: value for key, value in trained.items() if key not in ("run", "snapshot")},
+        "scores": {name: {key: said[key] for key in KEPT} for name, said in plain.items()} | helped,
+        "validation": [[line["step"], line["bits"]] for line in lines if line["kind"] == "validation"],
+    }
+
+
+def command(name: str, *options: str) -> dict[str, Any]:
+    """Run a command of jaxrnn; its last words, which are JSON."""
+    words = [sys.executable, "-m", f"jaxrnn.{name}", "--json", *options]
+    said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
+    return json.loads(said.splitlines()[-1])
+
+
+def averages(found: list[dict[str, Any]]) -> dict[str, float]:
+    """What counts most, as the mean over seeds."""
+    return {
+        "seconds": mean(one["trained"]["seconds"] for one in found),
+        "tokens_per_second": mean(one["trained"]["tokens_per_second"] for one in found),
+        **{
+            f"{key}, {name}": mean(one["scores"][name][key] for one in found)
+            for name in PROTOCOLS
+            for key in ("perplexity", "bits_per_character")
+        },
+    }
+
+
+def picture(recipe: str, found: list[dict[str, Any]]) -> Figure:
+    """Validation bits over updates, a line for each seed."""
+    figure = Figure(figsize=(6.5, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for one in found:
+        axis.plot(*zip(*one["validation"], strict=True), marker="o", markersize=3, label=f"seed {one['seed']}")
+    axis.set(title=recipe, xlabel="updates", ylabel="validation, bits per symbol")
+    axis.legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
