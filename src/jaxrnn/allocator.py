@@ -51,8 +51,8 @@ def keep_buffers() -> bool:
     return all(done)
 
 
-def _give_back(malloc_trim: Callable[[int], int], event: str, seconds: float, **about: Any) -> None:
+def _give_back(malloc_trim: Callable[[int], int], event: str, duration_secs: float, **about: Any) -> None:
     """Give free memory back to the system where the event is the end of a compilation."""
-    del seconds, about
+    del duration_secs, about
     if event == _COMPILED:
         malloc_trim(0)
