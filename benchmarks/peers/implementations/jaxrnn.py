@@ -54,8 +54,7 @@ def build(row: Row, weights: Weights, batch: Batch, parallel: Parallel = DEFAULT
     own = jax.tree.map(lambda leaf: leaf[:, :, :, own_rows(row.batch)], training.stack_chunks([chunk]))
     chunks = jax.device_put(own) if mesh.size == 1 else put_rows(mesh, own, axis=3)
     train_step: Any = training.make_train_step(rule, descent, mesh=mesh)
-    in_turn = mesh.size > 1 and jax.default_backend() == "cpu"  # as the trainer has it
-    return compiled(train_step, state, chunks, mean_loss, lambda state: as_weights(row, state.params), in_turn)
+    return compiled(train_step, state, chunks, mean_loss, lambda state: as_weights(row, state.params), mesh)
 
 
 def choose_mesh(row: Row, config: Config, parameters: int) -> Mesh:
