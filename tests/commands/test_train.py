@@ -117,7 +117,8 @@ def test_parameters_are_averaged_from_the_first_worse_score_on(finished_run):
 def test_validation_does_not_disturb_training(jaxrnn, settings, tmp_path):
     def trained(validate_every):
         folder = tmp_path / f"every-{validate_every}"
-        fixed = {"optimizer__schedule": "constant", "optimizer__average_after": 99}  # else scores do what they are for
+        # Else scores do what they are for.
+        fixed = {"optimizer__schedule": "constant", "optimizer__plateau": 2, "optimizer__average_after": 99}
         fixed |= {"training__length": "24 updates", "sampling__length": 1}
         said = jaxrnn("train", *settings(**fixed, training__validate_every=validate_every), "--run", folder)
         assert said.code == 0

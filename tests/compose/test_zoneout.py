@@ -19,7 +19,7 @@ PARAMS = random_params(1, CELL)
 
 
 def test_each_unit_keeps_its_value_or_takes_the_new_one():
-    """Bit for bit one or the other. Shares are within 5 standard deviations, and no two draws are alike."""
+    """The old value bit for bit, or the new one. Shares are within 5 standard deviations, and no two draws are alike."""
     noise, start = random_like(2, CELL.initial_carry(ROWS, jax.random.key(0)))
     seen = quick_jit(lambda carry: trace(CELL, PARAMS, carry, XS))((noise, start))
     masks, both = [], True
@@ -27,7 +27,8 @@ def test_each_unit_keeps_its_value_or_takes_the_new_one():
         after, made = np.asarray(after), np.asarray(seen.notes[name])
         before = np.concatenate([first[None], after[:-1]])
         kept = after == before
-        assert np.all(kept | (after == made)) and not np.any(kept & (after == made))
+        new = np.isclose(after, made, rtol=1e-12, atol=1e-12)  # compilers may compute it twice, once for the note
+        np.testing.assert_array_equal(new, ~kept)
         rate = RATES[name]
         for axes in ((0, 1, 2), (1, 2), (0, 2), (0, 1)):
             n = np.prod([kept.shape[axis] for axis in axes])

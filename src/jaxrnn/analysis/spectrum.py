@@ -239,7 +239,7 @@ def log_singular_values(factors: Array) -> Array:
     def sweep(state):
         chain, before, _, count = state
         first = jnp.broadcast_to(jnp.eye(chain.shape[-1], dtype=chain.dtype), chain.shape[1:])
-        triangles = jax.lax.scan(lambda basis, factor: jnp.linalg.qr(factor @ basis), first, chain)[1]
+        triangles = jax.lax.scan(lambda basis, factor: tuple(jnp.linalg.qr(factor @ basis)), first, chain)[1]
         logs = jnp.sum(_log_diagonal(triangles), axis=0)
         change = jnp.max(jnp.where(logs == before, 0, jnp.abs(logs - before)), initial=0)
         return jnp.swapaxes(triangles[::-1], -1, -2), logs, change, count + 1
