@@ -32,6 +32,7 @@ from jaxrnn.compose import (
     language_model,
     language_trunk,
     locked_dropout,
+    mixed_precision,
     stack,
     temporal_penalty,
     weight_drop,
@@ -110,6 +111,8 @@ def _segments(gradient: Gradient) -> dict[str, Any]:
     return {"memory": gradient.memory} if gradient.memory else {"segment_length": gradient.segment_length}
 
 
+PRECISIONS: dict[str, Callable[[Cell], Cell]] = {"float32": lambda cell: cell, "bfloat16": mixed_precision}
+
 NAMES: Mapping[str, Mapping[str, Any]] = {
     "data.tokenizer": TOKENIZERS,
     "model.cell": CELLS,
@@ -117,6 +120,7 @@ NAMES: Mapping[str, Mapping[str, Any]] = {
     "gradient.rule": ESTIMATORS,
     "optimizer.name": OPTIMIZERS,
     "optimizer.schedule": SCHEDULES,
+    "training.precision": PRECISIONS,
 }
 """The keys whose value is a name, with the names there are."""
 

@@ -17,6 +17,9 @@ def _about(text: str, **bounds: Any) -> Meta:
     return Meta(description=text, **bounds)
 
 
+FORWARD_RULES = ("rtrl", "snap1", "uoro")
+"""The gradient rules that carry derivatives forward through time."""
+
 _Positive = Annotated[int, Meta(ge=1)]
 _NotNegative = Annotated[float, Meta(ge=0)]
 _NotNegativeInt = Annotated[int, Meta(ge=0)]
@@ -152,6 +155,7 @@ class Training(Section, frozen=True):
     length: Annotated[str, _about("how long: '2000 updates', '10 epochs' or '5 minutes'")] = "5 minutes"
     accumulate: Annotated[int, _about("successive chunks that share the weights of one update", ge=1)] = 1
     updates_per_dispatch: Annotated[int, _about("updates made by one call of the device", ge=1)] = 1
+    precision: Annotated[str, _about("what the products of an update are made from; sums stay float32")] = "float32"
     validate_every: Annotated[int, _about("updates between two validations, each followed by a snapshot", ge=1)] = 250
     validate_targets: Annotated[int, _about("most symbols of the validation text to score each time", ge=1)] = 200_000
     patience: Annotated[int, _about("validations without a new best before training stops; 0 = never", ge=0)] = 0
@@ -307,6 +311,9 @@ that work are 32 and 64
     if after is not None and 0 < patience <= after + 1:
         expected = f"expected more than {after + 1}, one more than optimizer.average_after, or 0"
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
+    if config.training.precision != "float32" and gradient.rule in FORWARD_RULES:
+        forward = f"gradient.rule = {gradient.rule!r} pushes derivatives forward"
+        raise InputError(f"training.precision = {config.training.precision!r}: {forward}; expected 'float32'")
     _check_horizons(data, gradient)
     _check_processes(config.parallel, config.training)
 
