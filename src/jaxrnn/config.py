@@ -17,9 +17,6 @@ def _about(text: str, **bounds: Any) -> Meta:
     return Meta(description=text, **bounds)
 
 
-FORWARD_RULES = ("rtrl", "snap1", "uoro")
-"""The gradient rules that carry derivatives forward through time."""
-
 _Positive = Annotated[int, Meta(ge=1)]
 _NotNegative = Annotated[float, Meta(ge=0)]
 _NotNegativeInt = Annotated[int, Meta(ge=0)]
@@ -311,9 +308,6 @@ that work are 32 and 64
     if after is not None and 0 < patience <= after + 1:
         expected = f"expected more than {after + 1}, one more than optimizer.average_after, or 0"
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
-    if config.training.precision != "float32" and gradient.rule in FORWARD_RULES:
-        forward = f"gradient.rule = {gradient.rule!r} pushes derivatives forward"
-        raise InputError(f"training.precision = {config.training.precision!r}: {forward}; expected 'float32'")
     _check_horizons(data, gradient)
     _check_processes(config.parallel, config.training)
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import jax
 import msgspec
 
-from jaxrnn.config import FORWARD_RULES, Config
+from jaxrnn.config import Config
 from jaxrnn.errors import InputError
 from jaxrnn.running.experiment import Experiment, Learner, build_learner, first_state
 from jaxrnn.trees import is_float
 
+_ONLINE = ("rtrl", "snap1", "uoro")
 _TIMES = 4  # how often an update of rtrl or snap1 holds the influence: this one, the next, two on the way (3.7 to 4.0)
 
 
@@ -28,7 +29,7 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
         Traces the first state; computes nothing.
     """
     config, rule = experiment.config, experiment.config.gradient.rule
-    needed = influence_bytes(config, experiment.learner) if rule in FORWARD_RULES else 0
+    needed = influence_bytes(config, experiment.learner) if rule in _ONLINE else 0
     room = (_memory() if memory is None else memory) // _TIMES
     if needed <= room:
         return
