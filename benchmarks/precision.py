@@ -20,29 +20,29 @@ from matplotlib.figure import Figure
 
 from benchmarks import results
 
-UPDATES, SEEDS = 600, (1, 2)
 QUICK = ["--model.hidden_size", "32", "--training.validate_targets", "5000"]
 PRECISIONS = ("float32", "bfloat16")
 
 
 def main(
-    quick: Annotated[bool, tyro.conf.arg(help="a small model and a few updates, to see that it works")] = False,
+    quick: Annotated[bool, tyro.conf.arg(help="a small model and 20 updates, to see that it works")] = False,
+    updates: Annotated[int, tyro.conf.arg(help="how long each run is")] = 600,
+    seeds: Annotated[int, tyro.conf.arg(help="how many seeds, from 1")] = 1,
 ) -> None:
     """Train in both precisions, and compare."""
-    updates, options = (20, QUICK) if quick else (UPDATES, [])
-    rows = [train(precision, seed, updates, options) for seed in SEEDS for precision in PRECISIONS]
+    updates, options = (20, QUICK) if quick else (updates, [])
+    rows = [train(precision, seed, updates, options) for seed in range(1, seeds + 1) for precision in PRECISIONS]
     name = "precision_quick" if quick else "precision"
     result = {"updates": updates, "options": options, "runs": rows}
     print(f"written: {results.save(name, result, picture(rows))}")
     for row in rows:
         bits = row["validation"][-1][1]
-        print(
-            f"{row['precision']:>9}, seed {row['seed']}: validation {bits:.4f}, test {row['test']:.4f} bits a character"
-        )
+        scores = f"validation {bits:.4f}, test {row['test']:.4f} bits a character"
+        print(f"{row['precision']:>9}, seed {row['seed']}: {scores}")
 
 
 def train(precision: str, seed: int, updates: int, options: list[str]) -> dict[str, Any]:
-    """Train in a process of its own: the curve of validations, and the score of the best parameters on the test text."""
+    """Train in a process of its own: the curve of validations, and what the best parameters score on the test text."""
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "run"
         settings = {

@@ -331,9 +331,7 @@ def _check_horizons(data: Data, gradient: Gradient) -> None:
     """Refuse lengths of the gradient rule that do not go with that of a chunk."""
     steps, rule = data.chunk_length, gradient.rule
     if rule in ("checkpointed", "randomized") and gradient.segment_length > steps:
-        raise InputError(
-            f"gradient.segment_length = {gradient.segment_length}: expected at most {steps}, a whole chunk"
-        )
+        raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {steps}, one chunk")
     if rule == "truncated" and gradient.horizon > steps:  # it would run, but for nothing over a part of old chunks
         _check_replay("gradient.horizon", gradient.horizon, data, least=1)
     if rule == "adaptive":

@@ -179,9 +179,7 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
         params, carry, carries, zs, lefts, products = saved
         one_step = (carry, _at_one_step(zs))
         weights, weights_vjp = jax.vjp(lambda params: _right_sides(recur, params, *one_step), params)
-        transposed = [
-            w.astype(a.dtype).T for w, a in zip(weights, lefts, strict=True)
-        ]  # once, for the products of every step
+        transposed = [w.astype(a.dtype).T for w, a in zip(weights, lefts, strict=True)]  # once, for every step
         direct, others = partition(params, _used_directly(recur, params, weights, *one_step))
 
         def body(summed, at_t):
