@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
 from benchmarks.memory import temp_bytes
 from benchmarks.peers.prepared import Prepared
 from benchmarks.peers.rows import Batch, Row, Weights
+from jaxrnn.mesh import in_turn
 
 
 class Network(NamedTuple):
@@ -61,7 +63,12 @@ def prepare(row: Row, network: Network, batch: Batch) -> Prepared:
 
 
 def compiled(
-    step: Any, state: Any, data: Any, loss: Callable[[Any], float], weights: Callable[[Any], Weights]
+    step: Any,
+    state: Any,
+    data: Any,
+    loss: Callable[[Any], float],
+    weights: Callable[[Any], Weights],
+    mesh: Mesh | None = None,
 ) -> Prepared:
     """Compile a step from state to state.
 
@@ -71,6 +78,7 @@ def compiled(
         data: the same for every update.
         loss: `(told) -> loss`.
         weights: `(state) -> weights`.
+        mesh: the devices that share the rows, if several do: then updates take turns where they have to.
 
     Returns:
         It, ready to run.
@@ -79,11 +87,13 @@ def compiled(
     program = step.lower(state, data).compile()
     seconds = time.perf_counter() - began
 
+    advance = in_turn(program, mesh)
+
     def run(number: int) -> float:
         nonlocal state
         told = None
         for _ in range(number):
-            state, told = program(state, data)
+            state, told = advance(state, data)
         return loss(jax.block_until_ready((state, told))[1])
 
     return Prepared(run, lambda: weights(state), temp_bytes(program), seconds)

@@ -19,6 +19,8 @@ from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
 from jaxrnn.running.account import account
 from jaxrnn.running.experiment import open_text
+from jaxrnn.running.following import Followed, follow_unit, label_to_follow
+from jaxrnn.running.own_labels import load_label
 from jaxrnn.running.progress import progress
 from jaxrnn.running.study import Credit, Watched, follow_credit, read_long, subject, watch
 from jaxrnn.running.trained import Trained, load_trained
@@ -27,14 +29,16 @@ EXAMPLES = """\
   jaxrnn analyze runs/stdlib-lstm-1                     writes runs/stdlib-lstm-1/analysis/report.html
   jaxrnn analyze runs/stdlib-lstm-1 --text script.py    over a text of yours (a file, a folder, a .gz)
   jaxrnn analyze runs/stdlib-lstm-1 --length 20000      less text: quicker, and less sure
+  jaxrnn analyze runs/stdlib-lstm-1 --label mine.py:inside_markup    which unit tells what you define?
+  jaxrnn analyze runs/stdlib-lstm-1 --follow "inside a comment"      how its best unit came about, by snapshot
   jaxrnn analyze runs/stdlib-lstm-1 --out report        into another folder
   jaxrnn analyze runs/stdlib-lstm-1 --json              ends with a line of JSON, for programs
 
 The best parameters of the run read text that they were not trained on: its test split. Everything is in one HTML file
 that needs no network; the numbers are beside it in analysis.json, the pictures as SVG.
 """
-LENGTH = 60_000
-_STAGES = 16  # parts of the work that are told of, most of them horizons
+LENGTH = 400_000
+_STAGES = 30  # parts of the work that are told of, most of them horizons
 
 
 def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
@@ -42,28 +46,32 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     if asked.length < 1:
         raise InputError(f"--length {asked.length}: expected 1 or more")
     began = time.monotonic()
+    more = [load_label(spec) for spec in asked.label]
     best = load_trained(asked.run)
     name, documents, ids = _text(asked.text, best)
     screen.print(f"{name}, parameters of {best.snapshot}")
-    studied = subject(best, documents, ids, asked.length)
+    studied = subject(best, documents, ids, asked.length, more)
+    label = label_to_follow(asked.follow, list(studied.text.labels))
     with progress(screen, _STAGES) as shown:
         done = iter(range(_STAGES))
 
         def begin(stage: str) -> None:
             shown.update(next(done, _STAGES - 1), stage)
 
-        watched, credit = watch(studied, begin), follow_credit(studied, begin)
+        watched = watch(studied, begin)
+        followed = follow_unit(best, studied, watched, label, begin)
+        credit = follow_credit(studied, begin)
         begin("reading a long text")
         norms = read_long(studied)
         begin("drawing")
-        report = account(best, name, studied, watched, credit, norms)
+        report = account(best, name, studied, watched, followed, credit, norms)
         try:
             files = write(report, asked.out or best.run.folder / "analysis")
         except OSError as error:
             raise InputError(f"--out {error.filename}: cannot be written ({error.strerror}); choose another") from None
         shown.update(_STAGES, "done")
     seconds = round(time.monotonic() - began, 1)
-    _say(screen, watched, credit)
+    _say(screen, watched, followed, credit)
     screen.print(f"\nreport     {files[0]}, after {seconds:.0f} seconds")
     about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": name, "seconds": seconds}
     return 0, about | {"report": str(files[0]), "files": [str(file) for file in files]}
@@ -71,12 +79,16 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
 
 def _parser() -> Parser:
     """What a user may ask for."""
-    usage = "RUN [--text FILE] [--length N] [--out DIR] [--json]"
+    usage = "RUN [--text FILE] [--length N] [--label FILE.py:FUNCTION] [--follow LABEL] [--out DIR] [--json]"
     parser = Parser("jaxrnn analyze", usage, "See what a trained model has learned, and how.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
-    about = f"symbols of the text on which units are watched [{LENGTH}]"
+    about = f"symbols of the text to read [{LENGTH}]"
     parser.add_argument("--length", type=int, default=LENGTH, metavar="N", help=about)
+    about = "a label of yours: from a text to one bool or number for each character; may be repeated"
+    parser.add_argument("--label", metavar="FILE.py:FUNCTION", action="append", default=[], help=about)
+    about = "the label whose best unit is followed through the snapshots [inside a string literal]"
+    parser.add_argument("--follow", metavar="LABEL", help=about)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes [RUN/analysis]")
     return parser
 
@@ -92,7 +104,7 @@ def _text(source: str | None, best: Trained) -> tuple[str, Sequence[Document], n
     return f"text of {source}", corpus.splits["text"], ids
 
 
-def _say(screen: Console, watched: Watched, credit: Credit) -> None:
+def _say(screen: Console, watched: Watched, followed: Followed | None, credit: Credit) -> None:
     """What was found, in a few lines."""
     screen.print()
     for finding, before in zip(watched.findings, watched.untrained, strict=True):
@@ -102,6 +114,10 @@ def _say(screen: Console, watched: Watched, credit: Credit) -> None:
         screen.print(
             f"{finding.label:<24} {where}: {words}; untrained {before.units[0].held_out:.3f}, {before.probe:.3f}"
         )
+    if followed:
+        layer, name, number = followed.unit.unit
+        way = ", ".join(f"{score:.3f} at {at:,}" for at, score in zip(followed.updates, followed.scores, strict=True))
+        screen.print(f"\n{name} {number} of layer {layer}, {followed.label}, by update: {followed.measure} {way}")
     screen.print(f"\n{credit.answer}")
 
 

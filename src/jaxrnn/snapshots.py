@@ -22,6 +22,7 @@ import os
 import platform
 import re
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +182,20 @@ def newest(parent: str | os.PathLike, kind: str = "step") -> Path | None:
         else:
             return folder
     return None
+
+
+def listed(parent: str | os.PathLike, kinds: Iterable[str] = ("step", "best")) -> list[tuple[int, Path]]:
+    """Names the snapshots that there are, without opening them.
+
+    Args:
+        parent: the folder of the snapshots; it need not exist.
+        kinds: as in `newest`.
+
+    Returns:
+        How many updates each holds, and its folder; the fewest updates first.
+    """
+    found = [folder for kind in kinds for folder in _snapshots(Path(parent), kind) if "." not in folder.name]
+    return sorted((int(folder.name.rpartition("_")[2]), folder) for folder in found)
 
 
 def prune(parent: str | os.PathLike, keep: int, kind: str = "step") -> list[Path]:

@@ -92,3 +92,20 @@ def test_a_symbol_that_the_model_does_not_know_is_left_out_and_labels_stay_true(
     )
     text = read_held_out(documents, Vocabulary("character", tuple("ab ='\n\ufffd")), 100)
     assert "".join(text.pieces) == "a = '?b'\n" and text.ids[5] == 6
+
+
+def test_a_piece_does_not_end_within_a_string(tmp_path):
+    """The model would take the next file for the rest of it."""
+    for number in range(3):
+        (tmp_path / f"{number}.py").write_text("a = 1\n" * 10 + "b = '''\n" + "text\n" * 100 + "'''\n")
+    text, _ = held_out(tmp_path, length=600)
+    assert len(text.files) == 3 and text.starts.tolist() == [0, 60, 120] and len(text.ids) == 180
+    assert "".join(text.pieces) == "a = 1\n" * 30 and not text.labels[STRING].any()
+
+
+def test_labels_of_ones_own_may_come_beside_those_that_fit(tmp_path):
+    (tmp_path / "a.py").write_text(SOURCE, "utf-8")
+    text, _ = held_out(tmp_path, more=[lambda text: {"place": np.arange(len(text))}])
+    assert {STRING, "indentation", "place"} <= set(text.labels) and text.labels["place"].tolist() == list(
+        range(len(text.ids))
+    )

@@ -69,6 +69,7 @@ def report(states):
     measured = health(rows)
     pictures = {
         "run": [figures.learning_curve(rows, "character")],
+        "units": [figures.unit_through_run("h 3", "inside", "AUC", [0, 5, 10], [0.5, 0.7, 0.9], [0.6, 0.8, 0.95])],
         "flow": [figures.gradient_flow({"trained": decay, "untrained": decay}), figures.horizon_bias(bias)],
         "gates": figures.gate_scatters(saturation(states)),
         "health": [figures.step_sizes(measured), figures.long_text(np.ones((9, 2)), 100)],
@@ -116,7 +117,7 @@ def test_the_page_holds_everything_and_names_nothing_else(report):
     assert len(set(parsed.ids)) == len(parsed.ids)
     assert {link[1:] for link in parsed.links if link.startswith("#")} <= set(parsed.ids)
     assert "&lt;tiny&gt;" in text and "alert(1)</script>" not in text
-    assert parsed.tags.count("script") == 2 and parsed.tags.count("figure") == 6
+    assert parsed.tags.count("script") == 2 and parsed.tags.count("figure") == 7
     assert len(text) < 5_000_000
 
 

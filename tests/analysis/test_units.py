@@ -6,10 +6,10 @@ import pytest
 
 from agreement import quick_jit, random_params
 from jaxrnn.analysis.gates import saturation
-from jaxrnn.analysis.probes import probe
+from jaxrnn.analysis.probes import STATES, moments, probe, read_moments
 from jaxrnn.analysis.scores import areas, score
 from jaxrnn.analysis.states import RUN_UP, Quantity, States, carry_norms, observe, places, quantities
-from jaxrnn.analysis.units import Unit, best_units, find_units
+from jaxrnn.analysis.units import Unit, best_units, find_units, with_moved
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, language_model, stack
 from jaxrnn.errors import InputError
@@ -72,6 +72,20 @@ def test_the_probe_is_ridge_regression():
     assert expected > 0.8 > max(areas(x[MIDDLE:], label[MIDDLE:, None]).ravel().max(), 0.0)
 
 
+def test_more_text_is_as_if_it_stood_before(planted):
+    """The fit on the sums of two texts is the fit on both of them, one behind the other."""
+    states, labels = planted
+    labels = {name: labels[name] for name in ("truth", "number")}
+    whole = [values.astype(float) for quantity, values in states.values.items() if quantity.name in STATES]
+    cut = 700
+    first = moments(np.concatenate(whole, axis=1)[:cut], {name: values[:cut] for name, values in labels.items()})
+    rest = {name: values[cut:] for name, values in labels.items()}
+    later = probe([values[cut:] for values in whole], rest, MIDDLE - cut, first)
+    together = probe(whole, labels, MIDDLE)
+    assert later == pytest.approx(together, abs=1e-12) and together["truth"] > 0.7
+    assert probe([values[cut:] for values in whole], rest, MIDDLE - cut) != pytest.approx(together, abs=1e-6)
+
+
 def test_a_unit_that_never_varies_does_no_harm():
     values = np.concatenate([np.ones((N, 1)), np.arange(N)[:, None] % 2], axis=1)
     label = np.arange(N) % 2 == 1
@@ -115,6 +129,25 @@ def test_states_are_those_of_the_trace_of_each_row(model):
         log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
         cost = -log_p[np.arange(length), part[RUN_UP:]]
         np.testing.assert_allclose(states.nats[span], cost, rtol=0, atol=1e-6)  # kept in float32
+
+
+def test_the_sums_of_a_text_are_those_of_its_states(model):
+    """Each label beside the state at its own place, in every row; the moved ones too."""
+    ids = RNG.integers(0, SYMBOLS, size=RUN_UP + 1100)
+    label = {"even": ids % 2 == 0, "place": np.arange(len(ids)).astype(float)}
+    states = observe(*model, ids, rows=2)
+    whole = [values for quantity, values in states.values.items() if quantity.name in STATES]
+    span = slice(RUN_UP, RUN_UP + len(states.nats))
+    labels = with_moved(label)
+    here = {name: values[span] for name, values in labels.items()}
+    expected = moments(np.concatenate(whole, axis=1).astype(float), here)
+    found = read_moments(*model, ids, labels, rows=2)
+    assert found.places == expected.places == 1000 and set(found.labels) == set(labels)
+    np.testing.assert_allclose(found.products, expected.products, rtol=0, atol=1e-3)  # in float32, of 1000 places
+    np.testing.assert_allclose(found.total, expected.total, rtol=0, atol=1e-3)
+    for name, (total, product) in expected.labels.items():
+        assert found.labels[name][0] == total
+        np.testing.assert_allclose(found.labels[name][1], product, rtol=1e-5, atol=0.2)  # places go up to 1350
 
 
 def test_the_size_of_the_carry_is_that_of_its_floats(model):

@@ -1,10 +1,12 @@
 """`jaxrnn analyze`: one page for a run, and refusals in one line."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from jaxrnn.running import study
+from jaxrnn import snapshots
+from jaxrnn.running import following, study
 
 
 @pytest.fixture(autouse=True)
@@ -15,17 +17,30 @@ def small(monkeypatch):
 
 def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
     folder = tmp_path / "report"
-    said = jaxrnn("analyze", finished_run[0], "--text", corpus, "--out", folder, "--json")
+    (tmp_path / "mine.py").write_text("def a_vowel(text):\n    return [letter in 'aeiou' for letter in text]\n")
+    own = ["--label", tmp_path / "mine.py:a_vowel", "--follow", "a vowel"]
+    said = jaxrnn("analyze", finished_run[0], "--text", corpus, "--out", folder, "--json", *own)
     assert said.code == 0, said.err
     assert said.answer["report"] == str(folder / "report.html") and said.answer["seconds"] > 0
     numbers = json.loads((folder / "analysis.json").read_text("utf-8"))
     names = {finding["label"] for finding in numbers["units"]}
-    assert {"end of a word", "position in the line"} <= names and "inside a string literal" not in names
+    assert {"end of a word", "position in the line", "a vowel"} <= names and "inside a string literal" not in names
     assert numbers["notes"] == ["Labels that do not vary in both parts of the text: inside quotes, indentation."]
     assert set(numbers["gates"]) == {"1/r", "1/z"} and [row["horizon"] for row in numbers["horizon"]["rows"]][:2] == [
         4,
         16,
     ]
+    through = numbers["followed"]
+    kept = {updates for updates, _ in snapshots.listed(finished_run[0] / "snapshots")}
+    assert through["label"] == "a vowel" and through["updates"] == sorted({0} | kept) and len(kept) > 1
+    vowels = next(finding for finding in numbers["units"] if finding["label"] == "a vowel")
+    assert through["unit"] == vowels["units"][0]["unit"]
+    best = through["updates"].index(int(said.answer["snapshot"].rpartition("_")[2]))
+    # All of this small text is read: so the best snapshot's score is the one in the table, and the first is untrained.
+    assert through["scores"][best] == pytest.approx(vowels["units"][0]["held_out"], abs=1e-9)
+    assert through["probes"][best] == pytest.approx(vowels["probe"], abs=1e-9)
+    assert through["probes"][0] == pytest.approx(vowels["untrained"]["probe"], abs=1e-9)
+    assert (folder / "unit.svg").is_file() and "a vowel, by update: AUC" in said.err
     page = (folder / "report.html").read_text("utf-8")
     assert "gru, 1 layer of 6 units" in page and "the cat" not in said.out
 
@@ -39,7 +54,12 @@ def test_a_text_too_short_is_refused_before_anything_is_written(jaxrnn, finished
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [(["--length", "0"], "--length 0: expected 1 or more"), (["--text", "nowhere.txt"], "no file or folder")],
+    [
+        (["--length", "0"], "--length 0: expected 1 or more"),
+        (["--text", "nowhere.txt"], "no file or folder"),
+        (["--label", "nowhere.py:f"], "no file nowhere.py"),
+        (["--text", Path(__file__), "--follow", "a vowl"], "--follow: no 'a vowl' (expected one of: inside a string"),
+    ],
 )
 def test_what_is_wrong_is_said_in_one_line(jaxrnn, finished_run, words, message):
     said = jaxrnn("analyze", finished_run[0], *words)
@@ -50,3 +70,13 @@ def test_a_folder_that_cannot_be_written_is_named(jaxrnn, finished_run, corpus, 
     (tmp_path / "file").write_text("")
     said = jaxrnn("analyze", finished_run[0], "--text", corpus, "--out", tmp_path / "file" / "report")
     assert said.code == 2 and "--out" in said.err and "cannot be written" in said.err
+
+
+def test_of_many_snapshots_few_are_read_evenly_and_the_best_among_them(tmp_path):
+    found = [(number, tmp_path / f"step_{number}") for number in range(100, 5100, 100)]
+    best = tmp_path / "best_1700"
+    chosen = following._evenly(sorted([*found, (1700, best)]), best)
+    assert len(chosen) in (12, 13) and (1700, best) in chosen and len({number for number, _ in chosen}) == len(chosen)
+    assert chosen[0][0] == 100 and chosen[-1][0] == 5000
+    assert max(b - a for (a, _), (b, _) in zip(chosen, chosen[1:], strict=False)) <= 500
+    assert following._evenly(found[:3], best) == found[:3]

@@ -54,7 +54,7 @@ def build(row: Row, weights: Weights, batch: Batch, parallel: Parallel = DEFAULT
     own = jax.tree.map(lambda leaf: leaf[:, :, :, own_rows(row.batch)], training.stack_chunks([chunk]))
     chunks = jax.device_put(own) if mesh.size == 1 else put_rows(mesh, own, axis=3)
     train_step: Any = training.make_train_step(rule, descent, mesh=mesh)
-    return compiled(train_step, state, chunks, mean_loss, lambda state: as_weights(row, state.params))
+    return compiled(train_step, state, chunks, mean_loss, lambda state: as_weights(row, state.params), mesh)
 
 
 def choose_mesh(row: Row, config: Config, parameters: int) -> Mesh:

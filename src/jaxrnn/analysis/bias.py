@@ -168,9 +168,7 @@ def answer(bias: Bias, *, keep: float = 0.99) -> str:
     """
     require(is_number(keep) and 0 < keep < 1, "answer: keep", keep, "a cosine above 0 and below 1")
     kept = f"{100 * keep:.6g} % of the gradient's direction"
-    worse = [number for number, row in enumerate(bias.rows) if row.cosine < keep]
-    keeping = bias.rows[worse[-1] + 1 if worse else 0 :]
-    chosen = keeping[0] if keeping else max(bias.rows, key=lambda row: row.cosine)
+    keeping, chosen = _keeping(bias, keep), chosen_horizon(bias, keep)
     quality = f"its cosine with the exact one is {chosen.cosine:.4f}, its bias {100 * chosen.relative_bias:.2g} %"
     lines = [f"k = {chosen.horizon} keeps {kept}: {quality}."]
     if not keeping:
@@ -179,6 +177,26 @@ def answer(bias: Bias, *, keep: float = 0.99) -> str:
         price = _price(row, chosen)
         lines += [f"Above it you pay, at k = {row.horizon}, {price} for a cosine of {row.cosine:.4f}."]
     return "\n".join([*lines, f"The exact gradient over {bias.steps:,} steps takes {_price(bias.exact, chosen)}."])
+
+
+def chosen_horizon(bias: Bias, keep: float = 0.99) -> Horizon:
+    """Choose the shortest horizon from which on all of the grid keep the gradient's direction.
+
+    Args:
+        bias: what was found.
+        keep: the least cosine that will do.
+
+    Returns:
+        The horizon; where none will do, the one with the best cosine.
+    """
+    keeping = _keeping(bias, keep)
+    return keeping[0] if keeping else max(bias.rows, key=lambda row: row.cosine)
+
+
+def _keeping(bias: Bias, keep: float) -> tuple[Horizon, ...]:
+    """The longest horizons, all of which keep the direction."""
+    worse = [number for number, row in enumerate(bias.rows) if row.cosine < keep]
+    return bias.rows[worse[-1] + 1 if worse else 0 :]
 
 
 class _Gradients(NamedTuple):

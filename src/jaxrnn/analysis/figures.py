@@ -49,6 +49,44 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], noun: str) -> Picture | No
     return picture("curve", "Learning", caption, draw)
 
 
+def unit_through_run(
+    unit: str, label: str, measure: str, updates: Sequence[int], scores: Sequence[float], probes: Sequence[float]
+) -> Picture:
+    """Draw how well one unit tells a label as the run goes on.
+
+    Args:
+        unit: its name.
+        label: what it tells.
+        measure: "AUC" or "correlation".
+        updates: `[S]` of each snapshot, 0 the untrained network.
+        scores: `[S]` of the unit.
+        probes: `[S]` of a linear reading of the whole state.
+
+    Returns:
+        The picture.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for number, (name, values) in enumerate({unit: scores, "whole state": probes}.items()):
+            style = {"color": SERIES[number], "marker": MARKERS[number], "ls": DASHES[number], "ms": 4}
+            axes.plot(updates, values, label=name, **style)
+        nothing = 0.5 if measure == "AUC" else 0.0
+        axes.axhline(nothing, color=QUIET, lw=0.8, ls=":")
+        axes.text(updates[-1], nothing, "says nothing", color=QUIET, ha="right", va="bottom", fontsize=8)
+        axes.set_ylim(top=1.02)
+        axes.set_xlabel("update")
+        axes.set_ylabel(measure)
+        axes.legend()
+
+    caption = (
+        f"{unit[:1].upper()}{unit[1:]}, in the end the best for \u201c{label}\u201d: its {measure} is {scores[0]:.3f} "
+        f"before training and {scores[-1]:.3f} after {updates[-1]:,} updates, on text on which it was not chosen. The "
+        "whole state's reading is fitted anew in each snapshot, on as much text: less than in the table."
+    )
+    return picture("unit", "A unit through the run", caption, draw)
+
+
 def gradient_flow(decays: Mapping[str, Decay]) -> Picture:
     """Draw how the gradient's norm falls with the lag.
 

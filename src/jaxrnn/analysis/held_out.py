@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrnn.analysis.labels import LabelFunction, Labels, at_symbols, python_labels, text_labels
+from jaxrnn.analysis.labels import STRING, LabelFunction, Labels, at_symbols, python_labels, text_labels
 from jaxrnn.choices import require
 from jaxrnn.data.reading import Document, read, scan
 from jaxrnn.data.text import TOKENIZERS
@@ -25,6 +25,7 @@ class HeldOut(NamedTuple):
         labels: `[N]` each, what holds after each symbol.
         starts: `[F]` where the pieces of the files begin.
         files: their names.
+        documents: the files themselves.
         left_out: the names of files that are not Python though they are called so.
     """
 
@@ -33,6 +34,7 @@ class HeldOut(NamedTuple):
     labels: dict[str, np.ndarray]
     starts: np.ndarray
     files: tuple[str, ...]
+    documents: tuple[Document, ...]
     left_out: tuple[str, ...]
 
 
@@ -49,12 +51,14 @@ def read_held_out(
     vocabulary: Vocabulary,
     length: int,
     functions: Sequence[LabelFunction] | None = None,
+    more: Sequence[LabelFunction] = (),
 ) -> HeldOut:
     """Read the beginnings of files, as many as it takes, and label them.
 
-    A file gives at most an eighth of the text, up to the end of a line. Labels are computed from the whole of a file,
-    from its first byte even where the split begins in the middle, so that no string or bracket is torn. Symbols that
-    the model has never seen are read as its unknown symbol; where it has none they are left out, and labels stay true.
+    A file gives at most an eighth of the text, up to the end of a line; where strings are labelled, not of one within a
+    string, for a model would take the next file for the rest of it. Labels are computed from the whole of a file, from
+    its first byte even where the split begins in the middle, so that no string or bracket is torn. Symbols that the
+    model has never seen are read as its unknown symbol; where it has none they are left out, and labels stay true.
 
     Args:
         documents: the files, in the order of their digests: an order without meaning, the same for everybody.
@@ -62,6 +66,7 @@ def read_held_out(
         length: about how many symbols are wanted; there may be fewer.
         functions: what labels a text, in characters; None for `text_labels`, and `python_labels` too where all files
             end in `.py` and the tokenizer keeps the text's form.
+        more: what labels it besides.
 
     Returns:
         The text.
@@ -77,13 +82,13 @@ def read_held_out(
         python = tokenizer.name not in _TORN and all(map(_is_python, documents))
         functions = (python_labels, text_labels) if python else (text_labels,)
     most = -(-length // min(_MOST_OF_ONE, len(documents)))
-    parts: list[tuple[str, _Part]] = []
+    parts: list[tuple[Document, _Part]] = []
     refused: dict[str, InputError] = {}
     for document in sorted(documents, key=lambda document: document.digest):
         if sum(len(part.ids) for _, part in parts) >= length:
             break
         try:
-            parts.append((_name(document), _beginning(document, vocabulary, most, functions)))
+            parts.append((document, _beginning(document, vocabulary, most, (*functions, *more))))
         except InputError as error:
             refused[_name(document)] = error
     if not parts:
@@ -92,7 +97,8 @@ def read_held_out(
     labels = {name: np.concatenate([part.labels[name] for _, part in parts]) for name in parts[0][1].labels}
     starts = np.cumsum([0, *(len(part.ids) for _, part in parts)])[:-1]
     ids = np.concatenate([part.ids for _, part in parts])
-    return HeldOut(ids, pieces, labels, starts, tuple(name for name, _ in parts), tuple(refused))
+    read = tuple(document for document, _ in parts)
+    return HeldOut(ids, pieces, labels, starts, tuple(map(_name, read)), read, tuple(refused))
 
 
 def _name(document: Document) -> str:
@@ -106,7 +112,7 @@ def _is_python(document: Document) -> bool:
 
 
 def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions: Sequence[LabelFunction]) -> _Part:
-    """The first symbols of a document, at most so many, up to the end of a line."""
+    """The first symbols of a document, at most so many, up to the end of a line that ends within no string."""
     tokenizer = TOKENIZERS[vocabulary.tokenizer]
     text = ""
     for block in read([document], tokenizer.encoding, tokenizer.cut):
@@ -115,8 +121,6 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
             break
     symbols = tokenizer.split(text)[:most]
     pieces = list(symbols if tokenizer.encoding == "latin-1" else tokenizer.pieces(symbols))
-    if len(pieces) == most:
-        pieces = pieces[: max((n for n, piece in enumerate(pieces, 1) if piece == "\n"), default=most)]
     lengths = np.array([len(piece) for piece in pieces])
     before, whole = "", "".join(pieces)
     if _is_python(document) and tokenizer.name not in _TORN:
@@ -125,11 +129,21 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
     span = slice(len(before), len(before) + int(lengths.sum()))
     labels = {name: label[span] for function in functions for name, label in _checked(function(whole), whole).items()}
     labels, ids = at_symbols(labels, lengths), tokenizer.lookup(vocabulary.symbols)(text)[: len(pieces)]
+    if len(pieces) == most:
+        stop = _last_end(pieces, labels)
+        pieces, ids, labels = pieces[:stop], ids[:stop], {name: label[:stop] for name, label in labels.items()}
     known = ids >= 0
     if unknown_id(vocabulary) is not None or known.all():
         return _Part(replace_unseen(vocabulary, ids), pieces, labels)
     seen = [piece for piece, is_known in zip(pieces, known.tolist(), strict=True) if is_known]
     return _Part(ids[known], seen, {name: label[known] for name, label in labels.items()})
+
+
+def _last_end(pieces: Sequence[str], labels: Labels) -> int:
+    """Where the last line ends that does not end within a string; the last line of all, or all, where there is none."""
+    ends = np.array([piece == "\n" for piece in pieces])
+    outside = ends & ~labels.get(STRING, np.zeros(len(pieces), bool))
+    return int(np.flatnonzero(outside if outside.any() else ends)[-1]) + 1 if ends.any() else len(pieces)
 
 
 def _checked(labels: Labels, text: str) -> Labels:

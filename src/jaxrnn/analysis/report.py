@@ -50,7 +50,7 @@ class Report(NamedTuple):
         labels: `[P]` each, of the passage.
         about_view: what the passage is.
         widths: for each layer and quantity, as in "1/h", how many units there are.
-        pictures: those of the sections "run", "flow", "gates" and "health".
+        pictures: those of the sections "run", "units", "flow", "gates" and "health".
         bias: the bias of truncated gradients, where it was measured.
         answer: what follows from it.
         numbers: more of what was measured, as JSON can hold it.
@@ -108,7 +108,7 @@ def page(report: Report) -> str:
     Returns:
         HTML.
     """
-    sections = {"run", "text"} | {name for name, drawn in report.pictures.items() if drawn}
+    sections = {"run", "text"} | {name for name, drawn in report.pictures.items() if drawn and name != "units"}
     sections |= {"units"} if report.findings else set()
     source = _PAGE.loader
     assert source is not None

@@ -1,7 +1,7 @@
 """What every unit of a model does over a text: each state, gate and candidate of each layer after every symbol."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Container, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -99,7 +99,7 @@ def observe(
     ids: np.ndarray,
     *,
     rows: int = 8,
-    progress: Callable[[], None] = lambda: None,
+    names: Container[str] | None = None,
 ) -> States:
     """Let a model read a text and keep all that its units did.
 
@@ -112,7 +112,7 @@ def observe(
         params: its parameters.
         ids: the text; see `places` for how much of it counts.
         rows: B.
-        progress: called after every block of steps.
+        names: of the quantities to keep, such as `("h", "c")`; None for all.
 
     Returns:
         The states, N places long.
@@ -123,27 +123,54 @@ def observe(
     Cost:
         Memory on the host: N times all units, 4 bytes each. On the device: a block of 250 steps.
     """
+    length = places(len(ids), rows) // rows
+    values: dict[Quantity, np.ndarray] = {}
+    nats = np.empty((rows, RUN_UP + length), np.float32)
+    for start, seen, losses in blocks(cell, params, ids, rows=rows, names=names):
+        nats[:, start : start + _BLOCK] = losses.T
+        for quantity, block in seen.items() if start >= RUN_UP else ():
+            kept = values.setdefault(quantity, np.empty((rows, length, block.shape[-1]), np.float32))
+            kept[:, start - RUN_UP : start - RUN_UP + _BLOCK] = block.swapaxes(0, 1)
+    merged = {quantity: kept.reshape(rows * length, -1) for quantity, kept in values.items()}
+    return States(merged, nats[:, RUN_UP - 1 : -1].ravel())  # a symbol's cost is known one step before it is read
+
+
+def blocks(
+    cell: Cell, params: Params, ids: np.ndarray, *, rows: int = 8, names: Container[str] | None = None
+) -> Iterator[tuple[int, dict[Quantity, np.ndarray], np.ndarray]]:
+    """Let a model read a text as `observe` does, and hand on what its units did, piece by piece: nothing is kept.
+
+    Args:
+        cell: symbols in and logits out.
+        params: its parameters.
+        ids: the text.
+        rows: B.
+        names: of the quantities to hand on; None for all.
+
+    Yields:
+        For each K = 250 steps: how many steps of its row came before (the first `RUN_UP` do not count), the quantities
+        `[K, B, H]` in float32, and what it cost to predict each *next* symbol, `[K, B]` nats.
+
+    Raises:
+        InputError: the text is too short.
+    """
     count = places(len(ids), rows)
     least = RUN_UP + rows * _BLOCK
     require(count > 0, "observe: the text's length", len(ids), f"at least {least} symbols for {rows} rows")
     length = count // rows
     steps = np.arange(RUN_UP + length + 1)[:, None] + np.arange(rows) * length  # and one more, as the last target
     streams = ids[np.minimum(steps, len(ids) - 1)].astype(np.int32)
-
-    known = quantities(cell, params)
-    values = {note: np.empty((rows, length, width), np.float32) for note, (_, width) in known.items()}
-    nats = np.empty((rows, RUN_UP + length), np.float32)
-    read, carry = jax.jit(partial(_read, cell, tuple(known))), cell.initial_carry((rows,))
+    known = {
+        note: quantity
+        for note, (quantity, _) in quantities(cell, params).items()
+        if names is None or quantity.name in names
+    }
+    carry = cell.initial_carry((rows,))
     for start in range(0, RUN_UP + length, _BLOCK):
         stop = start + _BLOCK
-        carry, notes, losses = read(params, carry, streams[start:stop], streams[start + 1 : stop + 1])
-        nats[:, start:stop] = np.asarray(losses).T
-        if start >= RUN_UP:
-            for note, seen in notes.items():
-                values[note][:, start - RUN_UP : stop - RUN_UP] = np.asarray(seen).swapaxes(0, 1)
-        progress()
-    merged = {known[note][0]: seen.reshape(count, -1) for note, seen in values.items()}
-    return States(merged, nats[:, RUN_UP - 1 : -1].ravel())  # a symbol's cost is known one step before it is read
+        now, later = streams[start:stop], streams[start + 1 : stop + 1]
+        carry, notes, losses = _read(cell, tuple(known), params, carry, now, later)
+        yield start, {known[note]: np.asarray(notes[note]) for note in known}, np.asarray(losses)
 
 
 def carry_norms(cell: Cell, params: Params, ids: np.ndarray, *, rows: int = 8, every: int = 100) -> np.ndarray:
@@ -173,6 +200,7 @@ def carry_norms(cell: Cell, params: Params, ids: np.ndarray, *, rows: int = 8, e
     return np.asarray(jax.jit(partial(jax.lax.scan, look))(cell.initial_carry((rows,)), streams)[1])
 
 
+@partial(jax.jit, static_argnums=(0, 1))
 def _read(cell: Cell, wanted: tuple[str, ...], params: Params, carry: Any, ids: Any, targets: Any) -> tuple:
     """A block of steps: the carry, the notes `[K, B, H]` in float32, and the cost of each next symbol `[K, B]`."""
     seen = trace(cell, params, carry, ids)

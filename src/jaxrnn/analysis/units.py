@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrnn.analysis.labels import Labels
-from jaxrnn.analysis.probes import probe
+from jaxrnn.analysis.probes import STATES, Moments, probe
 from jaxrnn.analysis.scores import areas, correlations, oriented, score
 from jaxrnn.analysis.states import Quantity, States
 
@@ -69,7 +69,9 @@ class Finding(NamedTuple):
     moved_probe: float
 
 
-def find_units(states: States, labels: Labels, middle: int, *, top: int = 10) -> list[Finding]:
+def find_units(
+    states: States, labels: Labels, middle: int, *, top: int = 10, earlier: Moments | None = None
+) -> list[Finding]:
     """Rank all units of a model against every label.
 
     Args:
@@ -77,6 +79,7 @@ def find_units(states: States, labels: Labels, middle: int, *, top: int = 10) ->
         labels: `[N]` each, bool or float.
         middle: places in the first part, on which units are chosen; between two files is a good place.
         top: how many units to give for each label.
+        earlier: what more text gives for the linear reading to be fitted on: its states against `with_moved(labels)`.
 
     Returns:
         One finding a label, in their order; labels that do not vary in either part are left out.
@@ -85,11 +88,10 @@ def find_units(states: States, labels: Labels, middle: int, *, top: int = 10) ->
         One sort of the first part for every unit, whatever the number of labels.
     """
     labels = {name: values for name, values in labels.items() if _varies(values, middle)}
-    moved = {name: _moved(values, middle) for name, values in labels.items()}
-    whole = [values for quantity, values in states.values.items() if quantity.name in ("h", "c")]
-    both = labels | {_MOVED + name: values for name, values in moved.items()}  # one sort, and one fit, serve them all
+    whole = [values for quantity, values in states.values.items() if quantity.name in STATES]
+    both = with_moved(labels, middle)  # one sort, and one fit, serve them all
     best = best_units(states, both, middle, top=top)
-    probes = probe(whole, both, middle) if both else {}
+    probes = probe(whole, both, middle, earlier) if both else {}
     return [
         Finding(
             label=name,
@@ -102,6 +104,23 @@ def find_units(states: States, labels: Labels, middle: int, *, top: int = 10) ->
         )
         for name, values in labels.items()
     ]
+
+
+def with_moved(labels: Labels, middle: int = 0) -> dict[str, np.ndarray]:
+    """Labels, and each of them moved on by half a text, its end coming round to its start: what chance is taken from.
+
+    Args:
+        labels: `[N]` each.
+        middle: places in the first part, each part being moved within itself.
+
+    Returns:
+        Twice as many labels.
+
+    Example:
+        >>> with_moved({"a": np.array([1.0, 2.0, 3.0, 4.0])})["moved: a"].tolist()
+        [3.0, 4.0, 1.0, 2.0]
+    """
+    return dict(labels) | {_MOVED + name: _moved(values, middle) for name, values in labels.items()}
 
 
 def best_units(states: States, labels: Labels, middle: int, *, top: int) -> dict[str, list[Scored]]:

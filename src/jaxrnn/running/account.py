@@ -9,14 +9,24 @@ import numpy as np
 import jaxrnn
 from jaxrnn.analysis import figures
 from jaxrnn.analysis.health import Health, health
+from jaxrnn.analysis.pictures import Picture
 from jaxrnn.analysis.report import Report
 from jaxrnn.running import runs, summary
+from jaxrnn.running.following import Followed
 from jaxrnn.running.study import EVERY, Credit, Subject, Watched
 from jaxrnn.running.trained import Trained
 from jaxrnn.running.writer import make_writer
 
 
-def account(best: Trained, name: str, studied: Subject, watched: Watched, credit: Credit, norms: np.ndarray) -> Report:
+def account(
+    best: Trained,
+    name: str,
+    studied: Subject,
+    watched: Watched,
+    followed: Followed | None,
+    credit: Credit,
+    norms: np.ndarray,
+) -> Report:
     """Put together what a report says.
 
     Args:
@@ -24,6 +34,7 @@ def account(best: Trained, name: str, studied: Subject, watched: Watched, credit
         name: of the text.
         studied: what was studied.
         watched: what was seen of the units.
+        followed: one of them through the snapshots.
         credit: how credit flows back.
         norms: `[looks, B]` the size of the carry along a long text.
 
@@ -37,6 +48,7 @@ def account(best: Trained, name: str, studied: Subject, watched: Watched, credit
     flow += [figures.horizon_bias(credit.bias)] if credit.bias else []
     pictures = {
         "run": [figures.learning_curve(rows, noun)],
+        "units": [_through_run(followed)] if followed else [],
         "flow": flow,
         "gates": figures.gate_scatters(watched.shares),
         "health": [figures.step_sizes(trained) if trained else None, figures.long_text(norms, EVERY)],
@@ -56,7 +68,7 @@ def account(best: Trained, name: str, studied: Subject, watched: Watched, credit
         pictures={section: [drawn for drawn in some if drawn] for section, some in pictures.items()},
         bias=credit.bias,
         answer=credit.answer,
-        numbers=_numbers(watched, credit, norms, trained),
+        numbers=_numbers(watched, followed, credit, norms, trained),
         notes=_notes(studied, watched, noun),
         made_by=f"Made by jaxrnn {jaxrnn.__version__}, JAX {jax.__version__}, Python {platform.python_version()}.",
     )
@@ -101,9 +113,16 @@ def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
         f"{files} file{'s' * (files > 1)}. The best for each label was chosen on the first {first:,} and is scored on "
         f"the other {watched.length - first:,}: what holds or does not, by the area under the ROC curve (AUC: 0.5 says "
         "nothing, 1 tells perfectly); numbers, by correlation. Whole state: a linear reading of all states, fitted on "
-        "the first part. Untrained: the same search before the first update. Chance: the best unit for the same label "
-        "moved half the text onwards."
+        f"{watched.fitted:,} {noun}s{': the first part, and other files' * bool(studied.earlier)}. Untrained: the same "
+        "search before the first update. Chance: the best unit for the same label moved half the text onwards."
     )
+
+
+def _through_run(followed: Followed) -> Picture:
+    """The picture of a unit's way."""
+    layer, quantity, number = followed.unit.unit
+    unit, updates = f"{quantity} {number} of layer {layer}", followed.updates
+    return figures.unit_through_run(unit, followed.label, followed.measure, updates, followed.scores, followed.probes)
 
 
 def _about_view(watched: Watched, noun: str) -> str:
@@ -129,7 +148,9 @@ def _notes(studied: Subject, watched: Watched, noun: str) -> list[str]:
     return notes
 
 
-def _numbers(watched: Watched, credit: Credit, norms: np.ndarray, trained: Health | None) -> dict[str, Any]:
+def _numbers(
+    watched: Watched, followed: Followed | None, credit: Credit, norms: np.ndarray, trained: Health | None
+) -> dict[str, Any]:
     """More of what was measured, for analysis.json."""
     flow = {
         name: {part: np.asarray(values) for part, values in decay._asdict().items()}
@@ -140,6 +161,21 @@ def _numbers(watched: Watched, credit: Credit, norms: np.ndarray, trained: Healt
         for quantity, share in watched.shares.items()
     }
     shares = {"clipped": trained.clipped, "skipped": trained.skipped} if trained else {}
-    text = {"symbols": watched.length, "chosen_on": watched.middle, "bits": watched.bits, "units": watched.widths}
+    text = {
+        "symbols": watched.length,
+        "chosen_on": watched.middle,
+        "fitted_on": watched.fitted,
+        "bits": watched.bits,
+        "units": watched.widths,
+    }
     carry = {"every": EVERY, "root_mean_square": norms}
-    return {"text": text, "layers": credit.layers, "flow": flow, "gates": gates, "training": shares, "carry": carry}
+    through = followed and followed._asdict() | {"unit": list(followed.unit.unit), "sign": followed.unit.sign}
+    return {
+        "text": text,
+        "followed": through,
+        "layers": credit.layers,
+        "flow": flow,
+        "gates": gates,
+        "training": shares,
+        "carry": carry,
+    }

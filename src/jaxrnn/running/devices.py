@@ -33,6 +33,9 @@ def prepare(config: Config) -> None:
     """
     if config.machine.keep_buffers:
         keep_buffers()
+    # Else an update takes its memory while the one before still has its own; there is nothing to gain by it, for an
+    # update keeps all cores busy by itself.
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
     _use_cache(config.machine.compilation_cache)
     _divide_cpu(config)
     if config.parallel.coordinator is not None:

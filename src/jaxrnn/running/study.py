@@ -15,6 +15,7 @@ from jaxrnn.analysis.gates import Saturation, saturation
 from jaxrnn.analysis.held_out import HeldOut, read_held_out
 from jaxrnn.analysis.labels import LabelFunction
 from jaxrnn.analysis.layers import layers
+from jaxrnn.analysis.probes import Moments, read_moments
 from jaxrnn.analysis.states import RUN_UP, Quantity, States, carry_norms, observe, places, quantities
 from jaxrnn.analysis.text_view import TextView, lively_passage, view
 from jaxrnn.cell import Cell
@@ -34,11 +35,16 @@ EVERY = 100
 HORIZONS = (4, 8, 16, 32, 64, 128, 256)
 """Those whose bias is measured, where the text is long enough for them."""
 
+WINDOWS = 8
+"""Pieces of the stretch over which it is measured, each as long as the longest horizon."""
+
 _MEMORY = 1 << 30  # bytes for what all units do
-_LEAST = 20_000  # symbols, however many units there are
+_LEAST, _MOST = 20_000, 100_000  # symbols on which all units are watched, however many or few there are
+_ENOUGH = 30_000  # symbols to choose units on: the more are left to score them on
+_ROW, _MOST_ROWS = 3000, 32  # symbols in a row of text, at least; rows, at most
 _LONG = 400_000  # symbols of a long text, in all rows
 _PASSAGE = 3000
-_LAGS, _WINDOWS = 200, 8
+_LAGS = 200
 
 
 class Subject(NamedTuple):
@@ -49,6 +55,7 @@ class Subject(NamedTuple):
         params: as they were trained.
         untrained: as they were before the first update.
         text: what the units are watched on; `RUN_UP` symbols more than count.
+        earlier: from other files, what the linear reading is fitted on as well; None where there is no more.
         ids: all of the split.
         rows: how many rows the text is read in.
     """
@@ -57,6 +64,7 @@ class Subject(NamedTuple):
     params: Params
     untrained: Params
     text: HeldOut
+    earlier: HeldOut | None
     ids: np.ndarray
     rows: int
 
@@ -70,8 +78,9 @@ class Watched(NamedTuple):
         view: a passage with what units do there.
         labels: `[P]` each, of the passage.
         shares: the saturation of each gate.
-        middle: the place at which the text was parted.
+        middle: the place at which the text was parted: units are chosen before it, and scored behind it.
         length: how many symbols counted.
+        fitted: how many symbols the linear reading was fitted on.
         bits: what a symbol cost, on average.
         widths: how many units there are of each quantity.
     """
@@ -83,6 +92,7 @@ class Watched(NamedTuple):
     shares: dict[Quantity, Saturation]
     middle: int
     length: int
+    fitted: int
     bits: float
     widths: dict[str, int]
 
@@ -110,7 +120,7 @@ def subject(
     documents: Sequence[Document],
     ids: np.ndarray,
     length: int,
-    functions: Sequence[LabelFunction] | None = None,
+    more: Sequence[LabelFunction] = (),
 ) -> Subject:
     """Make a study ready.
 
@@ -118,8 +128,9 @@ def subject(
         best: the trained model.
         documents: the files of the text.
         ids: the text as symbols.
-        length: how many symbols the units are watched on; fewer where they are so many that memory would not do.
-        functions: what labels the text; None for what fits it.
+        length: how many symbols are read. All units are watched on no more than memory allows; the rest, from other
+            files, serves the linear reading, which wants more text than they do.
+        more: what labels the text besides what fits it.
 
     Returns:
         What to study.
@@ -130,11 +141,34 @@ def subject(
     learner = build_learner(best.config, len(best.vocabulary.symbols))
     untrained = jax.jit(lambda: first_state(best.config, learner).params)()
     width = sum(width for _, width in quantities(best.cell, best.params).values())
-    length = min(length, max(_LEAST, _MEMORY // (4 * width)))
-    text = read_held_out(documents, best.vocabulary, length + RUN_UP, functions)
-    rows = max((rows for rows in range(1, ROWS + 1) if places(len(text.ids), rows)), default=0)
-    require(rows > 0, "analyze: the text's length", len(text.ids), f"at least {2 * RUN_UP} symbols; give a longer text")
-    return Subject(best.cell, best.params, untrained, text, ids, rows)
+    watched = min(length, _MOST, max(_LEAST, _MEMORY // (4 * width)))
+    text = read_held_out(documents, best.vocabulary, watched + RUN_UP, more=more)
+    rows = rows_for(len(text.ids))
+    long_enough = places(len(text.ids), rows) > 0
+    require(
+        long_enough, "analyze: the text's length", len(text.ids), f"at least {2 * RUN_UP} symbols; give a longer text"
+    )
+    others = [document for document in documents if document not in text.documents]
+    earlier = None
+    if length > watched and others:
+        earlier = read_held_out(others, best.vocabulary, length - watched, more=more)
+    if earlier and not (
+        places(len(earlier.ids), rows_for(len(earlier.ids))) and set(earlier.labels) == set(text.labels)
+    ):
+        earlier = None  # too short, or of another kind
+    return Subject(best.cell, best.params, untrained, text, earlier, ids, rows)
+
+
+def rows_for(length: int) -> int:
+    """Choose in how many rows a text is read: many are quick, but each reads a run-up that does not count.
+
+    Args:
+        length: of the text.
+
+    Returns:
+        B.
+    """
+    return int(np.clip(length // _ROW, 1, _MOST_ROWS))
 
 
 def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
@@ -153,8 +187,10 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     count = len(states.nats)
     labels = {name: values[RUN_UP : RUN_UP + count] for name, values in text.labels.items()}
     middle = _middle(text.starts - RUN_UP, count)
+    begin("reading more text for the linear reading")
+    earlier = _earlier(studied, studied.params)
     begin("ranking them")
-    findings = units.find_units(states, labels, middle)
+    findings = units.find_units(states, labels, middle, earlier=earlier)
     shares = dict(saturation(states))
     pieces = text.pieces[RUN_UP : RUN_UP + count]
     found = [one.unit for finding in findings for one in finding.units]
@@ -164,11 +200,13 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     del states  # its memory is wanted again
     begin("watching the untrained network")
     before = observe(studied.cell, studied.untrained, text.ids, rows=studied.rows)
+    earlier = _earlier(studied, studied.untrained)
     begin("ranking its units")
-    untrained = units.find_units(before, labels, middle)
+    untrained = units.find_units(before, labels, middle, earlier=earlier)
     span = slice(shown.start, shown.start + len(shown.pieces))
     seen = {name: values[span] for name, values in labels.items()}
-    return Watched(findings, untrained, shown, seen, shares, middle, count, bits, widths)
+    fitted = middle + (earlier.places if earlier else 0)
+    return Watched(findings, untrained, shown, seen, shares, middle, count, fitted, bits, widths)
 
 
 def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
@@ -182,18 +220,17 @@ def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
         How credit flows.
     """
     begin("following credit back")
-    cell, chunk = studied.cell, _chunk(studied.ids, _WINDOWS * HORIZONS[-1])
+    cell, chunk = studied.cell, first_chunk(studied.ids, WINDOWS * HORIZONS[-1])
     steps, rows = chunk.weight.shape
     carry = cell.initial_carry((rows,))
-    lags = min(_LAGS, steps)
-    follow = jax.jit(partial(lag_norms_over_time, cell, softmax_cross_entropy, lags=lags))
+    follow = jax.jit(partial(lag_norms_over_time, cell, softmax_cross_entropy, lags=min(_LAGS, steps)))
     both = (follow(params, carry, chunk) for params in (studied.params, studied.untrained))
     trained, untrained = (jax.device_get(summarize(norms)) for norms in both)
     names = tuple(layers(cell, studied.params, carry, jax.tree.map(lambda a: a[0], chunk.inputs)))
-    horizons = [horizon for horizon in HORIZONS if horizon <= steps // _WINDOWS]
+    horizons = [horizon for horizon in HORIZONS if horizon <= steps // WINDOWS]
     if not horizons:
         return Credit(names, trained, untrained, None, "The text is too short to measure horizons.")
-    cut = jax.tree.map(lambda a: a[: steps // _WINDOWS * _WINDOWS], chunk)
+    cut = jax.tree.map(lambda a: a[: steps // WINDOWS * WINDOWS], chunk)
     bias = truncation_bias(
         cell,
         softmax_cross_entropy,
@@ -201,7 +238,7 @@ def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
         carry,
         cut,
         horizons,
-        windows=_WINDOWS,
+        windows=WINDOWS,
         select=lambda grads: grads["core"],
         progress=lambda done, total: begin(f"measuring horizons, {done} of {total}"),
     )
@@ -222,6 +259,31 @@ def read_long(studied: Subject) -> np.ndarray:
     return carry_norms(studied.cell, studied.params, studied.ids[:_LONG], rows=rows, every=every)
 
 
+def first_chunk(ids: np.ndarray, steps: int) -> Chunk:
+    """Take the first steps of a text in rows side by side.
+
+    Args:
+        ids: the text.
+        steps: K, if the text has as many; B is what it has room for, at most `ROWS`.
+
+    Returns:
+        `[K, B]`, full.
+    """
+    rows = int(np.clip((len(ids) - 1) // steps, 1, ROWS))
+    steps = min(steps, (len(ids) - 1) // rows)
+    chunk = read(make_streams(ids[: rows * steps + 1], rows, steps, drop_tail=True), 0)
+    return chunk._replace(weight=jnp.asarray(chunk.weight, float))
+
+
+def _earlier(studied: Subject, params: Params) -> Moments | None:
+    """What the text of other files gives for the linear reading."""
+    text = studied.earlier
+    if text is None:
+        return None
+    labels = units.with_moved(text.labels)
+    return read_moments(studied.cell, params, text.ids, labels, rows=rows_for(len(text.ids)))
+
+
 def _passage(states: States, pieces: Sequence[str], found: Any, labels: dict[str, np.ndarray], middle: int) -> TextView:
     """A lively passage of the part on which no unit was chosen."""
     newline = np.array([piece.endswith("\n") for piece in pieces[middle - 1 : -1]])
@@ -232,14 +294,7 @@ def _passage(states: States, pieces: Sequence[str], found: Any, labels: dict[str
 
 
 def _middle(starts: np.ndarray, count: int) -> int:
-    """The start of a file that parts the text best; the middle, where none is between a third and two thirds."""
-    good = starts[(starts > count / 3) & (starts < 2 * count / 3)]
-    return int(good[np.argmin(np.abs(good - count / 2))]) if len(good) else count // 2
-
-
-def _chunk(ids: np.ndarray, steps: int) -> Chunk:
-    """The first steps of the text in rows side by side: `[K, B]`, full."""
-    rows = int(np.clip((len(ids) - 1) // steps, 1, ROWS))
-    steps = min(steps, (len(ids) - 1) // rows)
-    chunk = read(make_streams(ids[: rows * steps + 1], rows, steps, drop_tail=True), 0)
-    return chunk._replace(weight=jnp.asarray(chunk.weight, float))
+    """Where the text is parted: at the start of a file, if one is near the middle, or near what choosing takes."""
+    aim = min(count // 2, _ENOUGH)
+    good = starts[(starts > 2 * aim / 3) & (starts < 4 * aim / 3)]
+    return int(good[np.argmin(np.abs(good - aim))]) if len(good) else aim

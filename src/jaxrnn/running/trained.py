@@ -63,3 +63,21 @@ def load_trained(folder: Path) -> Trained:
         warnings.warn(lost, snapshots.SnapshotWarning, stacklevel=2)
     params = evaluated(state.optimizer, state.params)
     return Trained(run, config, vocabulary, learner.cell, params, snapshot)
+
+
+def load_params(trained: Trained, snapshot: Path) -> Params:
+    """Read the parameters of another snapshot of the same run.
+
+    Args:
+        trained: the run's model.
+        snapshot: the snapshot's folder.
+
+    Returns:
+        The parameters, averaged where the run averages them.
+
+    Raises:
+        InputError: if the snapshot is damaged, or gone.
+    """
+    learner = build_learner(trained.config, len(trained.vocabulary.symbols))
+    state, _ = position.load(snapshot, trained.config, learner)
+    return evaluated(state.optimizer, state.params)

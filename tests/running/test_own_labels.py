@@ -1,0 +1,68 @@
+"""Labels of the user's own: found in a file or a module, and refused in one line where they are not one value each."""
+
+import numpy as np
+import pytest
+
+from jaxrnn.errors import InputError
+from jaxrnn.running.own_labels import load_label
+
+SOURCE = """
+import numpy as np
+
+def in_capitals(text):
+    return [letter.isupper() for letter in text]
+
+def place(text):
+    return np.arange(len(text))
+
+short = lambda text: [True]
+single = lambda text: True
+words = lambda text: list(text)
+endless = lambda text: np.full(len(text), np.inf)
+torn = lambda text: 1 / 0
+number = 3
+"""
+
+
+@pytest.fixture
+def file(tmp_path, monkeypatch):
+    (tmp_path / "mine_alone.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path / "mine_alone.py"
+
+
+def test_a_function_of_a_file_or_a_module_is_a_label(file):
+    (name, values), *_ = load_label(f"{file}:in_capitals")("aBC").items()
+    assert name == "in capitals" and values.dtype == bool and values.tolist() == [False, True, True]
+    (name, values), *_ = load_label("mine_alone:place")("aBC").items()
+    assert name == "place" and values.dtype == np.float64 and values.tolist() == [0.0, 1.0, 2.0]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ("short", r"gave 1 values; expected one value for each character, \[3\]"),
+        ("single", "gave bool; expected one value"),
+        ("words", "gave values of <U1; expected bool, or finite numbers"),
+        ("endless", "gave values of float64; expected bool, or finite numbers"),
+        ("torn", r"failed on a text of 3 characters \(ZeroDivisionError"),
+    ],
+)
+def test_what_a_label_must_not_give(file, function, message):
+    with pytest.raises(InputError, match=message):
+        load_label(f"{file}:{function}")("aBC")
+
+
+def test_what_is_not_there_is_named(file):
+    (file.parent / "broken.py").write_text("import nowhere_to_be_found\n")
+    for spec, message in (
+        ("in_capitals", "expected FILE.py:function or module:function"),
+        (f"{file}:", "expected FILE.py:function"),
+        (f"{file}:in_capital", "no 'in_capital'; did you mean 'in_capitals'"),
+        (f"{file}:number", "no 'number'"),
+        (f"{file.parent}/other.py:f", "no file .*other.py"),
+        ("nowhere_to_be_found:f", r"cannot be run \(ModuleNotFoundError"),
+        (f"{file.parent}/broken.py:f", r"cannot be run \(ModuleNotFoundError"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_label(spec)
