@@ -37,7 +37,7 @@ format: $(VENV)/.has-dev ## mend style and format as far as that is mechanical
 	$(python) -m ruff format
 
 bench: $(VENV)/.has-bench ## measure; results and pictures go to benchmarks/results
-	for name in default_run full_vs_truncated gradient_flow long_sequence scaling; do \
+	for name in default_run full_vs_truncated gradient_flow long_sequence precision scaling; do \
 		$(python) -m benchmarks.$$name $(ARGS) || exit; done
 
 bench-peers: $(VENV)/.has-peers ## time PyTorch and five JAX libraries beside jaxrnn (a big download, and long)

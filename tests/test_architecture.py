@@ -18,7 +18,7 @@ ROOT = Path(jaxrnn.__file__).parent
 FLOORS = [
     "errors types allocator",
     "choices",
-    "shapes trees initializers losses cross_entropy averaging mesh",
+    "shapes trees products initializers losses cross_entropy averaging mesh",
     "cell gradients.base",
     "marks",
     "fused stepwise",

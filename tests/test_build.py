@@ -13,6 +13,7 @@ from jaxrnn.build import (
     ESTIMATORS,
     INITIALIZERS,
     NAMES,
+    PRECISIONS,
     build_estimator,
     build_model,
     build_optimizer,
@@ -20,7 +21,8 @@ from jaxrnn.build import (
 )
 from jaxrnn.cells.elman import elman
 from jaxrnn.cells.gru import gru
-from jaxrnn.config import Config, Data, Gradient, Model, Optimizer, Regularizer
+from jaxrnn.compose import mixed_precision
+from jaxrnn.config import Config, Data, Gradient, Model, Optimizer, Regularizer, Training
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
@@ -147,6 +149,28 @@ def test_an_estimator_gets_its_settings(name, settings, exact):
     assert (far < 1e-12) == exact
 
 
+def test_the_precision_is_that_of_the_estimator():
+    cell = build_model(small(cell="elman", initializer="uniform"), V)
+    params, chunk = some_params(cell), Chunk(IDS, (IDS + 1) % V, jnp.ones((K, B)))
+
+    @quick_jit
+    def losses(params):
+        made = [build_estimator(Gradient(), cell, precision=precision) for precision in PRECISIONS]
+        made.append(bptt(mixed_precision(cell), softmax_cross_entropy))
+        return [one.estimate(params, one.init(None, params, cell.initial_carry((B,)), chunk), chunk) for one in made]
+
+    fine, coarse, meant = losses(params)
+    assert_close(coarse, meant)
+    assert 0 < abs(fine[0].loss - coarse[0].loss) < 0.01 * fine[0].loss
+
+
+@pytest.mark.parametrize("rule", ["rtrl", "snap1", "uoro"])
+def test_rules_that_go_forward_have_one_precision(rule):
+    cell = build_model(small(cell="elstm", initializer="uniform"), V)
+    with pytest.raises(InputError, match=f"training.precision = 'bfloat16': gradient.rule = '{rule}' pushes"):
+        build_estimator(Gradient(rule=rule), cell, precision="bfloat16")
+
+
 def test_a_vocabulary_in_blocks_changes_no_estimate():
     whole, blocks = (build_model(small(vocabulary_block=block), V) for block in (None, 2))
     params, chunk = some_params(whole), Chunk(IDS, (IDS + 1) % V, jnp.ones((K, B)))
@@ -267,7 +291,7 @@ def test_the_optimizer_follows_the_configuration():
 @pytest.mark.parametrize("key", NAMES)
 def test_an_unknown_name_is_refused_by_its_key(key):
     section, _, field = key.partition(".")
-    sections = {"data": Data, "model": Model, "gradient": Gradient, "optimizer": Optimizer}
+    sections = {"data": Data, "model": Model, "gradient": Gradient, "optimizer": Optimizer, "training": Training}
     config = Config(**{section: sections[section](**{field: "xyz"})})
     with pytest.raises(InputError, match=f"^{key}: no 'xyz'.*expected one of: "):
         check_names(config)

@@ -140,3 +140,37 @@ def test_the_long_sequence_of_the_readme_is_the_one_measured():
     measured = [peer["steps"] for peer in result["peers"] if peer["measured"]]
     assert 1_000_000 < max(measured) < 2_100_000
     assert min(peer["peak_rss_bytes"] for peer in result["peers"] if not peer["measured"]) > 16 * 2**30
+
+
+def test_the_page_on_time_has_the_measured_figures():
+    """A row for each row of the benchmark, and the ranges that the text tells."""
+    found = json.loads((ROOT / "benchmarks/results/peers.json").read_text("utf-8"))
+    page = " ".join(PAGES["where_the_time_goes.md"].read_text("utf-8").split())
+    rows = {name: row for name, row in found.items() if name != "machine"}
+    shares = [row["products"]["seconds"] / row["jaxrnn"]["seconds"] for row in rows.values()]
+    for (name, row), share in zip(rows.items(), shares, strict=True):
+        own, peers = row["jaxrnn"], [row["torch"], row["linen"]]
+        times = [own, row["products"], *(one for peer in peers for one in (peer, peer["same_allocator"]))]
+        first, second, *others = (f"{1e3 * one['seconds']:.0f}" for one in times)
+        share, compiled = f"{share:.0%}".replace("%", " %"), f"{own['compile_seconds']:.1f}"
+        assert f"| {' | '.join([f'`{name}`', first, second, share, *others, compiled])} |" in page
+    assert f"are {min(shares):.0%} to {max(shares):.0%} of the step".replace("%", " %") in page
+    gains = {
+        peer: [row[peer]["seconds"] / row[peer]["same_allocator"]["seconds"] for row in rows.values()]
+        for peer in ("linen", "torch")
+    }
+    linen, torch = (f"{min(gain):.2f} to {max(gain):.2f} times" for gain in gains.values())
+    assert f"Flax linen {linen} as fast, PyTorch {torch}" in page
+
+
+def test_what_precision_costs_is_what_was_measured():
+    found = json.loads((ROOT / "benchmarks/results/precision.json").read_text("utf-8"))
+    page = " ".join(PAGES["devices.md"].read_text("utf-8").split())
+    fine, coarse = found["runs"]
+    assert (fine["precision"], coarse["precision"]) == ("float32", "bfloat16") and fine["seed"] == coarse["seed"]
+    valid, test = ([row["validation"][-1][1] for row in (fine, coarse)], [row["test"] for row in (fine, coarse)])
+    assert f"After {found['updates']} updates of the default model" in page
+    assert (
+        "{:.3f} bits per character on the validation text with float32 and {:.3f} with bfloat16".format(*valid) in page
+    )
+    assert "{:.3f} and {:.3f} on the test text".format(*test) in page

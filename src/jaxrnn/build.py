@@ -32,6 +32,7 @@ from jaxrnn.compose import (
     language_model,
     language_trunk,
     locked_dropout,
+    mixed_precision,
     stack,
     temporal_penalty,
     weight_drop,
@@ -110,6 +111,9 @@ def _segments(gradient: Gradient) -> dict[str, Any]:
     return {"memory": gradient.memory} if gradient.memory else {"segment_length": gradient.segment_length}
 
 
+PRECISIONS: dict[str, Callable[[Cell], Cell]] = {"float32": lambda cell: cell, "bfloat16": mixed_precision}
+FORWARD_RULES = ("rtrl", "snap1", "uoro")
+
 NAMES: Mapping[str, Mapping[str, Any]] = {
     "data.tokenizer": TOKENIZERS,
     "model.cell": CELLS,
@@ -117,6 +121,7 @@ NAMES: Mapping[str, Mapping[str, Any]] = {
     "gradient.rule": ESTIMATORS,
     "optimizer.name": OPTIMIZERS,
     "optimizer.schedule": SCHEDULES,
+    "training.precision": PRECISIONS,
 }
 """The keys whose value is a name, with the names there are."""
 
@@ -265,18 +270,27 @@ def _starts(model: Model) -> dict[str, Any]:
     return fitting | {"forget_bias": model.forget_bias}
 
 
-def build_estimator(gradient: Gradient, cell: Cell, vocabulary_block: int | None = None) -> GradientEstimator:
+def build_estimator(
+    gradient: Gradient, cell: Cell, vocabulary_block: int | None = None, precision: str = "float32"
+) -> GradientEstimator:
     """Make the gradient estimator of a language model.
 
     Args:
         gradient: the section.
         cell: symbols in and logits out.
         vocabulary_block: given where not all logits are to be held at once: then the model is told its targets.
+        precision: what its products are made from, a name in `PRECISIONS`.
 
     Returns:
         The estimator of the gradient of the cross-entropy, and of the penalties on activations where the cell has any.
+
+    Raises:
+        InputError: for another precision than float32 where derivatives are pushed forward.
     """
-    rule = ESTIMATORS[gradient.rule](gradient)
+    if precision != "float32" and gradient.rule in FORWARD_RULES:
+        forward = f"gradient.rule = {gradient.rule!r} pushes derivatives forward"
+        raise InputError(f"training.precision = {precision!r}: {forward}; expected 'float32'")
+    rule, cell = ESTIMATORS[gradient.rule](gradient), PRECISIONS[precision](cell)
     if vocabulary_block is None:
         return rule(cell, with_penalties(softmax_cross_entropy))
     return told(rule(cell, with_penalties(given)))

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxrnn.choices import is_whole, require
+from jaxrnn.products import times
 from jaxrnn.types import Array, Carry, Params
 
 
@@ -59,7 +60,8 @@ class Cell(NamedTuple):
 def product(a: Array, w: Array) -> Array:
     """The plain `dot` of a recurrence, and of all layers: `a @ w`, as one product of two matrices.
 
-    With more than two axes, XLA on CPU takes a slow path for the gradient of `w`, about five times slower.
+    With more than two axes, XLA on CPU takes a slow path for the gradient of `w`, about five times slower. Operands are
+    rounded where `jaxrnn.compose.mixed_precision` says so.
 
     Args:
         a: `[..., I]`.
@@ -74,7 +76,7 @@ def product(a: Array, w: Array) -> Array:
         (5, 2, 4)
     """
     rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    return (rows @ w).reshape(*a.shape[:-1], w.shape[-1])
+    return times(rows, w).reshape(*a.shape[:-1], w.shape[-1])
 
 
 def unnoted(name: str, value: Any) -> Any:

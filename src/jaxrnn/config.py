@@ -152,6 +152,7 @@ class Training(Section, frozen=True):
     length: Annotated[str, _about("how long: '2000 updates', '10 epochs' or '5 minutes'")] = "5 minutes"
     accumulate: Annotated[int, _about("successive chunks that share the weights of one update", ge=1)] = 1
     updates_per_dispatch: Annotated[int, _about("updates made by one call of the device", ge=1)] = 1
+    precision: Annotated[str, _about("what the products of an update are made from; sums stay float32")] = "float32"
     validate_every: Annotated[int, _about("updates between two validations, each followed by a snapshot", ge=1)] = 250
     validate_targets: Annotated[int, _about("most symbols of the validation text to score each time", ge=1)] = 200_000
     patience: Annotated[int, _about("validations without a new best before training stops; 0 = never", ge=0)] = 0
@@ -330,8 +331,7 @@ def _check_horizons(data: Data, gradient: Gradient) -> None:
     """Refuse lengths of the gradient rule that do not go with that of a chunk."""
     steps, rule = data.chunk_length, gradient.rule
     if rule in ("checkpointed", "randomized") and gradient.segment_length > steps:
-        segments = f"gradient.segment_length = {gradient.segment_length}"
-        raise InputError(f"{segments}: expected at most data.chunk_length = {steps}")
+        raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {steps}, one chunk")
     if rule == "truncated" and gradient.horizon > steps:  # it would run, but for nothing over a part of old chunks
         _check_replay("gradient.horizon", gradient.horizon, data, least=1)
     if rule == "adaptive":

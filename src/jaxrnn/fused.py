@@ -24,6 +24,7 @@ import jax.numpy as jnp
 from jaxrnn.cell import Cell, Recurrence, product, unnoted
 from jaxrnn.errors import expect
 from jaxrnn.marks import heed_marks
+from jaxrnn.products import as_now, multiply, narrowed
 from jaxrnn.trees import dependencies, is_float, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -143,6 +144,15 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Car
         TypeError: (from `loop`, when differentiated) where the right side of a `dot` depends on the carry or the input.
     """
 
+    def loop(params, carry, zs):
+        return _differentiable(as_now(recur))(params, carry, zs)
+
+    return loop
+
+
+def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Carry, Any], tuple[Carry, Any]]:
+    """The loop of `fused_scan`, with its derivative."""
+
     @jax.custom_vjp
     def loop(params, carry, zs):
         return _scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)
@@ -155,8 +165,8 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Car
 
             def dot(a, w):
                 del w  # made once, before the loop
-                lefts.append(a)
-                products.append(a @ weights[len(products)])
+                lefts.append(narrowed(a))
+                products.append(multiply(a, narrowed(weights[len(products)])))
                 return products[-1]
 
             new, y = recur(params, carry, z, dot, unnoted)
@@ -169,7 +179,7 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Car
         params, carry, carries, zs, lefts, products = saved
         one_step = (carry, _at_one_step(zs))
         weights, weights_vjp = jax.vjp(lambda params: _right_sides(recur, params, *one_step), params)
-        transposed = [w.T for w in weights]  # once, for the products of every step
+        transposed = [w.astype(a.dtype).T for w, a in zip(weights, lefts, strict=True)]  # once, for every step
         direct, others = partition(params, _used_directly(recur, params, weights, *one_step))
 
         def body(summed, at_t):
@@ -204,13 +214,13 @@ def _recall(a: Array, w_transposed: Array, product: Array) -> Array:
     return product
 
 
-_recall.defvjp(lambda a, w_t, product: (product, w_t), lambda w_t, d: (d @ w_t, jnp.zeros_like(w_t), d))
+_recall.defvjp(lambda a, w_t, product: (product, w_t), lambda w_t, d: (multiply(d, w_t), jnp.zeros_like(w_t), d))
 
 
 def _weight_gradient(lefts: Array, d_products: Array) -> Array:
     """Sum over time and batch of `a^T d`, as one product: `[T, *batch, I], [T, *batch, O] -> [I, O]`."""
     a, d = (x.reshape(-1, x.shape[-1]) for x in (lefts, d_products))
-    return a.T @ d
+    return multiply(a.T, d)
 
 
 def _right_sides(recur, params: Params, carry: Carry, z: Any) -> list[Array]:

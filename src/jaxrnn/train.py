@@ -37,6 +37,7 @@ from jaxrnn.running.experiment import Experiment, about_text, set_up, total_upda
 from jaxrnn.running.memory import check_memory
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.pace import fix_length
+from jaxrnn.running.particulars import particulars
 from jaxrnn.running.position import Position, load
 from jaxrnn.running.programs import build_beginning, shardings
 from jaxrnn.running.progress import progress, show
@@ -117,13 +118,14 @@ def _parser() -> Parser:
     """What a user may ask for."""
     parser = Parser(
         "jaxrnn train",
-        "[config.toml] [--section.key VALUE]... [--run DIR] [--resume] [--json]",
+        "[config.toml] [--section.key VALUE]... [--run DIR] [--resume] [--verbose] [--json]",
         "Train a recurrent language model, show how it goes, and keep everything in a folder.",
         EXAMPLES,
     )
     parser.add_argument("file", nargs="?", type=Path, metavar="config.toml", help="what differs from the values below")
     parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder [runs/CORPUS-CELL-NUMBER]")
     parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
+    parser.add_argument("--verbose", action="store_true", help="say what runs: devices, loops, memory, compilation")
     add_keys(parser, NAMES)
     return parser
 
@@ -195,6 +197,8 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         n_grams = baselines(experiment.dataset)
     screen.print(summary.n_gram_line(experiment, n_grams["test"]))
     start = start or (build_beginning(experiment)(), Position())
+    if asked.verbose:
+        screen.print(particulars(experiment, *start))
     if not is_first():  # it writes what the first one writes, where nobody looks
         folder, its_run = Path(held.enter_context(TemporaryDirectory())) / "run", None
     if not its_run:

@@ -145,6 +145,17 @@ def test_a_run_compiles_one_training_program(jaxrnn, settings, tmp_path, monkeyp
     assert [step._cache_size() for step in made] == [1, 1]
 
 
+def test_verbose_says_what_runs_and_changes_no_bit(finished_run, jaxrnn, settings, tmp_path):
+    said = jaxrnn("train", *settings(), "--run", tmp_path / "run", "--verbose", "--json")
+    lines = dict(line.split(maxsplit=1) for line in said.err.splitlines() if len(line.split(maxsplit=1)) == 2)
+    assert said.code == 0 and arrays(tmp_path / "run") == arrays(finished_run[0])
+    assert lines["backend"].startswith(jax.default_backend()) and lines["rows"].startswith("4; of ")
+    assert lines["unroll"].startswith("fused: 1 loop") and lines["block"].startswith("8 steps")
+    assert "computed again" in lines["kept"] and "float32" in lines["precision"]
+    assert lines["allocator"] and str(jax.config.jax_compilation_cache_dir) in lines["programs"]
+    assert "MiB of temporaries" in said.err and "unroll" not in finished_run[1].err
+
+
 # Stopping and going on -----------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """Recurrent cells, one a file: equations, parameters, paper."""
 
 from jaxrnn.cells.coupled_lstm import coupled_lstm, coupled_lstm_step
+from jaxrnn.cells.cudnn import cudnn_lstm
 from jaxrnn.cells.elman import elman, elman_step
 from jaxrnn.cells.elstm import elstm, elstm_step
 from jaxrnn.cells.gru import gru, gru_step
@@ -13,6 +14,7 @@ from jaxrnn.cells.projection_lstm import projection_lstm, projection_lstm_step
 
 __all__ = [
     "coupled_lstm",
+    "cudnn_lstm",
     "coupled_lstm_step",
     "elman",
     "elman_step",

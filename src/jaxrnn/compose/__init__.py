@@ -3,6 +3,7 @@
 from jaxrnn.compose.bidirectional import Bidirectional, bidirectional
 from jaxrnn.compose.language_model import language_model, language_trunk, readout_of
 from jaxrnn.compose.locked import locked_dropout, word_dropout
+from jaxrnn.compose.mixed_precision import mixed_precision
 from jaxrnn.compose.noise import Noise, dropout
 from jaxrnn.compose.penalties import activation_penalty, temporal_penalty, with_penalties
 from jaxrnn.compose.pointwise import dense, embedding, pointwise
@@ -22,6 +23,7 @@ __all__ = [
     "language_model",
     "language_trunk",
     "locked_dropout",
+    "mixed_precision",
     "pointwise",
     "readout_of",
     "stack",

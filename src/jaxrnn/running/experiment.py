@@ -248,7 +248,8 @@ def build_learner(config: Config, vocabulary_size: int) -> Learner:
         The learner. Its optimizer makes states; the one that uses them is built where the length of the run is known.
     """
     cell = build.build_model(config.model, vocabulary_size, config.regularizer)
-    estimator = build.build_estimator(config.gradient, cell, config.model.vocabulary_block)
+    block, precision = config.model.vocabulary_block, config.training.precision
+    estimator = build.build_estimator(config.gradient, cell, block, precision)
     return Learner(cell, estimator, build.build_optimizer(config.optimizer, steps=1))
 
 

@@ -14,7 +14,7 @@ from jaxrnn.training import Metrics, TrainState
 from jaxrnn.types import Array
 
 
-def build_train_step(experiment: Experiment) -> Callable[..., tuple[TrainState, Metrics]]:
+def build_train_step(experiment: Experiment) -> jax.stages.Wrapped:
     """Make the compiled function that trains. Where chunks differ in length, the learning rate goes with the length.
 
     How many updates there will be is no part of the program: the one that has measured the pace is the one that trains.

@@ -1,0 +1,82 @@
+"""What does mixed precision do to the score?
+
+    python -m benchmarks.precision            # some minutes; it measures no time and may run beside other work
+    python -m benchmarks.precision --quick    # a few seconds, to see that it works
+
+Trains the default model twice from each seed, with products from float32 and from bfloat16 operands, everything else
+being equal, and keeps the curves and the scores. Scoring is in float32 for both.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from matplotlib.figure import Figure
+
+from benchmarks import results
+
+QUICK = ["--model.hidden_size", "32", "--training.validate_targets", "5000"]
+PRECISIONS = ("float32", "bfloat16")
+
+
+def main(
+    quick: Annotated[bool, tyro.conf.arg(help="a small model and 20 updates, to see that it works")] = False,
+    updates: Annotated[int, tyro.conf.arg(help="how long each run is")] = 600,
+    seeds: Annotated[int, tyro.conf.arg(help="how many seeds, from 1")] = 1,
+) -> None:
+    """Train in both precisions, and compare."""
+    updates, options = (20, QUICK) if quick else (updates, [])
+    rows = [train(precision, seed, updates, options) for seed in range(1, seeds + 1) for precision in PRECISIONS]
+    name = "precision_quick" if quick else "precision"
+    result = {"updates": updates, "options": options, "runs": rows}
+    print(f"written: {results.save(name, result, picture(rows))}")
+    for row in rows:
+        bits = row["validation"][-1][1]
+        scores = f"validation {bits:.4f}, test {row['test']:.4f} bits a character"
+        print(f"{row['precision']:>9}, seed {row['seed']}: {scores}")
+
+
+def train(precision: str, seed: int, updates: int, options: list[str]) -> dict[str, Any]:
+    """Train in a process of its own: the curve of validations, and what the best parameters score on the test text."""
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent) / "run"
+        settings = {
+            "seed": seed,
+            "training.precision": precision,
+            "training.length": f"{updates} updates",
+            "training.validate_every": updates // 6,
+        }
+        given = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
+        command = [sys.executable, "-m", "jaxrnn.train", "--json", "--run", str(folder), *given, *options]
+        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ).stdout
+        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    answer = json.loads(said.splitlines()[-1])
+    return {
+        "precision": precision,
+        "seed": seed,
+        "validation": [[line["step"], line["bits"]] for line in lines if line["kind"] == "validation"],
+        "test": answer["bits_per_character"],
+        "skipped": answer["skipped"],
+        "parameters": answer["parameters"],
+    }
+
+
+def picture(rows: list[dict[str, Any]]) -> Figure:
+    """Bits per character over updates, a line for each run."""
+    figure = Figure(figsize=(6.5, 3.4), layout="constrained")
+    axis = figure.subplots()
+    for row in rows:
+        style = {"float32": "-", "bfloat16": "--"}[row["precision"]]
+        axis.plot(*zip(*row["validation"], strict=True), style, marker="o", markersize=4, label=row["precision"])
+    axis.set(xlabel="updates", ylabel="validation, bits per character")
+    axis.legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

@@ -1,0 +1,123 @@
+"""The product with a weight, and the precision of its operands: the one place where the library multiplies matrices.
+
+Mixed precision rounds both sides of a product to bfloat16, whose 8 bits of mantissa multiply fast where hardware knows
+them, and sums in the precision that the sides had. All else, parameters, carries, gates, losses and gradients, stays
+as it is. `jax_default_matmul_precision` asks for the same, but XLA on CPU does not heed it, so it is done here.
+
+References:
+    P. Micikevicius et al., "Mixed Precision Training", ICLR 2018, arXiv:1710.03740 (float32 master weights and sums).
+    D. Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", arXiv:1905.12322.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.types import Array
+
+# The dtype that products are made from in what is being traced, None for that of their sides. JAX keeps what it has
+# traced under one value apart from what it has traced under another.
+_operands = jax.make_user_context(default_value=None)
+
+
+def multiply(a: Array, w: Array) -> Array:
+    """Multiply in the narrower of two dtypes and sum in the wider: `a @ w`, where the two are the same.
+
+    Args:
+        a: `[..., I]`.
+        w: `[I, O]`.
+
+    Returns:
+        `[..., O]` in the wider dtype.
+
+    Example:
+        >>> multiply(jnp.full((1, 2), 1 + 2**-9), jnp.ones((2, 1), jnp.bfloat16))          # rounded to 1, twice
+        Array([[2.]], dtype=float32)
+    """
+    if a.dtype == w.dtype:
+        return a @ w
+    narrow, wide = sorted((a.dtype, w.dtype), key=lambda dtype: dtype.itemsize)
+    return jnp.matmul(a.astype(narrow), w.astype(narrow), preferred_element_type=wide)
+
+
+def narrowed(a: Array) -> Array:
+    """Round one side of a product to the dtype that products are made from, where there is one.
+
+    Args:
+        a: an array.
+
+    Returns:
+        It, rounded, or the array itself.
+    """
+    dtype = _operands.value
+    return a if dtype is None or jnp.dtype(dtype).itemsize >= a.dtype.itemsize else a.astype(dtype)
+
+
+def times(a: Array, w: Array) -> Array:
+    """`a @ w` of the operands as they are to be rounded, backwards too.
+
+    Args:
+        a: `[N, I]`.
+        w: `[I, O]`, of the same dtype.
+
+    Returns:
+        `[N, O]`, of that dtype. Where operands are rounded its gradients are products of rounded operands, summed in
+        that dtype, and there is reverse mode only.
+    """
+    return a @ w if narrowed(w) is w else _rounded(_operands.value, a, w)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _rounded(dtype: Any, a: Array, w: Array) -> Array:
+    """The product of rounded operands. JAX's own derivative would round the gradients, too."""
+    return multiply(a, w.astype(dtype))
+
+
+def _forward(dtype, a, w):
+    return _rounded(dtype, a, w), (a.astype(dtype), w.astype(dtype))
+
+
+def _backward(dtype, saved, d):
+    a, w = saved
+    return multiply(d, w.T), multiply(a.T, d)
+
+
+_rounded.defvjp(_forward, _backward)
+
+
+def made_from(dtype: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function make its products from operands of a dtype.
+
+    Args:
+        dtype: such as `jax.numpy.bfloat16`; None: of the dtype that they have.
+        function: any function, called with arrays or within `jit`.
+
+    Returns:
+        The function, inside which products are made so.
+
+    Example:
+        >>> coarse = made_from(jnp.bfloat16, times)
+        >>> coarse(jnp.full((1, 1), 1 + 2**-9), jnp.ones((1, 1))).item()
+        1.0
+    """
+
+    def run(*arguments):
+        with _operands(dtype):
+            return function(*arguments)
+
+    return run
+
+
+def as_now(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a function that JAX calls later, such as one of a derivative, make its products as those made now.
+
+    Args:
+        function: any function.
+
+    Returns:
+        The function, or itself where operands are not rounded.
+    """
+    return function if _operands.value is None else made_from(_operands.value, function)

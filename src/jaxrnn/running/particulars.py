@@ -1,0 +1,224 @@
+"""What runs, in detail: devices and rows, loops over time, what the backward pass needs, memory and compilation."""
+
+import os
+import platform
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core
+
+from jaxrnn.build import FORWARD_RULES
+from jaxrnn.cell import Cell
+from jaxrnn.config import Config, Gradient
+from jaxrnn.running.experiment import Experiment
+from jaxrnn.running.position import Position
+from jaxrnn.running.programs import build_train_step
+from jaxrnn.running.summary import many, table
+from jaxrnn.running.trainer import next_chunks, put_chunks
+from jaxrnn.training import TrainState
+
+_OF_EACH_STEP = "of each step the carry and the results of its products; what is elementwise is computed again"
+
+
+class Loops(NamedTuple):
+    """The loops over time of a cell's `unroll`.
+
+    Attributes:
+        fused: with a derivative of their own, which makes the gradient of each weight after the loop.
+        plain: differentiated by JAX, step by step.
+    """
+
+    fused: int
+    plain: int
+
+
+class Compiled(NamedTuple):
+    """A compiled program.
+
+    Attributes:
+        seconds: what compilation took, or reading it from the folder of compiled programs.
+        temp_bytes: memory for all that it makes on the way, on each device; None where the backend does not tell.
+        argument_bytes: memory of what it is given, likewise.
+    """
+
+    seconds: float
+    temp_bytes: int | None
+    argument_bytes: int | None
+
+
+def particulars(experiment: Experiment, state: TrainState, position: Position) -> str:
+    """Say what runs, and what it takes.
+
+    Args:
+        experiment: the experiment.
+        state: where it stands; only looked at.
+        position: likewise.
+
+    Returns:
+        Some lines, for `jaxrnn train --verbose`.
+
+    Cost:
+        One compilation of the train step, which the folder of compiled programs spares the training.
+    """
+    config = experiment.config
+    compiled = compile_step(experiment, state, position)
+    return table(
+        ("backend", f"{jax.default_backend()} ({jax.devices()[0].device_kind}), jax {jax.__version__}"),
+        ("rows", _rows(experiment)),
+        ("unroll", _unroll(loops(experiment.learner.cell))),
+        ("kept", kept(config.gradient)),
+        ("block", f"{block(config)}, for which the gradient of a weight is one product"),
+        ("precision", f"products of {config.training.precision} operands; sums, states and parameters in float32"),
+        ("allocator", _allocator(config)),
+        ("programs", _programs()),
+        ("train step", _compiled(compiled)),
+    )
+
+
+def loops(cell: Cell) -> Loops:
+    """Count the loops over time in the program of a cell's `unroll`.
+
+    Args:
+        cell: symbols in.
+
+    Returns:
+        The loops, as they are traced: two steps, one row.
+
+    Example:
+        >>> from jaxrnn.cells import lstm
+        >>> from jaxrnn.compose import language_model, stack
+        >>> loops(language_model(stack(lstm(3, 4), lstm(4, 4)), 5))
+        Loops(fused=2, plain=0)
+    """
+    params = jax.eval_shape(cell.init, jax.random.key(0))
+    traced = jax.make_jaxpr(cell.unroll)(params, cell.initial_carry(1), jnp.zeros((2, 1), jnp.int32))
+    found = list(_found(traced.jaxpr))
+    return Loops(found.count("fused"), found.count("plain"))
+
+
+def _found(program: core.Jaxpr) -> Iterator[str]:
+    """The loops of a program, those within other operations too."""
+    for operation in program.eqns:
+        inner = [loop for part in _parts(operation.params) for loop in _found(part)]
+        if operation.primitive.name == "scan":
+            yield "plain"
+        elif operation.primitive.name.startswith("custom_vjp_call"):
+            yield from ["fused"] * len(inner)
+        else:
+            yield from inner
+
+
+def _parts(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
+    """The programs that an operation runs."""
+    for value in jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, core.Jaxpr | core.ClosedJaxpr)):
+        if isinstance(value, core.ClosedJaxpr):
+            yield value.jaxpr
+        elif isinstance(value, core.Jaxpr):
+            yield value
+
+
+def kept(gradient: Gradient) -> str:
+    """Say what a gradient rule keeps for its backward pass, and what it computes again.
+
+    Args:
+        gradient: the section.
+
+    Returns:
+        A few words.
+
+    Example:
+        >>> kept(Gradient(rule="rtrl"))
+        'nothing: derivatives go forward in time'
+    """
+    if gradient.rule in FORWARD_RULES:
+        return "nothing: derivatives go forward in time"
+    if gradient.rule == "checkpointed":
+        return f"the carry where a segment begins; within the one that is computed again, {_OF_EACH_STEP}"
+    return _OF_EACH_STEP
+
+
+def block(config: Config) -> str:
+    """Say over how many steps the gradient of a weight is one product.
+
+    Args:
+        config: the configuration.
+
+    Returns:
+        A number of steps, or what decides on it.
+
+    Example:
+        >>> block(Config(gradient=Gradient(rule="truncated", horizon=16)))
+        '16 steps'
+    """
+    steps, gradient = config.data.chunk_length, config.gradient
+    if gradient.rule == "checkpointed" and gradient.memory is not None:
+        return f"segments that {gradient.memory} allow"
+    parts = {"checkpointed": gradient.segment_length, "randomized": gradient.segment_length}
+    parts |= {"truncated": min(steps, gradient.horizon)} | dict.fromkeys(FORWARD_RULES, 1)
+    return many(parts.get(gradient.rule, steps), "step")
+
+
+def compile_step(experiment: Experiment, state: TrainState, position: Position) -> Compiled:
+    """Compile the train step, and look at what it takes.
+
+    Args:
+        experiment: the experiment.
+        state: where it stands; only looked at.
+        position: likewise.
+
+    Returns:
+        Time and memory.
+    """
+    chunks = put_chunks(experiment, next_chunks(experiment, position)[0])
+    lowered = build_train_step(experiment).lower(state, chunks, experiment.updates)
+    began = time.perf_counter()
+    analysis = lowered.compile().memory_analysis()
+    seconds = time.perf_counter() - began
+    if analysis is None:
+        return Compiled(seconds, None, None)
+    return Compiled(seconds, analysis.temp_size_in_bytes, analysis.argument_size_in_bytes)
+
+
+def _rows(experiment: Experiment) -> str:
+    """How the rows of a batch are split."""
+    rows, devices = experiment.config.data.batch_size, experiment.mesh.size
+    there = f"of {many(jax.device_count(), 'device')} there, {devices} in use"
+    apart = f"{rows // devices} on each, whose gradients are added up once an update" if devices > 1 else "all on it"
+    return f"{rows}; {there}: {apart}"
+
+
+def _unroll(found: Loops) -> str:
+    """Which `unroll` runs."""
+    fused = f"fused: {many(found.fused, 'loop')} over time, gradients of weights made after it" * (found.fused > 0)
+    plain = f"stepwise: {many(found.plain, 'loop')} over time, gradients of weights added up in it" * (found.plain > 0)
+    return ", ".join(words for words in (fused, plain) if words)
+
+
+def _allocator(config: Config) -> str:
+    """Whether freed buffers are kept."""
+    tunables = os.environ.get("GLIBC_TUNABLES")
+    large = f"; GLIBC_TUNABLES={tunables}" if tunables else ""
+    if not config.machine.keep_buffers:
+        return f"as the system has it: machine.keep_buffers = false{large}"
+    if platform.libc_ver()[0] != "glibc":
+        return "as the system has it: the C library is not glibc"
+    return f"glibc, which keeps freed buffers for the next step{large}"
+
+
+def _programs() -> str:
+    """Where compiled programs are kept."""
+    folder = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    used = jax.config.jax_enable_compilation_cache and folder  # type: ignore[attr-defined]
+    return f"kept in {folder}" if used else "compiled anew at every start"
+
+
+def _compiled(compiled: Compiled) -> str:
+    """What the train step takes."""
+    took = f"compiled, or read from there, in {compiled.seconds:.1f} seconds"
+    if compiled.temp_bytes is None or compiled.argument_bytes is None:
+        return took
+    sizes = (f"{size / 2**20:.1f} MiB" for size in (compiled.temp_bytes, compiled.argument_bytes))
+    return "{}; {} of temporaries and {} of arguments on each device".format(took, *sizes)

@@ -1,0 +1,42 @@
+"""What `--verbose` says is read off the programs that run."""
+
+import jax
+import pytest
+
+from jaxrnn.build import ESTIMATORS, FORWARD_RULES, build_model
+from jaxrnn.cells import gru, lstm
+from jaxrnn.cells.lstm import lstm_step
+from jaxrnn.compose import dropout, embedding, mixed_precision, stack
+from jaxrnn.config import Config, Data, Gradient, Model
+from jaxrnn.running.particulars import Loops, block, kept, loops
+from jaxrnn.stepwise import from_step
+
+
+def test_loops_are_told_apart():
+    by_hand = from_step(lstm(3, 4).init, lstm(3, 4).initial_carry, lstm_step, input_size=3, output_size=4)
+    assert loops(stack(embedding(5, 3), by_hand, dropout(0.5), gru(4, 4), lstm(4, 4))) == Loops(fused=2, plain=1)
+
+
+def test_a_loop_within_another_is_part_of_it():
+    fused = stack(embedding(5, 3), lstm(3, 4))
+    within = fused._replace(unroll=jax.jit(fused.unroll))
+    assert loops(within) == loops(mixed_precision(fused)) == Loops(fused=1, plain=0)
+    assert loops(stack(embedding(5, 3))) == Loops(fused=0, plain=0)
+
+
+def test_models_of_the_command_are_fused():
+    model = build_model(Model(cell="projection_lstm", hidden_size=4, num_layers=3, dropout=0.1), 5)
+    assert loops(model) == Loops(fused=3, plain=0)
+
+
+@pytest.mark.parametrize("rule", ESTIMATORS)
+def test_every_rule_says_what_it_keeps_and_its_block(rule):
+    config = Config(data=Data(chunk_length=32), gradient=Gradient(rule=rule, horizon=64, segment_length=8))
+    assert (rule in FORWARD_RULES) == kept(config.gradient).startswith("nothing")
+    assert ("segment" in kept(config.gradient)) == (rule == "checkpointed")
+    expected = {"checkpointed": "8 steps", "randomized": "8 steps"} | dict.fromkeys(FORWARD_RULES, "1 step")
+    assert block(config) == expected.get(rule, "32 steps")
+
+
+def test_a_budget_decides_on_segments():
+    assert "64MiB" in block(Config(gradient=Gradient(rule="checkpointed", memory="64MiB")))

@@ -1,0 +1,33 @@
+"""Products in the narrower of two dtypes, summed in the wider."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxrnn.products import as_now, made_from, multiply, narrowed, times
+
+
+@pytest.mark.parametrize("wide", ["float32", "float64"])
+def test_the_narrower_dtype_multiplies_and_the_wider_sums(wide):
+    rng = np.random.default_rng(1)
+    a, w = rng.normal(size=(5, 300)).astype(wide), rng.normal(size=(300, 4)).astype(jnp.bfloat16)
+    expected = a.astype(jnp.bfloat16).astype(float) @ w.astype(float)
+    for found in (multiply(jnp.array(a), jnp.array(w)), multiply(jnp.array(w.T), jnp.array(a.T)).T):
+        assert found.dtype == wide
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12 if wide == "float64" else 2e-5)  # 300 roundings
+
+
+def test_operands_are_rounded_inside_only_and_never_widened():
+    a = jnp.array([[1 + 2**-12]])
+    assert narrowed(a) is a and times(a, a) == a * a
+    assert made_from(jnp.bfloat16, narrowed)(a).dtype == jnp.bfloat16
+    assert made_from(jnp.bfloat16, times)(a, a) == 1 and times(a, a).dtype == a.dtype
+    half = a.astype(jnp.bfloat16)
+    assert made_from(jnp.float32, narrowed)(half) is half
+
+
+def test_a_function_called_later_makes_its_products_as_now():
+    a = jnp.array([[1 + 2**-12]])
+    later = made_from(jnp.bfloat16, lambda: as_now(times))()
+    assert later(a, a) == 1
+    assert as_now(times) is times
