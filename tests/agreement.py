@@ -13,18 +13,22 @@ from jaxrnn.trees import is_float, is_key, join, renew_keys, split_carry
 
 def quick_jit(function):
     """`jax.jit` for small programs that run once: their cost is compilation, and these options take a third of it."""
-    return jax.jit(function, compiler_options=_quick_options())
+    return jax.jit(function, compiler_options=quick_options())
 
 
 @cache
-def _quick_options():
-    """Little optimisation and the older emitter of fused loops, where this version of XLA knows the names."""
+def quick_options():
+    """Little optimisation and the older emitter of fused loops, as far as this version of XLA knows their names."""
     options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+    return {name: value for name, value in options.items() if _is_known({name: value})}
+
+
+def _is_known(option):
     try:
-        jax.jit(lambda: 0, compiler_options=options)()
+        jax.jit(lambda: 0, compiler_options=option)()
     except jax.errors.JaxRuntimeError:
-        return None
-    return options
+        return False
+    return True
 
 
 def plain(leaf):

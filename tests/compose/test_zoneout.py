@@ -19,7 +19,7 @@ PARAMS = random_params(1, CELL)
 
 
 def test_each_unit_keeps_its_value_or_takes_the_new_one():
-    """The old value bit for bit, or the new one. Shares are within 5 standard deviations, and no two draws are alike."""
+    """The old value to the bit, or the new one. Shares are within 5 standard deviations, no two draws are alike."""
     noise, start = random_like(2, CELL.initial_carry(ROWS, jax.random.key(0)))
     seen = quick_jit(lambda carry: trace(CELL, PARAMS, carry, XS))((noise, start))
     masks, both = [], True

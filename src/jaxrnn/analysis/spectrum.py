@@ -236,10 +236,14 @@ def log_singular_values(factors: Array) -> Array:
     # By rounding alone, the sum of T logarithms changes by about so much from one sweep to the next.
     unsettled = 8 * factors.shape[0] * jnp.finfo(factors.dtype).eps
 
+    def push(basis, factor):
+        basis, triangle = jnp.linalg.qr(factor @ basis)
+        return basis, triangle
+
     def sweep(state):
         chain, before, _, count = state
         first = jnp.broadcast_to(jnp.eye(chain.shape[-1], dtype=chain.dtype), chain.shape[1:])
-        triangles = jax.lax.scan(lambda basis, factor: tuple(jnp.linalg.qr(factor @ basis)), first, chain)[1]
+        triangles = jax.lax.scan(push, first, chain)[1]
         logs = jnp.sum(_log_diagonal(triangles), axis=0)
         change = jnp.max(jnp.where(logs == before, 0, jnp.abs(logs - before)), initial=0)
         return jnp.swapaxes(triangles[::-1], -1, -2), logs, change, count + 1
