@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any, Literal
@@ -61,7 +62,7 @@ def where_texts_are(recipe: str, data: str | None) -> list[str]:
     return [word for key, file in FILES[corpus].items() for word in (f"--data.{key}", str(Path(data) / file))]
 
 
-def run(recipe: str, seed: int, folder: Path, texts: list[str], help_from: list[str]) -> dict[str, Any]:
+def run(recipe: str, seed: int, folder: Path, texts: list[str], help_from: Sequence[str]) -> dict[str, Any]:
     """Train in a process of its own, or go on where it was left, and score what was best in processes of their own."""
     begin = [str(CONFIGS / f"{recipe}.toml"), *texts, "--seed", str(seed)]
     trained = command("train", "--run", str(folder), *(["--resume"] if folder.exists() else begin))
