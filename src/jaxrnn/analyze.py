@@ -3,7 +3,7 @@
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from jaxrnn.running.experiment import open_text
 from jaxrnn.running.following import Followed, follow_unit, label_to_follow
 from jaxrnn.running.own_labels import load_label
 from jaxrnn.running.progress import progress
-from jaxrnn.running.study import Credit, Watched, follow_credit, read_long, subject, watch
+from jaxrnn.running.study import Credit, Subject, Watched, follow_credit, read_long, subject, watch
 from jaxrnn.running.trained import Trained, load_trained
 
 EXAMPLES = """\
@@ -34,10 +34,11 @@ EXAMPLES = """\
   jaxrnn analyze runs/stdlib-lstm-1 --out report        into another folder
   jaxrnn analyze runs/stdlib-lstm-1 --json              ends with a line of JSON, for programs
 
-The best parameters of the run read text that they were not trained on: its test split. Everything is in one HTML file
-that needs no network; the numbers are beside it in analysis.json, the pictures as SVG.
+The best parameters of the run read text that they were not trained on. Units are chosen on its validation split and
+scored on its test split; of a text of yours, on the first half and on the other. Everything is in one HTML file that
+needs no network; the numbers are beside it in analysis.json, the pictures as SVG.
 """
-LENGTH = 400_000
+LENGTH = 600_000
 _STAGES = 30  # parts of the work that are told of, most of them horizons
 
 
@@ -48,10 +49,11 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     began = time.monotonic()
     more = [load_label(spec) for spec in asked.label]
     best = load_trained(asked.run)
-    name, documents, ids = _text(asked.text, best)
+    splits, ids = _text(asked.text, best)
+    name = list(splits)[-1]
     screen.print(f"{name}, parameters of {best.snapshot}")
-    studied = subject(best, documents, ids, asked.length, more)
-    label = label_to_follow(asked.follow, list(studied.text.labels))
+    studied = subject(best, splits, ids, asked.length, more)
+    label = label_to_follow(asked.follow, list(studied.scored_on.labels))
     with progress(screen, _STAGES) as shown:
         done = iter(range(_STAGES))
 
@@ -71,7 +73,7 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
             raise InputError(f"--out {error.filename}: cannot be written ({error.strerror}); choose another") from None
         shown.update(_STAGES, "done")
     seconds = round(time.monotonic() - began, 1)
-    _say(screen, watched, followed, credit)
+    _say(screen, studied, watched, followed, credit)
     screen.print(f"\nreport     {files[0]}, after {seconds:.0f} seconds")
     about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": name, "seconds": seconds}
     return 0, about | {"report": str(files[0]), "files": [str(file) for file in files]}
@@ -83,7 +85,7 @@ def _parser() -> Parser:
     parser = Parser("jaxrnn analyze", usage, "See what a trained model has learned, and how.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
-    about = f"symbols of the text to read [{LENGTH}]"
+    about = f"symbols to read of the text to choose on, and of the text to score on [{LENGTH}]"
     parser.add_argument("--length", type=int, default=LENGTH, metavar="N", help=about)
     about = "a label of yours: from a text to one bool or number for each character; may be repeated"
     parser.add_argument("--label", metavar="FILE.py:FUNCTION", action="append", default=[], help=about)
@@ -93,20 +95,24 @@ def _parser() -> Parser:
     return parser
 
 
-def _text(source: str | None, best: Trained) -> tuple[str, Sequence[Document], np.ndarray]:
-    """The test split of the run's text, which must not have changed; or all of another text."""
+def _text(source: str | None, best: Trained) -> tuple[Mapping[str, Sequence[Document]], np.ndarray]:
+    """The validation and test splits of the run's text, which must not have changed; or all of another text."""
     if source is None:
         corpus, dataset = open_text(best.config, best.run)
-        return f"test text of {corpus.name}", corpus.splits["test"], dataset.ids["test"]
+        names = {"valid": f"validation text of {corpus.name}", "test": f"test text of {corpus.name}"}
+        return {name: corpus.splits[split] for split, name in names.items()}, dataset.ids["test"]
     corpus = whole_text(source)
     tokenizer = TOKENIZERS[best.vocabulary.tokenizer]
     ids = prepare(corpus, tokenizer, vocabulary=best.vocabulary).ids["text"]
-    return f"text of {source}", corpus.splits["text"], ids
+    return {f"text of {source}": corpus.splits["text"]}, ids
 
 
-def _say(screen: Console, watched: Watched, followed: Followed | None, credit: Credit) -> None:
+def _say(screen: Console, studied: Subject, watched: Watched, followed: Followed | None, credit: Credit) -> None:
     """What was found, in a few lines."""
-    screen.print()
+    chosen_on, scored_on = studied.names
+    screen.print(
+        f"\nchosen on {watched.fitted:,} symbols of the {chosen_on}, scored on {watched.scored:,} of the {scored_on}"
+    )
     for finding, before in zip(watched.findings, watched.untrained, strict=True):
         best = finding.units[0]
         where = f"{best.unit.name} {best.unit.number} of layer {best.unit.layer}"

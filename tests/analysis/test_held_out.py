@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxrnn.analysis.held_out import read_held_out
+from jaxrnn.analysis.held_out import halves, read_held_out
 from jaxrnn.analysis.labels import STRING, python_labels, text_labels
 from jaxrnn.data.corpora import open_corpus
 from jaxrnn.data.dataset import prepare
@@ -51,14 +51,34 @@ def test_a_split_that_begins_in_the_middle_of_a_string_knows_it(tmp_path):
     assert "".join(text.pieces) == path.read_text("utf-8")[-len(text.pieces) :]
 
 
-def test_no_file_gives_more_than_an_eighth_and_none_is_torn_within_a_line(tmp_path):
+def test_of_much_text_each_file_gives_as_much_as_it_takes_and_none_is_torn_within_a_line(tmp_path):
     for number in range(12):
-        (tmp_path / f"{number}.txt").write_text(f"line {number}\n" * 100)
+        (tmp_path / f"{number}.txt").write_text(f"line {number}\n" * (2 if number == 3 else 100))
     text, _ = held_out(tmp_path, length=800)
     pieces = ["".join(part) for part in np.split(np.array(text.pieces), text.starts[1:])]
-    assert len(pieces) == len(text.files) == 9 and all(len(piece) <= 100 for piece in pieces)
+    assert len(pieces) == len(text.files) == 12 and all(len(piece) <= 72 for piece in pieces)  # (800 - 14) / 11
     assert all(piece.endswith("\n") and len(set(piece.splitlines())) == 1 for piece in pieces)
-    assert STRING not in text.labels
+    assert 11 * 64 < len(text.ids) <= 800 and "line 3\n" * 2 in pieces and STRING not in text.labels
+
+
+def test_all_is_read_where_it_is_no_more_than_is_wanted(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.txt").write_text(f"line {number}\n" * 10 ** (number + 1))
+    text, _ = held_out(tmp_path, length=100_000)
+    assert len(text.ids) == 7 * 1110
+
+
+def test_a_text_is_parted_where_a_file_begins(tmp_path):
+    for number in range(4):
+        (tmp_path / f"{number}.txt").write_text(f"line {number}\n" * 100)
+    text, _ = held_out(tmp_path, length=2800)
+    first, second = halves(text)
+    assert first.files + second.files == text.files and len(first.files) == 2
+    assert len(first.ids) == 1400 and first.starts.tolist() == second.starts.tolist() == [0, 700]
+    for part in (first, second):
+        np.testing.assert_array_equal(part.labels["after a newline"], [piece == "\n" for piece in part.pieces])
+    one, other = halves(first._replace(starts=first.starts[:1], files=first.files[:1]))
+    assert one.files == other.files and len(one.ids) == len(other.ids) == 700
 
 
 def test_a_file_that_is_no_python_is_left_out_by_name(tmp_path):

@@ -10,13 +10,14 @@ import pytest
 
 from jaxrnn.analysis import figures
 from jaxrnn.analysis.bias import Bias, Horizon
+from jaxrnn.analysis.findings import Finding
 from jaxrnn.analysis.flow import Decay
 from jaxrnn.analysis.gates import saturation
 from jaxrnn.analysis.health import health
 from jaxrnn.analysis.report import Report, numbers, page, write
 from jaxrnn.analysis.states import Quantity, States
 from jaxrnn.analysis.text_view import lively_passage, view, view_json
-from jaxrnn.analysis.units import Unit, find_units
+from jaxrnn.analysis.units import Unit, choose_units
 
 RNG = np.random.default_rng(0)
 N = 400
@@ -58,7 +59,11 @@ def test_the_passage_is_where_labels_change():
 @pytest.fixture(scope="module")
 def report(states):
     labels = {"inside": np.arange(N) % 7 < 3, "depth": np.arange(N) % 5.0}
-    findings = find_units(states, labels, 200, top=3)
+    chosen = choose_units(states, labels, top=3)
+    findings = [
+        Finding(name, measure, 0.5, tuple(one._replace(held_out=0.6) for one in chosen[name]), 0.7, 0.5, 0.5)
+        for name, measure in (("inside", "AUC"), ("depth", "correlation"))
+    ]
     shown = view(states, TEXT[:N], [one.unit for found in findings for one in found.units], 200, 150)
     update = {"kind": "update", "gradient_norm": 1.0, "update_norm": 0.1, "parameter_norm": 50.0, "bits": 2.0}
     rows = [update | {"step": step, "clipped": step < 3, "skipped": False} for step in range(1, 11)]

@@ -1,22 +1,24 @@
-"""The search for units: what is planted is found, on one part and scored on the other, and chance is not."""
+"""The search for units: what is planted is found on one text and scored on another, and chance is not."""
 
 import jax
 import numpy as np
 import pytest
 
 from agreement import quick_jit, random_params
+from jaxrnn.analysis import findings
+from jaxrnn.analysis.findings import Labelled, choose, find, tell, with_moved
 from jaxrnn.analysis.gates import saturation
-from jaxrnn.analysis.probes import STATES, moments, probe, read_moments
-from jaxrnn.analysis.scores import areas, score
-from jaxrnn.analysis.states import RUN_UP, Quantity, States, carry_norms, observe, places, quantities
-from jaxrnn.analysis.units import Unit, best_units, find_units, with_moved
+from jaxrnn.analysis.probes import RIDGES, STATES, fit, moments, probe
+from jaxrnn.analysis.scores import correlations, score
+from jaxrnn.analysis.states import RUN_UP, Quantity, States, blocks, carry_norms, observe, places, quantities
+from jaxrnn.analysis.units import Unit, choose_units
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, language_model, stack
 from jaxrnn.errors import InputError
 from jaxrnn.fused import trace
 
 RNG = np.random.default_rng(0)
-N, MIDDLE = 2000, 900
+N = 2000
 SYMBOLS = 7
 
 
@@ -27,73 +29,53 @@ def planted():
     values = {Quantity(layer, name): RNG.normal(size=(N, 10)) for layer in (1, 2) for name in ("h", "c", "f")}
     values[Quantity(2, "c")][:, 4] -= 3 * truth
     values[Quantity(1, "f")][:, 7] += number
-    values[Quantity(1, "h")][:MIDDLE, 3] += 9 * truth[:MIDDLE]  # perfect where it is chosen, nothing elsewhere
-    labels = {"truth": truth, "number": number, "never": np.zeros(N, bool)}
-    return States({quantity: seen.astype(np.float32) for quantity, seen in values.items()}, np.zeros(N)), labels
+    states = States({quantity: seen.astype(np.float32) for quantity, seen in values.items()}, np.zeros(N))
+    return states, {"truth": truth, "number": number}
 
 
-def test_what_is_planted_is_found_and_scored_where_it_was_not_chosen(planted):
+def test_what_is_planted_is_found(planted):
     states, labels = planted
-    truth, number = find_units(states, labels, MIDDLE, top=5)
-    assert (truth.label, truth.measure, number.label, number.measure) == ("truth", "AUC", "number", "correlation")
-    flattered, true = truth.units[:2]
-    assert flattered.unit == Unit(1, "h", 3) and flattered.chosen > 0.99 and abs(flattered.held_out - 0.5) < 0.1
-    assert true.unit == Unit(2, "c", 4) and true.sign == -1
-    column = states.values[Quantity(2, "c")][:, 4]
-    assert true.held_out == pytest.approx(1 - score(column[MIDDLE:, None], labels["truth"][MIDDLE:])[0], abs=1e-15)
-    assert number.units[0].unit == Unit(1, "f", 7) and number.units[0].sign == 1
-    assert [unit.chosen for unit in truth.units] == sorted((unit.chosen for unit in truth.units), reverse=True)
+    best = choose_units(states, labels, top=5)
+    truth, number = best["truth"][0], best["number"][0]
+    assert truth.unit == Unit(2, "c", 4) and truth.sign == -1
+    assert truth.chosen == pytest.approx(
+        1 - score(states.values[Quantity(2, "c")][:, [4]], labels["truth"])[0], abs=1e-15
+    )
+    assert number.unit == Unit(1, "f", 7) and number.sign == 1
+    assert [one.chosen for one in best["truth"]] == sorted((one.chosen for one in best["truth"]), reverse=True)
+    assert choose_units(states, {"truth": labels["truth"]}, top=5)["truth"] == best["truth"]  # each by itself
 
 
-def test_chance_is_near_a_half(planted):
-    states, labels = planted
-    noise = States({Quantity(3, "h"): RNG.normal(size=(N, 50))}, np.zeros(N))
-    (found,) = find_units(noise, {"truth": labels["truth"]}, MIDDLE)
-    assert abs(found.units[0].held_out - 0.5) < 0.08 and abs(found.probe - 0.5) < 0.15
-    assert abs(found.moved - 0.5) < 0.08
-
-
-def test_all_labels_at_once_are_each_by_itself(planted):
-    states, labels = planted
-    several = best_units(states, {"truth": labels["truth"], "number": labels["number"]}, MIDDLE, top=3)
-    assert several["truth"] == best_units(states, {"truth": labels["truth"]}, MIDDLE, top=3)["truth"]
-
-
-def test_the_probe_is_ridge_regression():
-    """Against the normal equations written out on standardised columns, and a label that needs two units at once."""
-    parts = [RNG.normal(2.0, 3.0, size=(N, 3)), RNG.normal(size=(N, 2))]
-    x = np.concatenate(parts, axis=1)
+def test_the_fit_is_ridge_regression():
+    """Against the normal equations written out on standardised columns; the sums of two texts are those of both."""
+    x, ridge = RNG.normal(2.0, 3.0, size=(N, 5)), 0.03
     label = x[:, 0] / 3 - x[:, 4] + RNG.normal(size=N) > 0
-    z = (x - x[:MIDDLE].mean(axis=0)) / x[:MIDDLE].std(axis=0)
-    y = label[:MIDDLE] - label[:MIDDLE].mean()
-    w = np.linalg.solve(z[:MIDDLE].T @ z[:MIDDLE] + 0.1 * MIDDLE * np.eye(5), z[:MIDDLE].T @ y)
-    expected = areas((z @ w)[MIDDLE:, None], label[MIDDLE:, None]).item()
-    assert probe(parts, {"label": label}, MIDDLE)["label"] == pytest.approx(expected, abs=1e-13)
-    assert expected > 0.8 > max(areas(x[MIDDLE:], label[MIDDLE:, None]).ravel().max(), 0.0)
+    scale = x.std(axis=0)
+    z = (x - x.mean(axis=0)) / scale
+    w = np.linalg.solve(z.T @ z + ridge * N * np.eye(5), z.T @ (label - label.mean()))
+    parts = [moments(x[span], {"label": label[span]}) for span in (slice(700), slice(700, None))]
+    np.testing.assert_allclose(fit(parts[0] + parts[1], ridge)["label"], w / scale, rtol=1e-10)
 
 
-def test_more_text_is_as_if_it_stood_before(planted):
-    """The fit on the sums of two texts is the fit on both of them, one behind the other."""
-    states, labels = planted
-    labels = {name: labels[name] for name in ("truth", "number")}
-    whole = [values.astype(float) for quantity, values in states.values.items() if quantity.name in STATES]
-    cut = 700
-    first = moments(np.concatenate(whole, axis=1)[:cut], {name: values[:cut] for name, values in labels.items()})
-    rest = {name: values[cut:] for name, values in labels.items()}
-    later = probe([values[cut:] for values in whole], rest, MIDDLE - cut, first)
-    together = probe(whole, labels, MIDDLE)
-    assert later == pytest.approx(together, abs=1e-12) and together["truth"] > 0.7
-    assert probe([values[cut:] for values in whole], rest, MIDDLE - cut) != pytest.approx(together, abs=1e-6)
+def test_the_ridge_is_the_one_that_does_best_on_the_later_part():
+    """Few places for many units: the weakest ridge fits the noise, and the later part says so."""
+    x, truth = RNG.normal(size=(160, 40)), RNG.normal(size=40) / 10
+    label = x @ truth + RNG.normal(size=160)
+    early, late = ({"y": label[span]} for span in (slice(60), slice(60, None)))
+    first, later = moments(x[:60], early), moments(x[60:], late)
+    tried = [correlations((x[60:] @ fit(first, ridge)["y"])[:, None], late["y"][:, None]).item() for ridge in RIDGES]
+    best = int(np.argmax(tried))
+    assert best > 0 and tried[best] > tried[0] + 1e-3
+    np.testing.assert_array_equal(probe(first, later, x[60:], late)["y"], fit(first + later, RIDGES[best])["y"])
 
 
 def test_a_unit_that_never_varies_does_no_harm():
     values = np.concatenate([np.ones((N, 1)), np.arange(N)[:, None] % 2], axis=1)
-    label = np.arange(N) % 2 == 1
-    assert probe([values], {"label": label}, MIDDLE)["label"] == 1.0
-    states = States({Quantity(1, "h"): values}, np.zeros(N))
-    number = label.astype(float)
-    best = best_units(states, {"number": number}, MIDDLE, top=2)["number"]
-    assert best[0].unit.number == 1 and best[0].held_out == pytest.approx(1.0, abs=1e-12)
+    number = {"number": (np.arange(N) % 2).astype(float)}
+    sums = moments(values, number)
+    np.testing.assert_allclose(fit(sums, 1e-9)["number"], [0, 1], atol=1e-6)
+    best = choose_units(States({Quantity(1, "h"): values}, np.zeros(N)), number, top=2)["number"]
+    assert best[0].unit.number == 1 and best[0].chosen == pytest.approx(1.0, abs=1e-12)
     assert np.isnan(best[1].chosen)
 
 
@@ -131,23 +113,101 @@ def test_states_are_those_of_the_trace_of_each_row(model):
         np.testing.assert_allclose(states.nats[span], cost, rtol=0, atol=1e-6)  # kept in float32
 
 
-def test_the_sums_of_a_text_are_those_of_its_states(model):
-    """Each label beside the state at its own place, in every row; the moved ones too."""
-    ids = RNG.integers(0, SYMBOLS, size=RUN_UP + 1100)
-    label = {"even": ids % 2 == 0, "place": np.arange(len(ids)).astype(float)}
-    states = observe(*model, ids, rows=2)
-    whole = [values for quantity, values in states.values.items() if quantity.name in STATES]
-    span = slice(RUN_UP, RUN_UP + len(states.nats))
-    labels = with_moved(label)
-    here = {name: values[span] for name, values in labels.items()}
-    expected = moments(np.concatenate(whole, axis=1).astype(float), here)
-    found = read_moments(*model, ids, labels, rows=2)
-    assert found.places == expected.places == 1000 and set(found.labels) == set(labels)
-    np.testing.assert_allclose(found.products, expected.products, rtol=0, atol=1e-3)  # in float32, of 1000 places
-    np.testing.assert_allclose(found.total, expected.total, rtol=0, atol=1e-3)
-    for name, (total, product) in expected.labels.items():
-        assert found.labels[name][0] == total
-        np.testing.assert_allclose(found.labels[name][1], product, rtol=1e-5, atol=0.2)  # places go up to 1350
+@pytest.fixture(scope="module")
+def texts():
+    """Two texts longer than one row takes, and what holds after each symbol."""
+
+    def text(size):
+        ids = RNG.integers(0, SYMBOLS, size=size)
+        return Labelled(ids, {"even": ids % 2 == 0, "sum": np.append(0, ids[1:] + ids[:-1]).astype(float)})
+
+    return text(RUN_UP + 6400), text(RUN_UP + 7100)
+
+
+def _seen(model, text):
+    """All units over a text, read as the search reads it, with the labels of these places."""
+    states = observe(*model, text.ids, rows=2)
+    return states, {name: label[RUN_UP : RUN_UP + len(states.nats)] for name, label in text.labels.items()}
+
+
+def test_units_are_chosen_on_one_text_and_scored_on_the_other(model, texts):
+    """Against the same done at once on all that was kept of both texts."""
+    found = find(*model, *texts, top=3)
+    (here, labels), (there, later) = (_seen(model, text) for text in texts)
+    assert found.choice.places == len(here.nats) and found.told.places == len(there.nats)
+    assert found.told.bits == pytest.approx(there.nats.mean(dtype=float) / np.log(2), rel=1e-6)
+    tenth = np.arange(RUN_UP, RUN_UP + len(here.nats)) % 10 == 0
+    sample = States({name: seen[tenth] for name, seen in here.values.items()}, here.nats[tenth])
+    expected = choose_units(sample, {name: label[tenth] for name, label in labels.items()}, top=3)
+    for finding in found.findings:
+        best, label = expected[finding.label], later[finding.label]
+        assert [(one.unit, one.sign) for one in finding.units] == [(one.unit, one.sign) for one in best]
+        assert [one.chosen for one in finding.units] == pytest.approx([one.chosen for one in best], abs=1e-12)
+        assert finding.mean == texts[1].labels[finding.label].mean()
+        for one in finding.units:
+            column = there.values[Quantity(one.unit.layer, one.unit.name)][:, [one.unit.number]]
+            again = score(column * one.sign, label)[0]
+            assert one.held_out == pytest.approx(again, abs=1e-12)
+    even, total = found.findings
+    assert (even.measure, total.measure) == ("AUC", "correlation") and even.probe > 0.95 and total.probe > 0.8
+    assert abs(even.moved - 0.5) < 0.1 and abs(even.moved_probe - 0.5) < 0.1 and abs(total.moved_probe) < 0.1
+
+
+def test_the_reading_is_fitted_on_all_of_the_first_text(model, texts):
+    (here, labels), (there, later) = (_seen(model, text) for text in texts)
+    x, y = (
+        np.concatenate([seen for name, seen in states.values.items() if name.name in STATES], axis=1)
+        for states in (here, there)
+    )
+    choice = choose(*model, texts[0], top=1)
+    told = tell(*model, texts[1], choice)
+    for name, weights in choice.weights.items():
+        each = [fit(moments(x.astype(float), labels), ridge)[name] for ridge in RIDGES]
+        assert min(np.abs(weights - one).max() / np.abs(one).max() for one in each) < 1e-2  # sums in float32, ill-posed
+        reading = (y @ weights)[:, None]
+        assert told.probes[name] == pytest.approx(score(reading, later[name])[0], abs=1e-6)
+
+
+def test_what_tells_one_text_only_is_not_flattered(model, texts):
+    """A label made of what one unit did in the first text: chosen there with 1, and nothing in the other."""
+    here, _ = _seen(model, texts[0])
+    gate = here.values[Quantity(2, "z")][:, 3]
+    label = np.zeros(len(texts[0].ids), bool)
+    label[RUN_UP : RUN_UP + len(gate)] = gate > np.median(gate)
+    noise = RNG.random(len(texts[1].ids)) > 0.5
+    (found,) = find(*model, texts[0]._replace(labels={"it": label}), texts[1]._replace(labels={"it": noise})).findings
+    assert found.units[0].unit == Unit(2, "z", 3) and found.units[0].chosen > 0.999
+    assert abs(found.units[0].held_out - 0.5) < 0.03
+
+
+def test_a_label_of_one_text_only_is_left_out(model, texts):
+    first, second = texts
+    never = np.zeros(len(second.ids), bool)
+    more = first._replace(labels=dict(first.labels) | {"mine": first.labels["even"], "never": first.labels["even"]})
+    found = find(*model, more, second._replace(labels=dict(second.labels) | {"never": never}), top=1)
+    assert [finding.label for finding in found.findings] == ["even", "sum"]
+
+
+def test_less_may_be_read_spread_over_the_text(model, texts):
+    ids = texts[0].ids
+    whole = list(blocks(*model, ids, rows=2))
+    some = list(blocks(*model, ids, rows=2, most=1300))
+    assert len(some) == 3 < len(whole) and len(np.concatenate([block.at for block in some])) == 1500
+    for one, other in zip(some, whole, strict=False):
+        np.testing.assert_array_equal(one.at, other.at)
+        np.testing.assert_array_equal(one.nats, other.nats)
+    assert min(block.at.min() for block in some) == RUN_UP and max(block.at.max() for block in some) > len(ids) // 2
+
+
+def test_where_memory_is_short_units_are_chosen_on_fewer_places(model, texts, monkeypatch):
+    tenth = len(choose(*model, texts[0], top=1).sample.nats)
+    monkeypatch.setattr(findings, "_MEMORY", 4 * 44 * 200)  # 44 units at 200 places
+    assert 150 <= len(choose(*model, texts[0], top=1).sample.nats) <= 200 < tenth
+
+
+def test_moved_labels_keep_their_runs():
+    moved = with_moved({"a": np.array([True, True, False, False, False, False])})["moved: a"]
+    assert moved.tolist() == [False, False, False, True, True, False]
 
 
 def test_the_size_of_the_carry_is_that_of_its_floats(model):

@@ -25,7 +25,7 @@ def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
     numbers = json.loads((folder / "analysis.json").read_text("utf-8"))
     names = {finding["label"] for finding in numbers["units"]}
     assert {"end of a word", "position in the line", "a vowel"} <= names and "inside a string literal" not in names
-    assert numbers["notes"] == ["Labels that do not vary in both parts of the text: inside quotes, indentation."]
+    assert numbers["notes"] == ["Labels that do not vary in both texts: inside quotes, indentation."]
     assert set(numbers["gates"]) == {"1/r", "1/z"} and [row["horizon"] for row in numbers["horizon"]["rows"]][:2] == [
         4,
         16,
@@ -36,7 +36,7 @@ def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
     vowels = next(finding for finding in numbers["units"] if finding["label"] == "a vowel")
     assert through["unit"] == vowels["units"][0]["unit"]
     best = through["updates"].index(int(said.answer["snapshot"].rpartition("_")[2]))
-    # All of this small text is read: so the best snapshot's score is the one in the table, and the first is untrained.
+    # All of this small text is read: so the best snapshot's scores are those in the table, and the first is untrained.
     assert through["scores"][best] == pytest.approx(vowels["units"][0]["held_out"], abs=1e-9)
     assert through["probes"][best] == pytest.approx(vowels["probe"], abs=1e-9)
     assert through["probes"][0] == pytest.approx(vowels["untrained"]["probe"], abs=1e-9)

@@ -12,7 +12,7 @@ from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import Vocabulary, replace_unseen, unknown_id
 from jaxrnn.errors import InputError
 
-_MOST_OF_ONE = 8  # a file gives at most this part of the text: findings shall not be those of one file
+_FILES = 64  # where there is more text than is wanted it is taken from so many files, or from all
 _TORN = ("whitespace",)  # tokenizers whose symbols do not keep the text's form
 
 
@@ -25,7 +25,6 @@ class HeldOut(NamedTuple):
         labels: `[N]` each, what holds after each symbol.
         starts: `[F]` where the pieces of the files begin.
         files: their names.
-        documents: the files themselves.
         left_out: the names of files that are not Python though they are called so.
     """
 
@@ -34,7 +33,6 @@ class HeldOut(NamedTuple):
     labels: dict[str, np.ndarray]
     starts: np.ndarray
     files: tuple[str, ...]
-    documents: tuple[Document, ...]
     left_out: tuple[str, ...]
 
 
@@ -55,10 +53,11 @@ def read_held_out(
 ) -> HeldOut:
     """Read the beginnings of files, as many as it takes, and label them.
 
-    A file gives at most an eighth of the text, up to the end of a line; where strings are labelled, not of one within a
-    string, for a model would take the next file for the rest of it. Labels are computed from the whole of a file, from
-    its first byte even where the split begins in the middle, so that no string or bracket is torn. Symbols that the
-    model has never seen are read as its unknown symbol; where it has none they are left out, and labels stay true.
+    Where the files are more text than is wanted each gives its beginning, up to the end of a line; where strings are
+    labelled, not of one within a string, for a model would take the next file for the rest of it. Labels are computed
+    from the whole of a file, from its first byte even where the split begins in the middle, so that no string or
+    bracket is torn. Symbols that the model has never seen are read as its unknown symbol; where it has none they are
+    left out, and labels stay true.
 
     Args:
         documents: the files, in the order of their digests: an order without meaning, the same for everybody.
@@ -81,10 +80,11 @@ def read_held_out(
     if functions is None:
         python = tokenizer.name not in _TORN and all(map(_is_python, documents))
         functions = (python_labels, text_labels) if python else (text_labels,)
-    most = -(-length // min(_MOST_OF_ONE, len(documents)))
+    documents = sorted(documents, key=lambda document: document.digest)
+    most = most_of_one([document.stop - document.start for document in documents[:_FILES]], length)
     parts: list[tuple[Document, _Part]] = []
     refused: dict[str, InputError] = {}
-    for document in sorted(documents, key=lambda document: document.digest):
+    for document in documents:
         if sum(len(part.ids) for _, part in parts) >= length:
             break
         try:
@@ -97,8 +97,57 @@ def read_held_out(
     labels = {name: np.concatenate([part.labels[name] for _, part in parts]) for name in parts[0][1].labels}
     starts = np.cumsum([0, *(len(part.ids) for _, part in parts)])[:-1]
     ids = np.concatenate([part.ids for _, part in parts])
-    read = tuple(document for document, _ in parts)
-    return HeldOut(ids, pieces, labels, starts, tuple(map(_name, read)), read, tuple(refused))
+    return HeldOut(ids, pieces, labels, starts, tuple(_name(document) for document, _ in parts), tuple(refused))
+
+
+def halves(text: HeldOut) -> tuple[HeldOut, HeldOut]:
+    """Part a text in two: where a file begins, if one does so near the middle.
+
+    Args:
+        text: what to part.
+
+    Returns:
+        The first and the second half.
+    """
+    middle = len(text.ids) // 2
+    near = text.starts[np.abs(text.starts - middle) < middle // 3]
+    middle = int(near[np.argmin(np.abs(near - middle))]) if len(near) else middle
+    return _cut(text, 0, middle), _cut(text, middle, len(text.ids))
+
+
+def _cut(text: HeldOut, start: int, stop: int) -> HeldOut:
+    """A stretch of a text."""
+    ends = np.append(text.starts[1:], len(text.ids))
+    here = (text.starts < stop) & (ends > start)
+    return text._replace(
+        ids=text.ids[start:stop],
+        pieces=text.pieces[start:stop],
+        labels={name: label[start:stop] for name, label in text.labels.items()},
+        starts=np.maximum(text.starts[here] - start, 0),
+        files=tuple(name for name, is_here in zip(text.files, here.tolist(), strict=True) if is_here),
+    )
+
+
+def most_of_one(sizes: Sequence[int], length: int) -> int:
+    """Say how much one file may give, so that all together give what is wanted and none more than it has to.
+
+    Args:
+        sizes: of the files.
+        length: how much is wanted.
+
+    Returns:
+        The least share with which they reach it; where all of them do not, the largest size.
+
+    Example:
+        >>> most_of_one([10, 500, 400], 210), most_of_one([10, 20], 100)
+        (100, 20)
+    """
+    for given, size in enumerate(sorted(sizes)):
+        left = len(sizes) - given
+        if size * left >= length:
+            return -(-length // left)
+        length -= size
+    return max(sizes)
 
 
 def _name(document: Document) -> str:

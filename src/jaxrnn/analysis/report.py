@@ -15,11 +15,12 @@ import jinja2
 import numpy as np
 
 from jaxrnn.analysis.bias import Bias, Horizon
+from jaxrnn.analysis.findings import Finding
 from jaxrnn.analysis.gates import GATES
 from jaxrnn.analysis.labels import Labels
 from jaxrnn.analysis.pictures import Picture
 from jaxrnn.analysis.text_view import TextView, view_json
-from jaxrnn.analysis.units import Finding, Unit
+from jaxrnn.analysis.units import Unit
 
 NAMES = {"h": "h, the output", "c": "c, the cell's content", "g": "g, candidate", "n": "n, candidate"} | {
     name: f"{name}, {gate}" for name, gate in GATES.items()

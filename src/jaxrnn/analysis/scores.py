@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-_BLOCK = 32  # columns that a thread takes at a time
+_BLOCK = 8  # columns that a thread takes at a time
 
 
 def areas(values: np.ndarray, labels: np.ndarray) -> np.ndarray:

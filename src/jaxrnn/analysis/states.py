@@ -20,6 +20,7 @@ RUN_UP = 250
 """Symbols that each row reads before its first one that counts, so that its state is one of mid-text."""
 
 _BLOCK = 250  # steps that are on the device at a time
+_ROW, _MOST_ROWS = 3000, 64  # symbols in a row of text, at least; rows, at most
 _ORDER = ("h", "c")  # what comes first: the states
 
 
@@ -43,6 +44,20 @@ class States(NamedTuple):
         nats: `[N]`, what it cost to predict the symbol from all before it.
     """
 
+    values: Mapping[Quantity, np.ndarray]
+    nats: np.ndarray
+
+
+class Block(NamedTuple):
+    """What was seen at some places of a text.
+
+    Attributes:
+        at: `[n]` which symbols of the text they are.
+        values: for each quantity `[n, H]` float32: after the symbol has been read.
+        nats: `[n]`, what it cost to predict the symbol from all before it.
+    """
+
+    at: np.ndarray
     values: Mapping[Quantity, np.ndarray]
     nats: np.ndarray
 
@@ -80,6 +95,18 @@ def quantities(cell: Cell, params: Params) -> dict[str, tuple[Quantity, int]]:
     return {note: (found(note), widths[note]) for note in sorted(widths, key=place)}
 
 
+def rows_for(length: int) -> int:
+    """Choose in how many rows a text is read: many are quick, but each reads a run-up that does not count.
+
+    Args:
+        length: of the text.
+
+    Returns:
+        B.
+    """
+    return int(np.clip(length // _ROW, 1, _MOST_ROWS))
+
+
 def places(length: int, rows: int) -> int:
     """Count the symbols that `observe` gives for a text.
 
@@ -94,12 +121,7 @@ def places(length: int, rows: int) -> int:
 
 
 def observe(
-    cell: Cell,
-    params: Params,
-    ids: np.ndarray,
-    *,
-    rows: int = 8,
-    names: Container[str] | None = None,
+    cell: Cell, params: Params, ids: np.ndarray, *, rows: int = 8, names: Container[str] | None = None
 ) -> States:
     """Let a model read a text and keep all that its units did.
 
@@ -123,21 +145,26 @@ def observe(
     Cost:
         Memory on the host: N times all units, 4 bytes each. On the device: a block of 250 steps.
     """
-    length = places(len(ids), rows) // rows
+    count = places(len(ids), rows)
     values: dict[Quantity, np.ndarray] = {}
-    nats = np.empty((rows, RUN_UP + length), np.float32)
-    for start, seen, losses in blocks(cell, params, ids, rows=rows, names=names):
-        nats[:, start : start + _BLOCK] = losses.T
-        for quantity, block in seen.items() if start >= RUN_UP else ():
-            kept = values.setdefault(quantity, np.empty((rows, length, block.shape[-1]), np.float32))
-            kept[:, start - RUN_UP : start - RUN_UP + _BLOCK] = block.swapaxes(0, 1)
-    merged = {quantity: kept.reshape(rows * length, -1) for quantity, kept in values.items()}
-    return States(merged, nats[:, RUN_UP - 1 : -1].ravel())  # a symbol's cost is known one step before it is read
+    nats = np.empty(count, np.float32)
+    for block in blocks(cell, params, ids, rows=rows, names=names):
+        at = block.at - RUN_UP
+        nats[at] = block.nats
+        for quantity, seen in block.values.items():
+            values.setdefault(quantity, np.empty((count, seen.shape[1]), np.float32))[at] = seen
+    return States(values, nats)
 
 
 def blocks(
-    cell: Cell, params: Params, ids: np.ndarray, *, rows: int = 8, names: Container[str] | None = None
-) -> Iterator[tuple[int, dict[Quantity, np.ndarray], np.ndarray]]:
+    cell: Cell,
+    params: Params,
+    ids: np.ndarray,
+    *,
+    rows: int = 8,
+    names: Container[str] | None = None,
+    most: int | None = None,
+) -> Iterator[Block]:
     """Let a model read a text as `observe` does, and hand on what its units did, piece by piece: nothing is kept.
 
     Args:
@@ -146,10 +173,10 @@ def blocks(
         ids: the text.
         rows: B.
         names: of the quantities to hand on; None for all.
+        most: about how many places are wanted: then each row is left where they are reached. None for all.
 
     Yields:
-        For each K = 250 steps: how many steps of its row came before (the first `RUN_UP` do not count), the quantities
-        `[K, B, H]` in float32, and what it cost to predict each *next* symbol, `[K, B]` nats.
+        What was seen, 250 steps of all rows at a time; the run-up is left out.
 
     Raises:
         InputError: the text is too short.
@@ -166,11 +193,15 @@ def blocks(
         if names is None or quantity.name in names
     }
     carry = cell.initial_carry((rows,))
-    for start in range(0, RUN_UP + length, _BLOCK):
-        stop = start + _BLOCK
-        now, later = streams[start:stop], streams[start + 1 : stop + 1]
-        carry, notes, losses = _read(cell, tuple(known), params, carry, now, later)
-        yield start, {known[note]: np.asarray(notes[note]) for note in known}, np.asarray(losses)
+    last = None
+    for start in range(0, RUN_UP + min(length, -(-(most or count) // rows)), _BLOCK):
+        span, later = slice(start, start + _BLOCK), slice(start + 1, start + _BLOCK + 1)
+        carry, notes, losses = _read(cell, tuple(known), params, carry, streams[span], streams[later])
+        losses = np.asarray(losses)
+        if last is not None:  # a symbol's cost is known one step before it is read
+            values = {known[note]: np.asarray(notes[note]).reshape(_BLOCK * rows, -1) for note in known}
+            yield Block(steps[span].ravel(), values, np.concatenate([last, losses[:-1]]).ravel())
+        last = losses[-1:]
 
 
 def carry_norms(cell: Cell, params: Params, ids: np.ndarray, *, rows: int = 8, every: int = 100) -> np.ndarray:

@@ -94,7 +94,10 @@ def _facts(best: Trained, rows: list[dict[str, Any]], noun: str, watched: Watche
         best_n_gram = f"best n-gram {n_gram['best_ngram']:.3f}"
         facts += [("test", f"{test['bits_per_character']:.3f} bits per character; {best_n_gram}")]
         facts += [("training", f"{test['seconds']:,.0f} seconds")]
-    return [*facts, ("here", f"{watched.bits:.3f} bits per {noun} on the {watched.length:,} {noun}s that were watched")]
+    return [
+        *facts,
+        ("here", f"{watched.bits:.3f} bits per {noun} on the {watched.scored:,} {noun}s that units are scored on"),
+    ]
 
 
 def _sample(best: Trained) -> str:
@@ -107,14 +110,18 @@ def _sample(best: Trained) -> str:
 
 def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
     """How the units were found."""
-    number, first, files = sum(watched.widths.values()), watched.middle, len(studied.text.files)
+    number = f"{sum(watched.widths.values()):,} units (every state, gate and candidate)"
+    here, there = (
+        f"{len(text.files)} file{'s' * (len(text.files) > 1)}" for text in (studied.chosen_on, studied.scored_on)
+    )
+    chosen_on, scored_on = studied.names
     return (
-        f"Each of {number:,} units (every state, gate and candidate) was watched over {watched.length:,} {noun}s from "
-        f"{files} file{'s' * (files > 1)}. The best for each label was chosen on the first {first:,} and is scored on "
-        f"the other {watched.length - first:,}: what holds or does not, by the area under the ROC curve (AUC: 0.5 says "
+        f"The best of {number} was chosen for each label on {watched.chosen:,} places, spread over {watched.fitted:,} "
+        f"{noun}s of the {chosen_on}, {here}. It is scored on {watched.scored:,} {noun}s of the {scored_on}, {there}: "
+        "what holds or does not, by the area under the ROC curve (AUC: 0.5 says "
         "nothing, 1 tells perfectly); numbers, by correlation. Whole state: a linear reading of all states, fitted on "
-        f"{watched.fitted:,} {noun}s{': the first part, and other files' * bool(studied.earlier)}. Untrained: the same "
-        "search before the first update. Chance: the best unit for the same label moved half the text onwards."
+        f"those {watched.fitted:,} {noun}s, with the ridge that does best on the last quarter of them. Untrained: the "
+        "same search before the first update. Chance: the same search for the same label moved on by half a text."
     )
 
 
@@ -122,7 +129,9 @@ def _through_run(followed: Followed) -> Picture:
     """The picture of a unit's way."""
     layer, quantity, number = followed.unit.unit
     unit, updates = f"{quantity} {number} of layer {layer}", followed.updates
-    return figures.unit_through_run(unit, followed.label, followed.measure, updates, followed.scores, followed.probes)
+    drawn = figures.unit_through_run(unit, followed.label, followed.measure, updates, followed.scores, followed.probes)
+    read = f" Each snapshot read {followed.fitted:,} symbols to fit on and {followed.scored:,} to be scored on."
+    return drawn._replace(caption=drawn.caption + read)
 
 
 def _about_view(watched: Watched, noun: str) -> str:
@@ -130,7 +139,7 @@ def _about_view(watched: Watched, noun: str) -> str:
     left_out = sorted({quantity.name for quantity in watched.view.left_out})
     rest = f" Of {', '.join(left_out)} only the ranked units are here." if left_out else ""
     return (
-        f"{len(watched.view.pieces):,} {noun}s of the part on which no unit was chosen, each tinted by what the unit "
+        f"{len(watched.view.pieces):,} {noun}s of the text on which no unit was chosen, each tinted by what the unit "
         f"holds after reading it, to 1/127 of the unit's own range.{rest}"
     )
 
@@ -138,11 +147,12 @@ def _about_view(watched: Watched, noun: str) -> str:
 def _notes(studied: Subject, watched: Watched, noun: str) -> list[str]:
     """What was left out, and why."""
     notes = []
-    if studied.text.left_out:
-        notes.append(f"Not Python for this version of Python, so not read: {', '.join(studied.text.left_out)}.")
-    silent = [name for name in studied.text.labels if name not in {finding.label for finding in watched.findings}]
+    left_out = dict.fromkeys((*studied.chosen_on.left_out, *studied.scored_on.left_out))
+    if left_out:
+        notes.append(f"Not Python for this version of Python, so not read: {', '.join(left_out)}.")
+    silent = [name for name in studied.scored_on.labels if name not in {finding.label for finding in watched.findings}]
     if silent:
-        notes.append(f"Labels that do not vary in both parts of the text: {', '.join(silent)}.")
+        notes.append(f"Labels that do not vary in both texts: {', '.join(silent)}.")
     if noun != "character":
         notes.append(f"The model reads {noun}s: a label is that of the last character of each {noun}.")
     return notes
@@ -162,9 +172,9 @@ def _numbers(
     }
     shares = {"clipped": trained.clipped, "skipped": trained.skipped} if trained else {}
     text = {
-        "symbols": watched.length,
-        "chosen_on": watched.middle,
+        "chosen_on": watched.chosen,
         "fitted_on": watched.fitted,
+        "scored_on": watched.scored,
         "bits": watched.bits,
         "units": watched.widths,
     }

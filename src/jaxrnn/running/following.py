@@ -8,19 +8,18 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrnn import snapshots
-from jaxrnn.analysis.labels import STRING, Labels
-from jaxrnn.analysis.probes import STATES, probe
-from jaxrnn.analysis.scores import oriented, score
-from jaxrnn.analysis.states import RUN_UP, Quantity, observe, places
-from jaxrnn.analysis.units import Finding, Scored
+from jaxrnn.analysis.findings import Labelled, choose, tell
+from jaxrnn.analysis.labels import STRING
+from jaxrnn.analysis.probes import STATES
+from jaxrnn.analysis.units import Scored
 from jaxrnn.choices import unknown
 from jaxrnn.errors import InputError
-from jaxrnn.running.study import Subject, Watched, rows_for
+from jaxrnn.running.study import Subject, Watched
 from jaxrnn.running.trained import Trained, load_params
 from jaxrnn.types import Params
 
 _MOST = 12  # snapshots
-_HALF = 20_000  # symbols on either side of the middle: what each snapshot reads
+_LENGTH = 100_000  # symbols of either text that each snapshot reads
 _FIRST_CHOICES = (STRING, "inside quotes")
 
 
@@ -32,9 +31,11 @@ class Followed(NamedTuple):
         measure: "AUC" or "correlation".
         unit: the unit that is the best for it at the end, and which way up it is read.
         updates: `[S]` the updates before each snapshot; 0 is the untrained network.
-        scores: `[S]` of the unit, on the part of the text on which it was not chosen.
-        probes: `[S]` of a linear reading of the whole state, fitted on as much text before.
+        scores: `[S]` of the unit, on the text on which it was not chosen.
+        probes: `[S]` of a linear reading of the whole state, fitted in each snapshot on the text to choose on.
         bits: `[S]` what a symbol cost there.
+        fitted: how many symbols each reading was fitted on.
+        scored: how many symbols all that was scored on.
     """
 
     label: str
@@ -44,6 +45,8 @@ class Followed(NamedTuple):
     scores: tuple[float, ...]
     probes: tuple[float, ...]
     bits: tuple[float, ...]
+    fitted: int
+    scored: int
 
 
 def label_to_follow(wanted: str | None, labels: Sequence[str]) -> str | None:
@@ -81,45 +84,29 @@ def follow_unit(
         begin: called with the name of each part.
 
     Returns:
-        How it went; None where the label does not vary in both parts of the text.
+        How it went; None where the label does not vary in both texts.
 
     Cost:
-        A forward pass over 40,000 symbols for each snapshot, of which twelve, evenly chosen, are read at most.
+        A forward pass over 200,000 symbols for each snapshot, of which twelve, evenly chosen, are read at most.
     """
     finding = next((finding for finding in watched.findings if finding.label == label), None)
     if finding is None:
         return None
-    half = min(_HALF, watched.middle, watched.length - watched.middle)
-    span = slice(watched.middle - half, watched.middle + half + RUN_UP)  # of symbols: states begin RUN_UP later
-    ids = studied.text.ids[span]
-    rows = rows_for(len(ids))
-    if places(len(ids), rows) <= half:  # what a row leaves over may be all of a short second part
-        return None
-    labels = {finding.label: studied.text.labels[finding.label][span][RUN_UP:]}
-    seen = []
+    name, unit = finding.label, finding.units[0]
+    here, there = (Labelled(text.ids, {name: text.labels[name]}) for text in (studied.chosen_on, studied.scored_on))
+    seen, fitted, scored = [], 0, 0
     chosen = _evenly(snapshots.listed(best.run.snapshots), best.snapshot)
     for number, (updates, folder) in enumerate([(0, None), *chosen]):
         begin(f"following a unit, {number} of {len(chosen)}")
         params = _params(best, studied, folder)
-        if params is not None:
-            seen.append((updates, *_look(studied, params, ids, labels, finding, half, rows)))
+        if params is None:
+            continue
+        choice = choose(studied.cell, params, here, top=1, names=STATES, most=_LENGTH)
+        told = tell(studied.cell, params, there, choice._replace(units={name: [unit]}), most=_LENGTH)
+        seen.append((updates, told.units[name][0].held_out, told.probes[name], told.bits))
+        fitted, scored = choice.places, told.places
     updates, scores, probes, bits = zip(*seen, strict=True)
-    return Followed(finding.label, finding.measure, finding.units[0], updates, scores, probes, bits)
-
-
-def _look(
-    studied: Subject, params: Params, ids: np.ndarray, labels: Labels, finding: Finding, half: int, rows: int
-) -> tuple[float, float, float]:
-    """The scores of the unit and of a linear reading in one snapshot, and bits a symbol, all on the second half."""
-    layer, name, number = finding.units[0].unit
-    states = observe(studied.cell, params, ids, rows=rows, names={*STATES, name})
-    labels = {label: values[: len(states.nats)] for label, values in labels.items()}
-    values = labels[finding.label][half:]
-    signed = score(states.values[Quantity(layer, name)][half:, [number]], values)[0]
-    whole = [kept for quantity, kept in states.values.items() if quantity.name in STATES]
-    told = oriented(signed, finding.units[0].sign, truth=finding.measure == "AUC")
-    bits = float(states.nats[half:].mean(dtype=float) / np.log(2))
-    return float(told), probe(whole, labels, half)[finding.label], bits
+    return Followed(name, finding.measure, unit, updates, scores, probes, bits, fitted, scored)
 
 
 def _params(best: Trained, studied: Subject, folder: Path | None) -> Params | None:

@@ -1,23 +1,23 @@
 """The study of a trained model on text that it has not seen: its units, how credit flows back, and how it bears up."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.analysis import units
 from jaxrnn.analysis.bias import Bias, answer, truncation_bias
+from jaxrnn.analysis.findings import Finding, Labelled, find
 from jaxrnn.analysis.flow import Decay, lag_norms_over_time, summarize
 from jaxrnn.analysis.gates import Saturation, saturation
-from jaxrnn.analysis.held_out import HeldOut, read_held_out
+from jaxrnn.analysis.held_out import HeldOut, halves, read_held_out
 from jaxrnn.analysis.labels import LabelFunction
 from jaxrnn.analysis.layers import layers
-from jaxrnn.analysis.probes import Moments, read_moments
-from jaxrnn.analysis.states import RUN_UP, Quantity, States, carry_norms, observe, places, quantities
+from jaxrnn.analysis.states import RUN_UP, Quantity, carry_norms, observe, places, rows_for
 from jaxrnn.analysis.text_view import TextView, lively_passage, view
+from jaxrnn.analysis.units import Unit
 from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.data.chunks import make_streams, read
@@ -38,10 +38,6 @@ HORIZONS = (4, 8, 16, 32, 64, 128, 256)
 WINDOWS = 8
 """Pieces of the stretch over which it is measured, each as long as the longest horizon."""
 
-_MEMORY = 1 << 30  # bytes for what all units do
-_LEAST, _MOST = 20_000, 100_000  # symbols on which all units are watched, however many or few there are
-_ENOUGH = 30_000  # symbols to choose units on: the more are left to score them on
-_ROW, _MOST_ROWS = 3000, 32  # symbols in a row of text, at least; rows, at most
 _LONG = 400_000  # symbols of a long text, in all rows
 _PASSAGE = 3000
 _LAGS = 200
@@ -54,19 +50,19 @@ class Subject(NamedTuple):
         cell: the model, symbols in and logits out.
         params: as they were trained.
         untrained: as they were before the first update.
-        text: what the units are watched on; `RUN_UP` symbols more than count.
-        earlier: from other files, what the linear reading is fitted on as well; None where there is no more.
-        ids: all of the split.
-        rows: how many rows the text is read in.
+        names: of the two texts.
+        chosen_on: the text on which units are chosen and linear readings fitted.
+        scored_on: the text on which they are scored; `RUN_UP` symbols more than count, as in the other.
+        ids: all of the split of the latter.
     """
 
     cell: Cell
     params: Params
     untrained: Params
-    text: HeldOut
-    earlier: HeldOut | None
+    names: tuple[str, str]
+    chosen_on: HeldOut
+    scored_on: HeldOut
     ids: np.ndarray
-    rows: int
 
 
 class Watched(NamedTuple):
@@ -75,24 +71,24 @@ class Watched(NamedTuple):
     Attributes:
         findings: the best units for each label.
         untrained: the same, before training.
-        view: a passage with what units do there.
+        view: a passage of the text on which nothing was chosen, with what units do there.
         labels: `[P]` each, of the passage.
-        shares: the saturation of each gate.
-        middle: the place at which the text was parted: units are chosen before it, and scored behind it.
-        length: how many symbols counted.
-        fitted: how many symbols the linear reading was fitted on.
-        bits: what a symbol cost, on average.
+        shares: the saturation of each gate, where units were chosen.
+        chosen: how many symbols units were chosen on.
+        fitted: how many symbols linear readings were fitted on: the same, and those between them.
+        scored: how many symbols both are scored on.
+        bits: what each of these cost, on average.
         widths: how many units there are of each quantity.
     """
 
-    findings: list[units.Finding]
-    untrained: list[units.Finding]
+    findings: list[Finding]
+    untrained: list[Finding]
     view: TextView
     labels: dict[str, np.ndarray]
     shares: dict[Quantity, Saturation]
-    middle: int
-    length: int
+    chosen: int
     fitted: int
+    scored: int
     bits: float
     widths: dict[str, int]
 
@@ -117,7 +113,7 @@ class Credit(NamedTuple):
 
 def subject(
     best: Trained,
-    documents: Sequence[Document],
+    splits: Mapping[str, Sequence[Document]],
     ids: np.ndarray,
     length: int,
     more: Sequence[LabelFunction] = (),
@@ -126,53 +122,36 @@ def subject(
 
     Args:
         best: the trained model.
-        documents: the files of the text.
-        ids: the text as symbols.
-        length: how many symbols are read. All units are watched on no more than memory allows; the rest, from other
-            files, serves the linear reading, which wants more text than they do.
+        splits: by their names the files to choose on, and those to score on; or one text, to be parted in two.
+        ids: the latter as symbols.
+        length: how many symbols of either are read.
         more: what labels the text besides what fits it.
 
     Returns:
         What to study.
 
     Raises:
-        InputError: the text is too short, or cannot be labelled.
+        InputError: a text is too short, or cannot be labelled.
     """
     learner = build_learner(best.config, len(best.vocabulary.symbols))
     untrained = jax.jit(lambda: first_state(best.config, learner).params)()
-    width = sum(width for _, width in quantities(best.cell, best.params).values())
-    watched = min(length, _MOST, max(_LEAST, _MEMORY // (4 * width)))
-    text = read_held_out(documents, best.vocabulary, watched + RUN_UP, more=more)
-    rows = rows_for(len(text.ids))
-    long_enough = places(len(text.ids), rows) > 0
-    require(
-        long_enough, "analyze: the text's length", len(text.ids), f"at least {2 * RUN_UP} symbols; give a longer text"
-    )
-    others = [document for document in documents if document not in text.documents]
-    earlier = None
-    if length > watched and others:
-        earlier = read_held_out(others, best.vocabulary, length - watched, more=more)
-    if earlier and not (
-        places(len(earlier.ids), rows_for(len(earlier.ids))) and set(earlier.labels) == set(text.labels)
-    ):
-        earlier = None  # too short, or of another kind
-    return Subject(best.cell, best.params, untrained, text, earlier, ids, rows)
-
-
-def rows_for(length: int) -> int:
-    """Choose in how many rows a text is read: many are quick, but each reads a run-up that does not count.
-
-    Args:
-        length: of the text.
-
-    Returns:
-        B.
-    """
-    return int(np.clip(length // _ROW, 1, _MOST_ROWS))
+    read = partial(read_held_out, vocabulary=best.vocabulary, more=more)
+    if len(splits) == 1:
+        ((name, documents),) = splits.items()
+        names = (f"first half of the {name}", f"second half of the {name}")
+        texts = halves(read(documents, length=2 * length))
+    else:
+        names = tuple(splits)
+        texts = tuple(read(documents, length=length) for documents in splits.values())
+    for name, text in zip(names, texts, strict=True):
+        count, message = len(text.ids), f"at least {2 * RUN_UP} symbols; give a longer text"
+        require(places(count, rows_for(count)) > 0, f"analyze: the length of the {name}", count, message)
+    (chosen_on, scored_on), (first, second) = texts, names
+    return Subject(best.cell, best.params, untrained, (first, second), chosen_on, scored_on, ids)
 
 
 def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
-    """Watch every unit over the text, trained and untrained, and rank all against the labels.
+    """Choose units and score them, in the trained and in the untrained model.
 
     Args:
         studied: what is studied.
@@ -181,32 +160,19 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     Returns:
         What was seen.
     """
-    text = studied.text
-    begin("watching every unit")
-    states = observe(studied.cell, studied.params, text.ids, rows=studied.rows)
-    count = len(states.nats)
-    labels = {name: values[RUN_UP : RUN_UP + count] for name, values in text.labels.items()}
-    middle = _middle(text.starts - RUN_UP, count)
-    begin("reading more text for the linear reading")
-    earlier = _earlier(studied, studied.params)
-    begin("ranking them")
-    findings = units.find_units(states, labels, middle, earlier=earlier)
-    shares = dict(saturation(states))
-    pieces = text.pieces[RUN_UP : RUN_UP + count]
-    found = [one.unit for finding in findings for one in finding.units]
-    shown = _passage(states, pieces, found, labels, middle)
-    bits = float(states.nats.mean(dtype=float) / np.log(2))
-    widths = {f"{quantity.layer}/{quantity.name}": values.shape[1] for quantity, values in states.values.items()}
-    del states  # its memory is wanted again
-    begin("watching the untrained network")
-    before = observe(studied.cell, studied.untrained, text.ids, rows=studied.rows)
-    earlier = _earlier(studied, studied.untrained)
-    begin("ranking its units")
-    untrained = units.find_units(before, labels, middle, earlier=earlier)
-    span = slice(shown.start, shown.start + len(shown.pieces))
-    seen = {name: values[span] for name, values in labels.items()}
-    fitted = middle + (earlier.places if earlier else 0)
-    return Watched(findings, untrained, shown, seen, shares, middle, count, fitted, bits, widths)
+    texts = [Labelled(text.ids, text.labels) for text in (studied.chosen_on, studied.scored_on)]
+    begin("finding the best units")
+    found = find(studied.cell, studied.params, *texts)
+    sample = found.choice.sample
+    shares = dict(saturation(sample))
+    chosen = len(sample.nats)
+    widths = {f"{quantity.layer}/{quantity.name}": values.shape[1] for quantity, values in sample.values.items()}
+    shown, labels = _passage(studied, [one.unit for finding in found.findings for one in finding.units])
+    told, fitted, findings = found.told, found.choice.places, found.findings
+    del found, sample  # their memory is wanted again
+    begin("finding those of the untrained network")
+    untrained = find(studied.cell, studied.untrained, *texts, top=1).findings
+    return Watched(findings, untrained, shown, labels, shares, chosen, fitted, told.places, told.bits, widths)
 
 
 def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
@@ -275,26 +241,14 @@ def first_chunk(ids: np.ndarray, steps: int) -> Chunk:
     return chunk._replace(weight=jnp.asarray(chunk.weight, float))
 
 
-def _earlier(studied: Subject, params: Params) -> Moments | None:
-    """What the text of other files gives for the linear reading."""
-    text = studied.earlier
-    if text is None:
-        return None
-    labels = units.with_moved(text.labels)
-    return read_moments(studied.cell, params, text.ids, labels, rows=rows_for(len(text.ids)))
-
-
-def _passage(states: States, pieces: Sequence[str], found: Any, labels: dict[str, np.ndarray], middle: int) -> TextView:
-    """A lively passage of the part on which no unit was chosen."""
-    newline = np.array([piece.endswith("\n") for piece in pieces[middle - 1 : -1]])
-    lines = np.flatnonzero(newline) if newline.any() else np.zeros(1, int)
-    later = {name: values[middle:] for name, values in labels.items()}
-    start = middle + lively_passage(later, min(_PASSAGE, len(pieces) - middle), lines)
-    return view(states, pieces, found, start, _PASSAGE)
-
-
-def _middle(starts: np.ndarray, count: int) -> int:
-    """Where the text is parted: at the start of a file, if one is near the middle, or near what choosing takes."""
-    aim = min(count // 2, _ENOUGH)
-    good = starts[(starts > 2 * aim / 3) & (starts < 4 * aim / 3)]
-    return int(good[np.argmin(np.abs(good - aim))]) if len(good) else aim
+def _passage(studied: Subject, found: Sequence[Unit]) -> tuple[TextView, dict[str, np.ndarray]]:
+    """A lively passage of the text on which nothing was chosen, with its labels."""
+    text = studied.scored_on
+    newline = np.array([piece.endswith("\n") for piece in text.pieces[: -2 * RUN_UP]])
+    lines = np.flatnonzero(newline) + 1 if newline.any() else np.zeros(1, int)
+    start = max(lively_passage(text.labels, _PASSAGE, lines), RUN_UP)
+    span = slice(start - RUN_UP, start + _PASSAGE)
+    states = observe(studied.cell, studied.params, text.ids[span], rows=1)
+    stop = start + len(states.nats)
+    shown = view(states, text.pieces[start:stop], found, 0, _PASSAGE)
+    return shown, {name: values[start:stop] for name, values in text.labels.items()}

@@ -1,0 +1,278 @@
+"""Finding what a model knows: the best unit and the best linear reading for each label, and whether it is chance.
+
+Whatever is chosen or fitted is chosen and fitted on one text, and scored on another, so that the best of thousands is
+not flattered by having been chosen. Two baselines say what choosing alone gives: the same labels moved half a text
+onwards, which keeps their runs and breaks their tie to the text; and the same search in a network that has learned
+nothing. Both texts are streamed: of the first only sums and every tenth place are kept, of the second only what the
+chosen units did.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from jaxrnn.analysis.labels import Labels
+from jaxrnn.analysis.probes import STATES, Moments, moments, probe
+from jaxrnn.analysis.scores import oriented, score
+from jaxrnn.analysis.states import RUN_UP, Block, Quantity, States, blocks, places, quantities, rows_for
+from jaxrnn.analysis.units import Scored, choose_units
+from jaxrnn.cell import Cell
+from jaxrnn.types import Params
+
+_MOVED = "moved: "
+_EVERY = 10  # of the places that are read, units are chosen on every tenth: those beside it say much the same
+_MEMORY = 1 << 30  # bytes for what all units do at those places; where it would be more, on fewer
+_FIRST = 0.75  # of a text: the linear readings are fitted on this part while their ridge is chosen on the rest
+
+
+class Labelled(NamedTuple):
+    """A text of N symbols, and what holds after each.
+
+    Attributes:
+        ids: `[N]` the symbols.
+        labels: `[N]` each, bool or float.
+    """
+
+    ids: np.ndarray
+    labels: Labels
+
+
+class Choice(NamedTuple):
+    """What was chosen and fitted on a text.
+
+    Attributes:
+        units: for each label the best units, best first.
+        weights: for each label `[D]` a linear reading of all states.
+        sample: what the units did where they were chosen.
+        places: how many places the readings were fitted on.
+    """
+
+    units: Mapping[str, Sequence[Scored]]
+    weights: Mapping[str, np.ndarray]
+    sample: States
+    places: int
+
+
+class Told(NamedTuple):
+    """What a choice tells of a text.
+
+    Attributes:
+        units: for each label its units with their scores, in their order.
+        probes: for each label the score of its linear reading.
+        places: how many places that is measured on.
+        bits: what a symbol cost, on average.
+    """
+
+    units: Mapping[str, Sequence[Scored]]
+    probes: Mapping[str, float]
+    places: int
+    bits: float
+
+
+class Finding(NamedTuple):
+    """What was found for one label. Scores are those on the text on which nothing was chosen.
+
+    Attributes:
+        label: its name.
+        measure: "AUC" for truth values, "correlation" for floats.
+        mean: of the label over that text: for truth values the share of places where it holds.
+        units: the best, best first.
+        probe: the score of a linear reading of the whole state.
+        moved: the score of the best unit for the moved label.
+        moved_probe: and of a linear reading.
+    """
+
+    label: str
+    measure: str
+    mean: float
+    units: tuple[Scored, ...]
+    probe: float
+    moved: float
+    moved_probe: float
+
+
+class Found(NamedTuple):
+    """What was found in a model.
+
+    Attributes:
+        findings: one a label.
+        choice: what was chosen.
+        told: how that did on the other text.
+    """
+
+    findings: list[Finding]
+    choice: Choice
+    told: Told
+
+
+def find(cell: Cell, params: Params, chosen_on: Labelled, scored_on: Labelled, *, top: int = 10) -> Found:
+    """Find the best units and linear readings for each label on one text, and score them on another.
+
+    Args:
+        cell: symbols in and logits out.
+        params: its parameters.
+        chosen_on: what is chosen and fitted on, such as a validation text.
+        scored_on: what is scored on, such as a test text.
+        top: how many units to give for each label.
+
+    Returns:
+        What was found, for the labels that both texts have and that vary in both.
+
+    Raises:
+        InputError: one of the texts is too short.
+
+    Cost:
+        A forward pass over both texts, O(N D^2) for the fit with D floats in the state, and a sort of every tenth place
+        for each unit. Memory for these places, at most 1 GiB, and for the chosen units at all places.
+    """
+    names = [name for name in chosen_on.labels if name in scored_on.labels]
+    names = [name for name in names if all(_varies(text.labels[name]) for text in (chosen_on, scored_on))]
+    here, there = (
+        Labelled(text.ids, with_moved({name: text.labels[name] for name in names})) for text in (chosen_on, scored_on)
+    )
+    choice = choose(cell, params, here, top=top)
+    told = tell(cell, params, there, choice)
+    findings = [
+        Finding(
+            label=name,
+            measure="AUC" if there.labels[name].dtype == bool else "correlation",
+            mean=float(there.labels[name].mean()),
+            units=tuple(told.units[name]),
+            probe=told.probes[name],
+            moved=told.units[_MOVED + name][0].held_out,
+            moved_probe=told.probes[_MOVED + name],
+        )
+        for name in names
+    ]
+    return Found(findings, choice, told)
+
+
+def choose(
+    cell: Cell,
+    params: Params,
+    text: Labelled,
+    *,
+    top: int,
+    names: Container[str] | None = None,
+    most: int | None = None,
+) -> Choice:
+    """Choose units on every tenth place of a text, and fit linear readings on all of it.
+
+    Args:
+        cell: symbols in and logits out.
+        params: its parameters.
+        text: what to choose on.
+        top: how many units for each label; of moved labels one.
+        names: of the quantities among which units are chosen, the states with them; None for all.
+        most: about how many places are read, spread over the text; None for all.
+
+    Returns:
+        What was chosen.
+
+    Raises:
+        InputError: the text is too short.
+    """
+    rows = rows_for(len(text.ids))
+    width = sum(width for _, width in quantities(cell, params).values())
+    count = places(len(text.ids), rows)
+    every = max(_EVERY, -(-4 * width * count // _MEMORY))
+    cut = RUN_UP + _FIRST * count
+    sums: list[Moments | None] = [None, None]
+    kept: list[Block] = []
+    for block in blocks(cell, params, text.ids, rows=rows, names=names, most=most):
+        kept.append(_at(block, block.at % every == 0))
+        later = block.at >= cut
+        for part, here in enumerate((~later, later)):
+            if here.any():
+                some = _at(block, here)
+                found = moments(_whole(some), {name: label[some.at] for name, label in text.labels.items()})
+                known = sums[part]
+                sums[part] = found if known is None else known + found
+    at, sample = _joined(kept)
+    labels = {name: label[at] for name, label in text.labels.items()}
+    best = choose_units(sample, labels, top=top)
+    best = {name: units[: 1 if name.startswith(_MOVED) else top] for name, units in best.items()}
+    first, last = sums
+    assert first is not None and last is not None
+    later = at >= cut
+    weights = probe(first, last, _whole(sample)[later], {name: label[later] for name, label in labels.items()})
+    return Choice(best, weights, sample, first.places + last.places)
+
+
+def tell(cell: Cell, params: Params, text: Labelled, choice: Choice, *, most: int | None = None) -> Told:
+    """Score what was chosen on a text.
+
+    Args:
+        cell: symbols in and logits out.
+        params: its parameters.
+        text: what to score on.
+        choice: units and linear readings.
+        most: about how many places are read, spread over the text; None for all.
+
+    Returns:
+        The scores: areas under the ROC curve for truth values, correlations for floats.
+
+    Raises:
+        InputError: the text is too short.
+    """
+    units = list(dict.fromkeys(one.unit for best in choice.units.values() for one in best))
+    labels = list(choice.weights)
+    weights = np.stack([choice.weights[name] for name in labels], axis=1).astype(np.float32)
+    names = {*STATES, *(unit.name for unit in units)}
+    parts = []
+    for block in blocks(cell, params, text.ids, rows=rows_for(len(text.ids)), names=names, most=most):
+        columns = [block.values[Quantity(unit.layer, unit.name)][:, unit.number, None] for unit in units]
+        series = np.concatenate([*columns, _whole(block) @ weights], axis=1)
+        parts.append((block.at, series, block.nats))
+    at, series, nats = (np.concatenate(column) for column in zip(*parts, strict=True))
+    place = {unit: number for number, unit in enumerate(units)}
+    told, probes = {}, {}
+    for number, name in enumerate(labels):
+        label, best = text.labels[name][at], choice.units[name]
+        columns = [*(place[one.unit] for one in best), len(units) + number]
+        *scores, probes[name] = score(series[:, columns], label).tolist()
+        turned = [oriented(now, one.sign, truth=label.dtype == bool) for one, now in zip(best, scores, strict=True)]
+        told[name] = [one._replace(held_out=float(now)) for one, now in zip(best, turned, strict=True)]
+    return Told(told, probes, len(at), float(nats.mean(dtype=float) / np.log(2)))
+
+
+def with_moved(labels: Labels) -> dict[str, np.ndarray]:
+    """Labels, and each of them moved on by half a text, its end coming round to its start: what chance is taken from.
+
+    Args:
+        labels: `[N]` each.
+
+    Returns:
+        Twice as many labels.
+
+    Example:
+        >>> with_moved({"a": np.array([1.0, 2.0, 3.0, 4.0])})["moved: a"].tolist()
+        [3.0, 4.0, 1.0, 2.0]
+    """
+    return dict(labels) | {_MOVED + name: np.roll(values, len(values) // 2) for name, values in labels.items()}
+
+
+def _whole(seen: Block | States) -> np.ndarray:
+    """The whole state, all layers side by side: `[n, D]`."""
+    return np.concatenate([values for quantity, values in seen.values.items() if quantity.name in STATES], axis=1)
+
+
+def _at(block: Block, here: np.ndarray) -> Block:
+    """Some of the places of a block."""
+    if here.all():
+        return block
+    return Block(block.at[here], {name: values[here] for name, values in block.values.items()}, block.nats[here])
+
+
+def _joined(kept: Sequence[Block]) -> tuple[np.ndarray, States]:
+    """Where blocks were seen, and what, one behind the other in the order of the text."""
+    at = np.concatenate([block.at for block in kept])
+    order = np.argsort(at)
+    values = {name: np.concatenate([block.values[name] for block in kept])[order] for name in kept[0].values}
+    return at[order], States(values, np.concatenate([block.nats for block in kept])[order])
+
+
+def _varies(label: np.ndarray) -> bool:
+    """Whether there is something to tell."""
+    return bool(np.any(label[RUN_UP:] != label[-1]))
