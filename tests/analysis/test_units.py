@@ -149,7 +149,8 @@ def test_units_are_chosen_on_one_text_and_scored_on_the_other(model, texts):
             again = score(column * one.sign, label)[0]
             assert one.held_out == pytest.approx(again, abs=1e-12)
     even, total = found.findings
-    assert (even.measure, total.measure) == ("AUC", "correlation") and even.probe > 0.95 and total.probe > 0.8
+    assert (even.measure, total.measure) == ("AUC", "correlation")
+    assert all(finding.probe > finding.units[0].held_out for finding in found.findings)
     assert abs(even.moved - 0.5) < 0.1 and abs(even.moved_probe - 0.5) < 0.1 and abs(total.moved_probe) < 0.1
 
 
