@@ -136,9 +136,9 @@ def test_units_are_chosen_on_one_text_and_scored_on_the_other(model, texts):
     (here, labels), (there, later) = (_seen(model, text) for text in texts)
     assert found.choice.places == len(here.nats) and found.told.places == len(there.nats)
     assert found.told.bits == pytest.approx(there.nats.mean(dtype=float) / np.log(2), rel=1e-6)
-    tenth = np.arange(RUN_UP, RUN_UP + len(here.nats)) % 10 == 0
-    sample = States({name: seen[tenth] for name, seen in here.values.items()}, here.nats[tenth])
-    expected = choose_units(sample, {name: label[tenth] for name, label in labels.items()}, top=3)
+    some = np.arange(RUN_UP, RUN_UP + len(here.nats)) % 20 == 0
+    sample = States({name: seen[some] for name, seen in here.values.items()}, here.nats[some])
+    expected = choose_units(sample, {name: label[some] for name, label in labels.items()}, top=3)
     for finding in found.findings:
         best, label = expected[finding.label], later[finding.label]
         assert [(one.unit, one.sign) for one in finding.units] == [(one.unit, one.sign) for one in best]
@@ -201,9 +201,9 @@ def test_less_may_be_read_spread_over_the_text(model, texts):
 
 
 def test_where_memory_is_short_units_are_chosen_on_fewer_places(model, texts, monkeypatch):
-    tenth = len(choose(*model, texts[0], top=1).sample.nats)
+    some = len(choose(*model, texts[0], top=1).sample.nats)
     monkeypatch.setattr(findings, "_MEMORY", 4 * 44 * 200)  # 44 units at 200 places
-    assert 150 <= len(choose(*model, texts[0], top=1).sample.nats) <= 200 < tenth
+    assert 150 <= len(choose(*model, texts[0], top=1).sample.nats) <= 200 < some
 
 
 def test_moved_labels_keep_their_runs():

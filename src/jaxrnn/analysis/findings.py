@@ -3,8 +3,8 @@
 Whatever is chosen or fitted is chosen and fitted on one text, and scored on another, so that the best of thousands is
 not flattered by having been chosen. Two baselines say what choosing alone gives: the same labels moved half a text
 onwards, which keeps their runs and breaks their tie to the text; and the same search in a network that has learned
-nothing. Both texts are streamed: of the first only sums and every tenth place are kept, of the second only what the
-chosen units did.
+nothing. Both texts are streamed: of the first only sums and every twentieth place are kept, of the second only what
+the chosen units did.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -21,7 +21,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.types import Params
 
 _MOVED = "moved: "
-_EVERY = 10  # of the places that are read, units are chosen on every tenth: those beside it say much the same
+_EVERY = 20  # of the places that are read, units are chosen on every twentieth: its neighbours say much the same
 _MEMORY = 1 << 30  # bytes for what all units do at those places; where it would be more, on fewer
 _FIRST = 0.75  # of a text: the linear readings are fitted on this part while their ridge is chosen on the rest
 
@@ -123,8 +123,8 @@ def find(cell: Cell, params: Params, chosen_on: Labelled, scored_on: Labelled, *
         InputError: one of the texts is too short.
 
     Cost:
-        A forward pass over both texts, O(N D^2) for the fit with D floats in the state, and a sort of every tenth place
-        for each unit. Memory for these places, at most 1 GiB, and for the chosen units at all places.
+        A forward pass over both texts, O(N D^2) for the fit with D floats in the state, and for each unit a sort of
+        every twentieth place. Memory for these places, at most 1 GiB, and for the chosen units at all places.
     """
     names = [name for name in chosen_on.labels if name in scored_on.labels]
     names = [name for name in names if all(_varies(text.labels[name]) for text in (chosen_on, scored_on))]
@@ -157,7 +157,7 @@ def choose(
     names: Container[str] | None = None,
     most: int | None = None,
 ) -> Choice:
-    """Choose units on every tenth place of a text, and fit linear readings on all of it.
+    """Choose units on every twentieth place of a text, and fit linear readings on all of it.
 
     Args:
         cell: symbols in and logits out.

@@ -19,7 +19,7 @@ from jaxrnn.running.trained import Trained, load_params
 from jaxrnn.types import Params
 
 _MOST = 12  # snapshots
-_LENGTH = 100_000  # symbols of either text that each snapshot reads
+_LENGTH = 60_000  # symbols of either text that each snapshot reads
 _FIRST_CHOICES = (STRING, "inside quotes")
 
 
@@ -87,7 +87,7 @@ def follow_unit(
         How it went; None where the label does not vary in both texts.
 
     Cost:
-        A forward pass over 200,000 symbols for each snapshot, of which twelve, evenly chosen, are read at most.
+        A forward pass over 120,000 symbols for each snapshot, of which twelve, evenly chosen, are read at most.
     """
     finding = next((finding for finding in watched.findings if finding.label == label), None)
     if finding is None:
