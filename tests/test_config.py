@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from jaxrnn.build import NAMES
-from jaxrnn.config import Config, Data, Gradient, Model, Training, check, length
+from jaxrnn.config import Config, Data, Gradient, Model, Training, length
+from jaxrnn.consistency import check
 from jaxrnn.errors import InputError
 from jaxrnn.settings import KEYS, SECTIONS, add_keys, check_read, differences, dumps, flatten, resolve
 

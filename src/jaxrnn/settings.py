@@ -10,7 +10,8 @@ import msgspec
 import tomli_w
 
 from jaxrnn.choices import nearest
-from jaxrnn.config import Config, Section, check, portable
+from jaxrnn.config import Config, Section, portable
+from jaxrnn.consistency import check
 from jaxrnn.errors import InputError
 
 
