@@ -24,7 +24,7 @@ FLOORS = [
     "fused stepwise",
     "cells compose gradients",
     "optimizers schedules parallel data folders config",
-    "evaluation",
+    "evaluation consistency",
     "training sampling dynamic pointer context snapshots ngrams novelty settings analysis",
     "build spooled",
     "running",

@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from jaxrnn.build import NAMES
-from jaxrnn.config import Config, Data, Gradient, Model, Training, check, length
+from jaxrnn.config import Config, Data, Gradient, Model, Optimizer, Training, length
+from jaxrnn.consistency import check
 from jaxrnn.errors import InputError
 from jaxrnn.settings import KEYS, SECTIONS, add_keys, check_read, differences, dumps, flatten, resolve
 
@@ -176,6 +177,15 @@ def test_a_value_that_something_reads_is_not_refused():
             for name in names:
                 assert name in NAMES[chooser], key.name
     check_read(resolve(overrides={"gradient.rule": "checkpointed", "gradient.memory": "64MiB"}))
+
+
+def test_another_choice_on_the_command_line_forgets_what_the_file_says_for_its_own(tmp_path):
+    path = _file(tmp_path, '[optimizer]\nschedule = "plateau"\nplateau = 1\ndecay = 0.25\nrate = 3.0\n')
+    config = resolve(path, {"optimizer.schedule": "exponential"})
+    check_read(config)
+    assert config.optimizer == Optimizer(schedule="exponential", decay=0.25, rate=3.0)
+    with pytest.raises(InputError, match="optimizer.plateau = 1: only"):
+        check_read(resolve(path, {"optimizer.schedule": "exponential", "optimizer.plateau": "1"}))
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -4,7 +4,7 @@ Rows know nothing of each other, so each device runs the whole time loop over it
 devices until the sums of an estimate are added up, once. Cores of a host, GPUs, TPUs and several hosts are devices
 alike.
 
-mesh = data_mesh(2)
+mesh = data_mesh(2)                                           # jaxrnn.mesh
 estimator = data_parallel(bptt(cell, loss), mesh)           # the same estimate, on two devices
 """
 
@@ -55,6 +55,7 @@ def data_parallel(estimator: GradientEstimator, mesh: Mesh) -> GradientEstimator
         >>> from jaxrnn.cells.elman import elman
         >>> from jaxrnn.gradients.bptt import bptt
         >>> from jaxrnn.losses import squared_error
+        >>> from jaxrnn.mesh import data_mesh
         >>> cell = elman(3, 4)
         >>> params, carry = cell.init(jax.random.key(0)), cell.initial_carry(2)
         >>> chunk = Chunk(jnp.ones((5, 2, 3)), jnp.zeros((5, 2, 4)), jnp.ones((5, 2)))
@@ -140,6 +141,7 @@ def row_specs(whole: Any, part: Any) -> Any:
         For each leaf, its rows along the mesh's axis; or, where its shape is the same in both, on every device.
 
     Example:
+        >>> import numpy as np
         >>> shapes = [{"key": (), "h": (rows, 3), "past": (5, rows, 3)} for rows in (4, 2)]
         >>> whole, part = ({name: np.zeros(shape) for name, shape in each.items()} for each in shapes)
         >>> {name: tuple(spec) for name, spec in row_specs(whole, part).items()}

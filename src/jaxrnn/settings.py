@@ -10,7 +10,8 @@ import msgspec
 import tomli_w
 
 from jaxrnn.choices import nearest
-from jaxrnn.config import Config, Section, check, portable
+from jaxrnn.config import Config, Section, portable
+from jaxrnn.consistency import check
 from jaxrnn.errors import InputError
 
 
@@ -56,6 +57,8 @@ KEYS = _keys()
 def resolve(path: Path | None = None, overrides: Mapping[str, str] | None = None) -> Config:
     """Make a configuration from the defaults, a file and overrides; what comes later wins.
 
+    Where an override makes another choice than the file, what the file says for its own choice alone is forgotten.
+
     Args:
         path: a TOML file that holds what differs from the defaults, or None.
         overrides: values as text by key, as they stand on the command line.
@@ -73,11 +76,19 @@ def resolve(path: Path | None = None, overrides: Mapping[str, str] | None = None
     values: dict[str, Any] = {}
     if path is not None:
         values |= {name: _value(name, raw, str(path), strict=True) for name, raw in _read(path).items()}
-    for name, raw in (overrides or {}).items():
-        values[name] = _value(name, _inline(name, raw), "command line", strict=False)
+    given = {
+        name: _value(name, _inline(name, raw), "command line", strict=False) for name, raw in (overrides or {}).items()
+    }
+    values = {name: value for name, value in values.items() if not _superseded(name, given)} | given
     config = _assemble(values)
     check(config)
     return config
+
+
+def _superseded(name: str, given: Mapping[str, Any]) -> bool:
+    """Tell whether the command line has replaced the choice to which a key of the file belongs."""
+    read_by = KEYS[name].read_by
+    return read_by is not None and read_by[0] in given and given[read_by[0]] not in read_by[1]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -197,7 +197,9 @@ def test_a_run_that_is_stopped_again_and_again_ends_with_the_same_bits(
 
 def test_chunks_of_random_lengths_are_the_same_when_a_run_goes_on(jaxrnn, settings, tmp_path):
     folder = tmp_path / "run"
-    words = settings(data__chunk_spread=2.0, optimizer__schedule="constant", training__length="2 epochs")
+    words = settings(
+        data__chunk_spread=2.0, optimizer__plateau=2, optimizer__schedule="constant", training__length="2 epochs"
+    )
     assert jaxrnn("train", *words, "--run", folder).code == 0
     *_, before, last = sorted((folder / "snapshots").glob("step_*"), key=lambda path: int(path.name[5:]))
     whole, rows = arrays(folder, last.name), untimed(folder)
@@ -286,7 +288,7 @@ def test_a_damaged_snapshot_is_passed_over(finished_run, jaxrnn, tmp_path):
 
 def test_a_finished_run_can_be_lengthened(finished_run, jaxrnn, settings, tmp_path):
     """At a constant rate it is the run that was as long from the start, to the bit."""
-    constant = {"optimizer__schedule": "constant", "optimizer__average_after": 99}
+    constant = {"optimizer__schedule": "constant", "optimizer__plateau": 2, "optimizer__average_after": 99}
     whole, folder = tmp_path / "whole", tmp_path / "lengthened"
     assert jaxrnn("train", *settings(**constant, training__length="28 updates"), "--run", whole).code == 0
     assert jaxrnn("train", *settings(**constant, training__length="14 updates"), "--run", folder).code == 0
@@ -420,7 +422,9 @@ def test_an_edited_configuration_is_refused(refusal, copied_run):
 
 def test_a_training_that_comes_apart_stops_and_leaves_the_last_good_snapshot(jaxrnn, settings, tmp_path, monkeypatch):
     folder = tmp_path / "apart"
-    words = settings(optimizer__rate=1.7e308, optimizer__schedule="constant", training__max_skipped=3)
+    words = settings(
+        optimizer__rate=1.7e308, optimizer__schedule="constant", optimizer__plateau=2, training__max_skipped=3
+    )
     said = jaxrnn("train", *words, "--run", folder)
     assert said.code == 2
     # Two dispatches of two updates each: the metrics of both are read at once.

@@ -1,0 +1,78 @@
+"""What the values of a configuration must satisfy together; each by itself is checked as it is read.
+
+Every message names the keys, and the nearest values that work.
+"""
+
+from jaxrnn.config import Config, Data, Gradient, Parallel, Training, average_after, length
+from jaxrnn.errors import InputError
+
+
+def check(config: Config) -> None:
+    """Refuse values that are good each by itself and do not go together.
+
+    Args:
+        config: a configuration.
+
+    Raises:
+        InputError: naming the keys.
+
+    Example:
+        >>> check(Config(gradient=Gradient(rule="truncated", horizon=33)))
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: gradient.horizon = 33: expected a multiple of data.chunk_length = 32; the nearest \
+that work are 32 and 64
+    """
+    data, model, gradient = config.data, config.model, config.gradient
+    length(config.training)
+    if (data.valid is None) != (data.test is None):
+        raise InputError("data.valid, data.test: expected both or neither; one of them is missing")
+    projected = "projection_size" if model.cell == "projection_lstm" and model.projection_size else "hidden_size"
+    if model.tie and model.embedding_size != getattr(model, projected):
+        sizes = f"{model.embedding_size} is not model.{projected} = {getattr(model, projected)}"
+        raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
+    if model.initializer == "chrono" and model.cell != "lstm":
+        raise InputError(f"model.initializer = 'chrono': it is for model.cell = 'lstm', not for {model.cell!r}")
+    after, patience = average_after(config.optimizer), config.training.patience
+    if after is not None and 0 < patience <= after + 1:
+        expected = f"expected more than {after + 1}, one more than optimizer.average_after, or 0"
+        raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
+    _check_horizons(data, gradient)
+    _check_processes(config.parallel, config.training)
+
+
+def _check_processes(parallel: Parallel, training: Training) -> None:
+    """Refuse half an answer to the question who is who."""
+    where, number, own = parallel.coordinator, parallel.processes, parallel.process
+    if where is not None and length(training).unit == "minutes":
+        remedy = "expected updates or epochs: several processes have no clock in common"
+        raise InputError(f"training.length = {training.length!r}: {remedy}")
+    if where in (None, "auto"):
+        if number is not None or own is not None:
+            raise InputError("parallel.processes, parallel.process: expected parallel.coordinator = HOST:PORT as well")
+    elif number is None or own is None:
+        raise InputError(f"parallel.coordinator = {where!r}: expected parallel.processes and parallel.process as well")
+    elif own >= number:
+        raise InputError(f"parallel.process = {own}: expected 0 to {number - 1}, for parallel.processes = {number}")
+
+
+def _check_horizons(data: Data, gradient: Gradient) -> None:
+    """Refuse lengths of the gradient rule that do not go with that of a chunk."""
+    steps, rule = data.chunk_length, gradient.rule
+    if rule in ("checkpointed", "randomized") and gradient.segment_length > steps:
+        raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {steps}, one chunk")
+    if rule == "truncated" and gradient.horizon > steps:  # it would run, but for nothing over a part of old chunks
+        _check_replay("gradient.horizon", gradient.horizon, data, least=1)
+    if rule == "adaptive":
+        _check_replay("gradient.longest", gradient.longest, data, least=2)
+
+
+def _check_replay(key: str, horizon: int, data: Data, least: int) -> None:
+    """Refuse a horizon that is not some number of chunks of one length, at least so many."""
+    steps = data.chunk_length
+    if horizon % steps or horizon < least * steps:
+        below = max(least, horizon // steps) * steps
+        nearest = f"the nearest that work are {below} and {below + steps}"
+        raise InputError(f"{key} = {horizon}: expected a multiple of data.chunk_length = {steps}; {nearest}")
+    if data.chunk_spread:
+        raise InputError(f"{key} = {horizon}: past chunks must be of one length; expected data.chunk_spread = 0")
