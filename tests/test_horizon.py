@@ -2,6 +2,9 @@
 
 import numpy as np
 import pytest
+
+pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e '.[bench]'")
+
 from benchmarks import horizon
 
 from agreement import random_params
