@@ -6,10 +6,6 @@
 Runs the command as a user would and keeps its last words, its curve and its sample. The README's figures are these.
 """
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +14,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
+from benchmarks.commands import command, metrics, validations
 
 QUICK = ["--training.length", "40 updates", "--training.validate_every", "20", "--model.hidden_size", "32"]
 
@@ -34,16 +31,14 @@ def main(
 
 def run(folder: Path, options: list[str]) -> dict[str, Any]:
     """Train in a process of its own; its last line, its curve of validations and updates, and its sample."""
-    command = [sys.executable, "-m", "jaxrnn.train", "--json", "--run", str(folder), *options]
-    environment = os.environ | {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # as `make train` does
-    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=environment).stdout
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    updates = [line for line in lines if line["kind"] == "update"]
+    as_make_train_does = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+    said = command("train", "--run", str(folder), *options, environment=as_make_train_does)
+    updates = metrics(folder, "update")
     blocks = [updates[i : i + 20] for i in range(0, len(updates), 20)]
     return {
-        "final": {key: value for key, value in json.loads(said.splitlines()[-1]).items() if key != "run"},
+        "final": {key: value for key, value in said.items() if key != "run"},
         "training": [[block[-1]["step"], sum(line["bits"] for line in block) / len(block)] for block in blocks],
-        "validation": [[line["step"], line["bits"]] for line in lines if line["kind"] == "validation"],
+        "validation": validations(folder),
         "sample": next((folder / "samples").iterdir()).read_text(),
     }
 

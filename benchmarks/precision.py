@@ -7,10 +7,6 @@ Trains the default model twice from each seed, with products from float32 and fr
 being equal, and keeps the curves and the scores. Scoring is in float32 for both.
 """
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,6 +15,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
+from benchmarks.commands import command, validations
 
 QUICK = ["--model.hidden_size", "32", "--training.validate_targets", "5000"]
 PRECISIONS = ("float32", "bfloat16")
@@ -52,14 +49,12 @@ def train(precision: str, seed: int, updates: int, options: list[str]) -> dict[s
             "training.validate_every": updates // 6,
         }
         given = [word for key, value in settings.items() for word in (f"--{key}", str(value))]
-        command = [sys.executable, "-m", "jaxrnn.train", "--json", "--run", str(folder), *given, *options]
-        said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, env=os.environ).stdout
-        lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    answer = json.loads(said.splitlines()[-1])
+        answer = command("train", "--run", str(folder), *given, *options)
+        curve = validations(folder)
     return {
         "precision": precision,
         "seed": seed,
-        "validation": [[line["step"], line["bits"]] for line in lines if line["kind"] == "validation"],
+        "validation": curve,
         "test": answer["bits_per_character"],
         "skipped": answer["skipped"],
         "parameters": answer["parameters"],

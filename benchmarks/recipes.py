@@ -9,8 +9,6 @@ stops it, the same command goes on. Texts are downloaded by name, or read from t
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -20,6 +18,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
+from benchmarks.commands import command, validations
 from jaxrnn.settings import resolve
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -39,12 +38,13 @@ KEPT = ("loss", "perplexity", "bits_per_character", "targets", "streams", "tail"
 
 def main(
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="a file of `configs/`, without .toml")],
-    seeds: Annotated[list[int], tyro.conf.arg(help="a run for each")] = [1],  # noqa: B006  only read
+    seeds: Annotated[tuple[int, ...], tyro.conf.arg(help="a run for each")] = (1,),
     runs: Annotated[Path, tyro.conf.arg(help="where the runs are kept")] = Path("runs"),
     data: Annotated[str | None, tyro.conf.arg(help="a folder with the texts; JAXRNN_DATA names it too")] = None,
     help_from: Annotated[
-        list[Literal["dynamic", "cache"]], tyro.conf.arg(help="score it also with these, chosen on the validation text")
-    ] = [],  # noqa: B006  only read
+        tuple[Literal["dynamic", "cache"], ...],
+        tyro.conf.arg(help="score it also with these, chosen on the validation text"),
+    ] = (),
 ) -> None:
     """Train a recipe, score it by several protocols, and keep what came of it."""
     data = data or os.environ.get("JAXRNN_DATA")
@@ -68,20 +68,12 @@ def run(recipe: str, seed: int, folder: Path, texts: list[str], help_from: Seque
     trained = command("train", "--run", str(folder), *(["--resume"] if folder.exists() else begin))
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
     helped = {name: command("evaluate", str(folder), f"--{name}")[name] for name in help_from}
-    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return {
         "seed": seed,
         "trained": {key: value for key, value in trained.items() if key not in ("run", "snapshot")},
         "scores": {name: {key: said[key] for key in KEPT} for name, said in plain.items()} | helped,
-        "validation": [[line["step"], line["bits"]] for line in lines if line["kind"] == "validation"],
+        "validation": validations(folder),
     }
-
-
-def command(name: str, *options: str) -> dict[str, Any]:
-    """Run a command of jaxrnn; its last words, which are JSON."""
-    words = [sys.executable, "-m", f"jaxrnn.{name}", "--json", *options]
-    said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
-    return json.loads(said.splitlines()[-1])
 
 
 def averages(found: list[dict[str, Any]]) -> dict[str, float]:

@@ -10,8 +10,7 @@ steps do not stand beside it, it goes back to the system after every compilation
 
 import ctypes
 import sys
-from collections.abc import Callable
-from functools import partial
+from functools import cache
 from typing import Any
 
 import jax.monitoring
@@ -42,17 +41,22 @@ def keep_buffers() -> bool:
     """
     if not sys.platform.startswith("linux"):
         return False
-    c_library = ctypes.CDLL(None)
-    mallopt = getattr(c_library, "mallopt", None)
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:  # musl
         return False
     done = [mallopt(_ARENA_MAX, 1), mallopt(_MMAP_MAX, 0), mallopt(_TRIM_THRESHOLD, 2**31 - 1)]
-    jax.monitoring.register_event_duration_secs_listener(partial(_give_back, c_library.malloc_trim))
+    _give_back_after_compilations()
     return all(done)
 
 
-def _give_back(malloc_trim: Callable[[int], int], event: str, duration_secs: float, **about: Any) -> None:
-    """Give free memory back to the system where the event is the end of a compilation."""
-    del duration_secs, about
-    if event == _COMPILED:
-        malloc_trim(0)
+@cache
+def _give_back_after_compilations() -> None:
+    """Have free memory given back to the system at the end of each compilation: once, however often it is called."""
+    malloc_trim = ctypes.CDLL(None).malloc_trim
+
+    def give_back(event: str, duration_secs: float, **about: Any) -> None:
+        del duration_secs, about
+        if event == _COMPILED:
+            malloc_trim(0)
+
+    jax.monitoring.register_event_duration_secs_listener(give_back)

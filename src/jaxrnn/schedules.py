@@ -113,9 +113,8 @@ def schedule(
     after = factory(rate, jnp.maximum(jnp.asarray(steps, float) - warmup, 1.0), final, every, decay)
     before = optax.linear_schedule(rate / (warmup + 1), rate, warmup)
     joined = optax.join_schedules([before, after], [warmup]) if warmup > 0 else after
-    return lambda step: joined(
-        jnp.asarray(step, float)
-    )  # optax mixes the count with floats: refused where it is an int
+    # Optax mixes the count with floats, which strict promotion refuses where it is an integer.
+    return lambda step: joined(jnp.asarray(step, float))
 
 
 class Plateau(NamedTuple):

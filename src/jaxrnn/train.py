@@ -210,9 +210,8 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
 
 def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
     """How texts are scored in training and at its end."""
-    mesh = (
-        experiment.mesh if jax.process_count() == 1 else None
-    )  # several processes score the whole text, each by itself
+    # Several processes score the whole text, each by itself.
+    mesh = experiment.mesh if jax.process_count() == 1 else None
     data, score = experiment.config.data, make_score(experiment.learner.cell, mesh)
 
     def whole(params: Params, ids: np.ndarray, name: str) -> Evaluation:

@@ -1,0 +1,52 @@
+"""The commands of jaxrnn as a user gives them, each in a process of its own, and what they leave."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def command(name: str, *options: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Run a command to its end; its last words, which are JSON.
+
+    Args:
+        name: "train", "evaluate", ...
+        *options: as they stand on the command line.
+        environment: variables beside those that there are.
+
+    Returns:
+        What it says in JSON.
+    """
+    words = [sys.executable, "-m", f"jaxrnn.{name}", "--json", *options]
+    everything = os.environ | (environment or {})
+    said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=everything).stdout
+    return json.loads(said.splitlines()[-1])
+
+
+def metrics(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """The lines of one kind in a run's metrics.
+
+    Args:
+        folder: the run's.
+        kind: "update" or "validation".
+
+    Returns:
+        The lines, in their order.
+    """
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [line for line in lines if line["kind"] == kind]
+
+
+def validations(folder: Path) -> list[list[float]]:
+    """The curve of validations of a run.
+
+    Args:
+        folder: the run's.
+
+    Returns:
+        Updates and bits per symbol, `[[step, bits], ...]`.
+    """
+    return [[line["step"], line["bits"]] for line in metrics(folder, "validation")]
