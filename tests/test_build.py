@@ -83,6 +83,18 @@ def test_every_initializer_starts_at_values_of_its_own():
     assert jnp.all(starts["orthogonal"]["b_ih"] == jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), 4))
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_a_layer_has_one_bias_or_two(name):
+    """Elstm has one anyway, and says so."""
+    two = shapes(build_model(small(cell=name), V))["core"]
+    if name == "elstm":
+        with pytest.raises(InputError, match="model.recurrent_bias: model.cell = 'elstm' has no b_hh anyway"):
+            build_model(small(cell=name, recurrent_bias=False), V)
+        return
+    one = shapes(build_model(small(cell=name, recurrent_bias=False), V))["core"]
+    assert two.keys() - one.keys() == {"b_hh"} and one.items() <= two.items()
+
+
 def test_the_forget_bias_is_that_of_the_configuration():
     for name, gate, default in (("lstm", 1, 1.0), ("elstm", 0, 0.0)):
         for asked, meant in ((None, default), (2.5, 2.5), (0.0, 0.0)):

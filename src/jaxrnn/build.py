@@ -254,7 +254,7 @@ def _sizes(model: Model) -> dict[str, int]:
 
 
 def _starts(model: Model) -> dict[str, Any]:
-    """The initializers of those parameters that the cell has, and the bias of its forget gate."""
+    """The initializers of those parameters that the cell has, and how it is biased."""
     known = signature(CELLS[model.cell]).parameters
     starts = INITIALIZERS[model.initializer](model)
     fitting = {name: start for name, start in starts.items() if name in known}
@@ -263,6 +263,10 @@ def _starts(model: Model) -> dict[str, Any]:
             f"model.initializer = {model.initializer!r}: model.cell = {model.cell!r} has no {' or '.join(starts)}; "
             "choose another initializer"
         )
+    if not model.recurrent_bias:
+        if "b_hh" not in known:
+            raise InputError(f"model.recurrent_bias: model.cell = {model.cell!r} has no b_hh anyway; leave it out")
+        fitting |= {"b_hh": None}
     if model.forget_bias is None:
         return fitting
     if "forget_bias" not in known:

@@ -93,6 +93,9 @@ class Model(Section, frozen=True):
     longest_memory: Annotated[
         float, _for("model.initializer", "chrono", "the longest that an LSTM should remember, in steps", gt=2)
     ] = 100.0
+    recurrent_bias: Annotated[
+        bool, _about("a second bias for each gate, b_hh, as PyTorch and cuDNN have it; false: one, as in textbooks")
+    ] = True
     forget_bias: Annotated[
         float | None, _about("bias of the forget gate; left out: 1 for LSTMs, 0 for elstm, chrono's own")
     ] = None
