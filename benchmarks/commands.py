@@ -26,6 +26,19 @@ def command(name: str, *options: str, environment: Mapping[str, str] | None = No
     return json.loads(said.splitlines()[-1])
 
 
+def train(folder: Path, *begin: str) -> dict[str, Any]:
+    """Train a run to its end: from its beginning, or from where it was left.
+
+    Args:
+        folder: the run's.
+        *begin: how it begins, as on the command line; not read where it has begun.
+
+    Returns:
+        The last words of `jaxrnn train`.
+    """
+    return command("train", "--run", str(folder), *(["--resume"] if folder.exists() else begin))
+
+
 def metrics(folder: Path, kind: str) -> list[dict[str, Any]]:
     """The lines of one kind in a run's metrics.
 

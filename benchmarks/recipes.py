@@ -18,7 +18,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
-from benchmarks.commands import command, validations
+from benchmarks.commands import command, train, validations
 from jaxrnn.settings import resolve
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -65,7 +65,7 @@ def where_texts_are(recipe: str, data: str | None) -> list[str]:
 def run(recipe: str, seed: int, folder: Path, texts: list[str], help_from: Sequence[str]) -> dict[str, Any]:
     """Train in a process of its own, or go on where it was left, and score what was best in processes of their own."""
     begin = [str(CONFIGS / f"{recipe}.toml"), *texts, "--seed", str(seed)]
-    trained = command("train", "--run", str(folder), *(["--resume"] if folder.exists() else begin))
+    trained = train(folder, *begin)
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
     helped = {name: command("evaluate", str(folder), f"--{name}")[name] for name in help_from}
     return {

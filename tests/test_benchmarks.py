@@ -11,7 +11,8 @@ pytest.importorskip("matplotlib", reason="the benchmarks draw: pip install -e '.
 pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e '.[bench]'")
 
 import jax
-from benchmarks import recipes
+import jax.numpy as jnp
+from benchmarks import commands, recipes, units
 from benchmarks.full_vs_truncated import __main__ as full_vs_truncated
 from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, problems, text
 from benchmarks.full_vs_truncated.kept import Kept
@@ -20,6 +21,7 @@ from benchmarks.full_vs_truncated.setting import TINY
 from benchmarks.full_vs_truncated.tables import tables
 
 from jaxrnn.__main__ import main as jaxrnn
+from jaxrnn.running.trained import load_trained
 
 pytestmark = pytest.mark.usefixtures("default_settings")
 
@@ -106,8 +108,9 @@ def test_what_is_learnt_from(task):
     assert chunk.weight.shape[0] % 2 == 0 and given.delay <= chunk.weight.shape[0]
 
 
-def test_recipes(tmp_path, monkeypatch):
-    """A recipe is trained once, scored by every protocol, and drawn; its texts are found in a folder."""
+@pytest.fixture
+def in_process(monkeypatch):
+    """Commands that the benchmarks give are run in this process."""
 
     def command(name, *options):
         said = io.StringIO()
@@ -115,7 +118,12 @@ def test_recipes(tmp_path, monkeypatch):
             assert jaxrnn([name, "--json", *options]) == 0
         return json.loads(said.getvalue().splitlines()[-1])
 
-    monkeypatch.setattr(recipes, "command", command)
+    for module in (commands, recipes, units):
+        monkeypatch.setattr(module, "command", command)
+
+
+def test_recipes(tmp_path, monkeypatch, in_process):
+    """A recipe is trained once, scored by every protocol, and drawn; its texts are found in a folder."""
     monkeypatch.setattr(recipes, "PROTOCOLS", {"plain": [], "1 stream": ["--streams", "1"]})
     once, again = (recipes.run("hello", 1, tmp_path / "hello", [], []) for _ in range(2))
     assert {key: once["trained"][key] for key in ("updates", "loss")} == {
@@ -126,3 +134,43 @@ def test_recipes(tmp_path, monkeypatch):
     recipes.picture("hello", [once])
     assert recipes.where_texts_are("ptb_fast", "texts")[:2] == ["--data.corpus", "texts/ptb/ptb.train.txt.gz"]
     assert recipes.where_texts_are("hello", "texts") == recipes.where_texts_are("ptb_fast", None) == []
+
+
+def test_units(tmp_path, monkeypatch, in_process):
+    """A row has what the report says of a label; the passage has the value of the unit after each character."""
+    best, worse = {"unit": [2, "c", 1], "sign": -1, "held_out": 0.9}, {"unit": [1, "h", 0], "sign": 1, "held_out": 0.7}
+    found = {"label": "inside a string literal", "measure": "AUC", "probe": 0.95, "moved": 0.6, "moved_probe": 0.5}
+    untrained = {"units": [worse | {"held_out": 0.65}], "probe": 0.8}
+    followed = {"label": found["label"], "unit": [2, "c", 1], "sign": -1, "updates": [0, 2], "scores": [0.5, 0.9]}
+    analysis = {
+        "units": [found | {"units": [best, worse], "untrained": untrained}],
+        "followed": followed | {"probes": [0.8, 0.95]},
+        "text": {"scored_on": 100},
+    }
+    trains = commands.command
+
+    def command(name, *options):
+        if name == "train":
+            return trains(name, *options)
+        assert (name, options) == ("analyze", (str(tmp_path / "run"), "--follow", found["label"]))
+        (tmp_path / "analysis.json").write_text(json.dumps(analysis), "utf-8")
+        return {"report": str(tmp_path / "report.html"), "seconds": 3.0}
+
+    for module in (commands, units):
+        monkeypatch.setattr(module, "command", command)
+    (tmp_path / "text.py").write_text(units.PASSAGE * 20, "utf-8")
+    tiny = ["--training.length", "2 updates", "--model.hidden_size", "3", "--data.batch_size", "2"]
+    result = units.run(tmp_path / "run", [*tiny, "--data.corpus", str(tmp_path / "text.py")])
+    (row,) = result["labels"]
+    assert row == {
+        **{"label": found["label"], "measure": "AUC", "unit": [2, "c", 1], "score": 0.9, "whole_state": 0.95},
+        **{"untrained": 0.65, "untrained_whole_state": 0.8, "chance": 0.6, "chance_whole_state": 0.5},
+    }
+    assert result["trained"]["updates"] == 2 and result == json.loads(json.dumps(result))
+    model = load_trained(tmp_path / "run")
+    carry, seen = model.cell.initial_carry(1), []
+    for letter in units.PASSAGE[:20]:
+        carry, _ = model.cell.step(model.params, carry, jnp.array([model.vocabulary.symbols.index(letter)]))
+        seen.append(round(float(carry[1][1][1][0, 1]), 4))
+    assert result["passage"]["values"][:20] == seen and len(result["passage"]["values"]) == len(units.PASSAGE)
+    units.picture(result)
