@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import reference
@@ -50,3 +51,28 @@ def test_large_logits_do_not_overflow():
     assert_close((value, slope), (np.asarray(2e4), np.array([[0.0, 0.0, 0.0], [-1.0, 0.0, 1.0]])))
     each = sigmoid_cross_entropy(jnp.array([1e4, 1e4, -1e4]), jnp.array([1, 0, 0]))
     assert_close(each, np.array([0.0, 1e4, 0.0]))
+
+
+def test_every_derivative_of_the_softmax_is_that_of_optax():
+    """Forwards, and a second time."""
+    theirs = optax.softmax_cross_entropy_with_integer_labels
+    direction = RNG.normal(size=OUTPUTS.shape)
+
+    def derivatives(loss):
+        def slope(outputs):
+            return jax.grad(lambda outputs: jnp.sum(WEIGHT * loss(outputs, IDS)))(outputs)
+
+        along = jax.jvp(lambda outputs: loss(outputs, IDS), (OUTPUTS,), (direction,))
+        return along, jax.jvp(slope, (OUTPUTS,), (direction,)), jax.vmap(loss)(OUTPUTS, IDS)
+
+    assert_close(derivatives(softmax_cross_entropy), derivatives(theirs))
+
+
+def test_the_slope_of_the_softmax_scatters_nothing():
+    """A scatter is one more pass over an array as large as the logits."""
+
+    def scatters(loss):
+        return "scatter" in str(jax.make_jaxpr(jax.grad(lambda outputs: jnp.sum(loss(outputs, IDS))))(OUTPUTS))
+
+    assert scatters(optax.softmax_cross_entropy_with_integer_labels)
+    assert not scatters(softmax_cross_entropy)

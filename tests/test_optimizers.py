@@ -28,7 +28,9 @@ def train(optimizer, params=PARAMS, steps=5, scale=1.0):
     def run(params):
         state = optimizer.transformation.init(params)
         for t in range(steps):
-            params, state, *_ = descend(optimizer, gradient(params, t), params, state, jnp.int32(t), jnp.asarray(scale))
+            grads = gradient(params, t)
+            norm = optax.tree.norm(grads)
+            params, state, *_ = descend(optimizer, grads, norm, params, state, jnp.int32(t), jnp.asarray(scale))
         return params
 
     return jax.jit(run)(params)
@@ -68,14 +70,17 @@ def test_an_update_keeps_every_dtype(name, dtype):
     params = jax.tree.map(lambda p: jnp.asarray(p, dtype), PARAMS)
     made = optimizer(name, 0.1, weight_decay=0.1, clip_norm=1.0)
     state = made.transformation.init(params)
-    after = jax.eval_shape(partial(descend, made), params, params, state, jnp.int32(0), jnp.asarray(1.0))
+    after = jax.eval_shape(
+        partial(descend, made), params, jnp.asarray(1.0, dtype), params, state, jnp.int32(0), jnp.asarray(1.0)
+    )
     shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (after.params, after.state))
     assert shapes == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), (params, state))
 
 
 def test_a_scale_on_the_rate_is_another_rate_and_leaves_the_moments():
     made, params = optimizer("adam", 0.1), jax.tree.map(jnp.asarray, PARAMS)
-    start = (gradient(params, 0), params, made.transformation.init(params), jnp.int32(0))
+    grads = gradient(params, 0)
+    start = (grads, optax.tree.norm(grads), params, made.transformation.init(params), jnp.int32(0))
     whole, quarter = descend(made, *start, jnp.asarray(1.0)), descend(made, *start, jnp.asarray(0.25))
     jax.tree.map(np.testing.assert_array_equal, whole.state, quarter.state)
     np.testing.assert_allclose(float(quarter.rate), 0.025, rtol=1e-15)
@@ -86,7 +91,8 @@ def test_a_descent_reports_what_it_did():
     params, grads = {"w": jnp.array([[1.0, 1.0]])}, {"w": jnp.array([[3.0, 4.0]])}
     for bound, clipped, length in [(1.0, True, 0.1), (5.5, False, 0.5), (None, False, 0.5)]:
         made = optimizer("sgd", 0.1, clip_norm=bound)
-        descent = descend(made, grads, params, made.transformation.init(params), jnp.int32(0), jnp.asarray(1.0))
+        state = made.transformation.init(params)
+        descent = descend(made, grads, jnp.asarray(5.0), params, state, jnp.int32(0), jnp.asarray(1.0))
         assert bool(descent.clipped) is clipped
         np.testing.assert_allclose(float(descent.update_norm), length, rtol=1e-12)
         assert float(descent.rate) == 0.1
@@ -111,26 +117,48 @@ def test_options_reach_the_factory_and_take_a_schedule():
 
 def test_clipping_by_norm_keeps_the_direction_of_the_whole_tree():
     grads = {"w": jnp.array([[3.0, 0.0]]), "b": jnp.array([4.0])}
-    clipped = clipping(norm=2.5)(grads)
-    assert_trees_close(clipped, {"w": np.array([[1.5, 0.0]]), "b": np.array([2.0])})
-    untouched = clipping(norm=5.1)(grads)
-    jax.tree.map(np.testing.assert_array_equal, untouched, grads)  # bit for bit
+    shorter, clipped = clipping(norm=2.5)(grads, jnp.asarray(5.0))
+    assert_trees_close(shorter, {"w": np.array([[1.5, 0.0]]), "b": np.array([2.0])})
+    assert clipped
+    for bound in (5.0, 5.1):
+        untouched, clipped = clipping(norm=bound)(grads, jnp.asarray(5.0))
+        jax.tree.map(np.testing.assert_array_equal, untouched, grads)  # bit for bit
+        assert not clipped
+
+
+def test_clipping_is_that_of_optax():
+    grads = {"w": jax.random.normal(jax.random.key(0), (3, 4)), "b": jax.random.normal(jax.random.key(1), (4,))}
+    theirs = optax.chain(optax.clip(0.5), optax.clip_by_global_norm(0.7))
+    ours = clipping(value=0.5, norm=0.7)(grads, optax.tree.norm(grads))[0]
+    assert_trees_close(ours, theirs.update(grads, theirs.init(grads))[0])
 
 
 def test_clipping_by_value_comes_before_clipping_by_norm():
-    clipped = clipping(value=1.0, norm=1.0)(jnp.array([10.0, -1.0, 0.0]))
-    np.testing.assert_allclose(clipped, np.array([1.0, -1.0, 0.0]) / math.sqrt(2), rtol=1e-12)
+    grads = jnp.array([10.0, -1.0, 0.0])
+    shorter, clipped = clipping(value=1.0, norm=1.0)(grads, optax.tree.norm(grads))
+    np.testing.assert_allclose(shorter, np.array([1.0, -1.0, 0.0]) / math.sqrt(2), rtol=1e-12)
+    assert clipped
+
+
+@pytest.mark.parametrize(
+    ("value", "norm", "changed"), [(10.0, None, False), (9.0, None, True), (9.0, 1.0, True), (11.0, 10.5, False)]
+)
+def test_clipping_tells_whether_it_changed_anything(value, norm, changed):
+    grads = jnp.array([-10.0, 1.0, 0.0])
+    used, clipped = clipping(value=value, norm=norm)(grads, optax.tree.norm(grads))
+    assert bool(clipped) == changed == bool(jnp.any(used != grads))
 
 
 def test_a_tied_weight_counts_once_in_the_norm():
     tied = {"w": jnp.array([[3.0, 4.0]])}  # one leaf, however often the model uses it
-    np.testing.assert_allclose(clipping(norm=1.0)(tied)["w"], [[0.6, 0.8]], rtol=1e-12)
+    np.testing.assert_allclose(clipping(norm=1.0)(tied, optax.tree.norm(tied))[0]["w"], [[0.6, 0.8]], rtol=1e-12)
 
 
 @pytest.mark.parametrize("bound", [None, math.inf])
 def test_no_limit_is_no_clipping(bound):
     grads = jnp.array([1e30, -1e30])
-    assert clipping(norm=bound, value=bound)(grads) is grads
+    used, clipped = clipping(norm=bound, value=bound)(grads, optax.tree.norm(grads))
+    assert used is grads and not clipped
 
 
 def test_an_unknown_name_is_answered_with_the_nearest():

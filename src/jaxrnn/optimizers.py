@@ -36,16 +36,18 @@ def unit_rate(step: Any) -> float:
     return 1.0
 
 
-def unclipped(grads: Any) -> Any:
+def unclipped(grads: Any, norm: Array) -> tuple[Any, Array]:
     """The clipping that changes nothing.
 
     Args:
         grads: like the parameters.
+        norm: `[]`, their length.
 
     Returns:
-        The same.
+        The same, and False.
     """
-    return grads
+    del norm
+    return grads, jnp.zeros((), bool)
 
 
 class Optimizer(NamedTuple):
@@ -56,12 +58,13 @@ class Optimizer(NamedTuple):
     Attributes:
         transformation: `init(params) -> state` and `update(grads, state, params) -> (updates, state)`, at rate 1.
         rate: `(step []) -> []`, the learning rate of the update that follows `step` earlier ones.
-        clip: `(grads) -> grads`, like the parameters; it sees the averaged gradient, after the check that it is finite.
+        clip: `(grads, norm []) -> (grads, clipped [])`, gradients like the parameters; it is given the averaged
+            gradient with its length, and tells whether it has changed it.
     """
 
     transformation: optax.GradientTransformation
     rate: Callable[[Any], Any] = unit_rate
-    clip: Callable[[Any], Any] = unclipped
+    clip: Callable[[Any, Array], tuple[Any, Array]] = unclipped
 
 
 def check_optimizer(name: str, optimizer: Any) -> None:
@@ -104,12 +107,14 @@ class Descent(NamedTuple):
     update_norm: Array
 
 
-def descend(optimizer: Optimizer, grads: Any, params: Any, state: Any, step: Array, rate_scale: Array) -> Descent:
+def descend(
+    optimizer: Optimizer, grads: Any, norm: Array, params: Any, state: Any, step: Array, rate_scale: Array
+) -> Descent:
     """Make one update.
 
     ::
 
-        updates, state = transformation.update(clip(grads), state, params)
+        updates, state = transformation.update(clip(grads, norm), state, params)
         params = params + rate(step) * rate_scale * updates
 
     and an average of the parameters, where the transformation keeps one, takes note of them (`jaxrnn.averaging`).
@@ -117,6 +122,7 @@ def descend(optimizer: Optimizer, grads: Any, params: Any, state: Any, step: Arr
     Args:
         optimizer: the optimiser.
         grads: like the parameters: the averaged gradient.
+        norm: `[]`, its length.
         params: the parameters.
         state: of the transformation.
         step: `[]`, updates so far.
@@ -127,7 +133,7 @@ def descend(optimizer: Optimizer, grads: Any, params: Any, state: Any, step: Arr
     """
     # Optax mixes integers with floats, and is meant for JAX's standard promotion, whatever its caller has set.
     with jax.numpy_dtype_promotion("standard"):
-        used = optimizer.clip(grads)
+        used, clipped = optimizer.clip(grads, norm)
         updates, state = optimizer.transformation.update(used, state, params)
         rate = jnp.asarray(optimizer.rate(step), rate_scale.dtype) * rate_scale
         updates = jax.tree.map(lambda update: rate.astype(update.dtype) * update, updates)
@@ -136,7 +142,7 @@ def descend(optimizer: Optimizer, grads: Any, params: Any, state: Any, step: Arr
             params=params,
             state=follow(state, params),
             rate=rate,
-            clipped=jnp.any(jnp.stack(jax.tree.leaves(jax.tree.map(lambda a, b: jnp.any(a != b), used, grads)))),
+            clipped=clipped,
             update_norm=optax.tree.norm(updates),
         )
 
@@ -244,7 +250,7 @@ def decays(params: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
-def clipping(*, norm: float | None = None, value: float | None = None) -> Callable[[Any], Any]:
+def clipping(*, norm: float | None = None, value: float | None = None) -> Callable[[Any, Array], tuple[Any, Array]]:
     """Make a clipping of gradients, by value first and then by global norm, where both are asked for.
 
     By value, every entry is brought into `[-value, value]`. By norm, a gradient longer than `norm` is scaled down to
@@ -255,28 +261,44 @@ def clipping(*, norm: float | None = None, value: float | None = None) -> Callab
         value: the largest entry allowed; None and inf set no limit.
 
     Returns:
-        `(grads) -> grads`.
+        `(grads, norm []) -> (grads, clipped [])`, given the length that the gradient has and telling whether it was
+        changed.
 
     Raises:
         InputError: where a bound is not more than 0.
+
+    Cost:
+        By norm a factor that every use of the gradient is multiplied by: since the length is given, no pass over it.
 
     References:
         R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks", ICML 2013,
         Algorithm 1 (by norm). T. Mikolov, PhD thesis, Brno University of Technology, 2012 (by value).
 
     Example:
-        >>> [round(float(g), 3) for g in clipping(norm=1.0)(jnp.array([3.0, 4.0]))]
-        [0.6, 0.8]
-        >>> clipping(value=1.0)(jnp.array([3.0, -0.5])).tolist()
-        [1.0, -0.5]
+        >>> gradient, length = jnp.array([3.0, 4.0]), jnp.array(5.0)
+        >>> shorter, clipped = clipping(norm=1.0)(gradient, length)
+        >>> [round(float(g), 3) for g in shorter], bool(clipped)
+        ([0.6, 0.8], True)
+        >>> clipping(value=3.5)(gradient, length)[0].tolist()
+        [3.0, 3.5]
     """
     value, norm = (math.inf if bound is None else bound for bound in (value, norm))
     for name, bound in (("clip_value", value), ("clip_norm", norm)):
         good = is_number(bound) and bound > 0
         require(good, f"optimizer: {name}", bound, "a number, more than 0 (inf = no clipping)")
-    steps = [optax.clip(value)] if value < math.inf else []
-    steps += [optax.clip_by_global_norm(norm)] if norm < math.inf else []
-    if not steps:
+    if value == norm == math.inf:
         return unclipped
-    clip = optax.chain(*steps)
-    return lambda grads: clip.update(grads, clip.init(grads))[0]
+
+    def clip(grads, length):
+        clipped = jnp.zeros((), bool)
+        if value < math.inf:
+            largest = jnp.stack([jnp.max(jnp.abs(leaf), initial=0.0) for leaf in jax.tree.leaves(grads)])
+            grads, clipped = optax.tree.clip(grads, -value, value), jnp.any(largest > value)
+            length = optax.tree.norm(grads)
+        if norm < math.inf:
+            too_long = length > norm
+            shrink, clipped = jnp.where(too_long, norm / length, 1.0), clipped | too_long
+            grads = jax.tree.map(lambda g: shrink.astype(g.dtype) * g, grads)
+        return grads, clipped
+
+    return clip

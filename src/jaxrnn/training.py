@@ -211,13 +211,16 @@ def update(
     """
     total, after = _estimate(estimator, state, chunks, mesh)
     counted = total.weight > 0
-    grads = jax.tree.map(lambda g: g / jnp.where(counted, total.weight, 1.0).astype(g.dtype), total.grads)
-    gradient_norm = optax.tree.norm(grads)  # finite only if every entry is, and its square
+    # The mean is a factor that its users multiply the sums by, which are in memory anyway; it need never be.
+    share = 1.0 / jnp.where(counted, total.weight, 1.0)
+    grads = jax.tree.map(lambda g: share.astype(g.dtype) * g, total.grads)
+    gradient_norm = share * optax.tree.norm(total.grads)  # finite only if every entry is, and its square
     sound = _all_finite(after)
     finite = sound & jnp.isfinite(total.loss) & jnp.isfinite(gradient_norm)
 
-    share = 1.0 if full_weight is None else (total.weight / full_weight).astype(state.rate_scale.dtype)
-    descent = descend(optimizer, grads, state.params, state.optimizer, state.step, share * state.rate_scale)
+    fullness = 1.0 if full_weight is None else (total.weight / full_weight).astype(state.rate_scale.dtype)
+    rate_scale = fullness * state.rate_scale
+    descent = descend(optimizer, grads, gradient_norm, state.params, state.optimizer, state.step, rate_scale)
     finite &= jnp.isfinite(descent.update_norm)  # and so the parameters, which were, stay finite
     made = finite & counted
     params = _select(made, descent.params, state.params)

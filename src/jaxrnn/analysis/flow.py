@@ -19,7 +19,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.gradients.base import Chunk, check_chunk
 from jaxrnn.gradients.decay import rescale
-from jaxrnn.shapes import choose
+from jaxrnn.shapes import credit_where
 from jaxrnn.trees import join, row_norms, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -228,7 +228,7 @@ def _last_credit(cell: Cell, loss, params: Params, carry: Carry, last: Chunk) ->
     def total(floats):
         after, y = cell.step(params, join(floats, others), last.inputs)
         counts = last.weight.astype(bool)  # as in `chunk_loss`, what has weight 0 is chosen away, not multiplied
-        y = jax.tree.map(lambda a: choose(counts, a, jnp.zeros_like(a))[None], y)
+        y = jax.tree.map(lambda a: credit_where(counts, a)[None], y)
         each = loss(y, jax.tree.map(lambda a: a[None], last.targets))[0]
         return jnp.sum(jnp.where(counts, last.weight.astype(each.dtype) * each, jnp.zeros_like(each))), after
 

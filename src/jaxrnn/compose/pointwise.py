@@ -1,5 +1,6 @@
 """Cells without memory: what is done to each time step by itself, such as an embedding or a readout."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,7 @@ from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.errors import expect
 from jaxrnn.initializers import Initializer
 from jaxrnn.marks import open_marks
-from jaxrnn.shapes import check_last_axis, check_sizes, spread
+from jaxrnn.shapes import check_last_axis, check_sizes
 from jaxrnn.types import Array, Params
 
 
@@ -135,7 +136,9 @@ def dense(
 
     def apply(params, x):
         check_last_axis("dense: the input x [*batch, I]", x, input_size)
-        y = product(x, params["w"])
-        return y + spread(params["b"], y)
+        rows = x.reshape(math.prod(x.shape[:-1]), input_size)
+        # The bias as a product, too: so both gradients read the same rows of cotangents, and XLA makes these only once.
+        y = product(rows, params["w"]) + jnp.ones((len(rows), 1), x.dtype) @ params["b"][None]
+        return y.reshape(*x.shape[:-1], output_size)
 
     return pointwise(init, apply, input_size=input_size, output_size=output_size)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn.cell import Cell
-from jaxrnn.shapes import choose
+from jaxrnn.shapes import choose, credit_where
 from jaxrnn.trees import is_float, join, row_norms, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -85,9 +85,9 @@ def credit_by_lag(
 
         def step(floats):
             after, y = cell.step(params, join(floats, others), x)
-            # Both choices keep out what does not count, one its loss, the other its cotangents, as in `chunk_loss`.
+            # Of what does not count neither the loss is let in nor its cotangents, as in `chunk_loss`.
             counts = is_last & (weight != 0)
-            y = jax.tree.map(lambda a: choose(counts, a, jnp.zeros_like(a))[None], y)
+            y = jax.tree.map(lambda a: credit_where(counts, a)[None], y)
             each = loss(y, targets[None])[0]
             total_loss = jnp.sum(jnp.where(counts, weight.astype(each.dtype) * each, jnp.zeros_like(each)))
             return split_carry(after)[0], total_loss

@@ -1,6 +1,7 @@
 """The reverse-mode family: a chunk's loss as a scan over segments, with a hole between them and one within."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import chex
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from jaxrnn.cell import Cell
 from jaxrnn.errors import expect
 from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator, check_chunk
-from jaxrnn.shapes import choose
+from jaxrnn.shapes import credit_where
 from jaxrnn.trees import renew_keys
 from jaxrnn.types import Array, Carry, Params
 
@@ -47,9 +48,9 @@ def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
     def run(params, carry, chunk):
         check_chunk(chunk)
         carry, outputs = cell.unroll(params, carry, chunk.inputs)
-        # Both choices keep out what has weight 0, one its loss, the other its cotangents: 0 times infinity is NaN.
+        # What has weight 0 may be anything: its loss is kept out, and its cotangents, for 0 times infinity is NaN.
         counts = chunk.weight.astype(bool)
-        outputs = jax.tree.map(lambda y: choose(counts, y, jnp.zeros_like(y)), outputs)
+        outputs = jax.tree.map(partial(credit_where, counts), outputs)
         each = loss(outputs, chunk.targets)
         expect("the loss must give one number for each weight, [K, B]", chex.assert_shape, each, counts.shape)
         weight = chunk.weight.astype(each.dtype)
