@@ -178,19 +178,19 @@ def _data(report: Report) -> dict[str, Any]:
     ranked = [finding.label for finding in report.findings]
     return {
         "view": view_json(report.view),
-        "layers": _layers(report),
+        "deep": _layers(report) > 1,
+        "layers": sorted({unit.layer for unit in report.view.units}),  # of the others there is nothing to choose
         "widths": dict(report.widths),
         "names": NAMES,
-        "labels": [
-            {
-                "name": name,
-                "truth": report.labels[name].dtype == bool,
-                "values": report.labels[name].astype(int).tolist(),
-            }
-            for name in ranked
-        ],
+        "labels": [_label_json(name, report.labels[name]) for name in ranked],
         "findings": [_finding_json(finding) for finding in report.findings],
     }
+
+
+def _label_json(name: str, values: np.ndarray) -> dict[str, Any]:
+    """A label as the page reads it: 0 and 1 for truth values, numbers to three decimals."""
+    truth = values.dtype == bool
+    return {"name": name, "truth": truth, "values": (values.astype(int) if truth else values.round(3)).tolist()}
 
 
 def _layers(report: Report) -> int:

@@ -136,8 +136,11 @@ def _through_run(followed: Followed) -> Picture:
 
 def _about_view(watched: Watched, noun: str) -> str:
     """What the passage is."""
-    left_out = sorted({quantity.name for quantity in watched.view.left_out})
-    rest = f" Of {', '.join(left_out)} only the ranked units are here." if left_out else ""
+    left_out: dict[str, list[str]] = {}
+    for quantity in watched.view.left_out:
+        left_out.setdefault(quantity.name, []).append(str(quantity.layer))
+    named = ", ".join(f"{name} (layer {', '.join(layers)})" for name, layers in left_out.items())
+    rest = f" Only the ranked units are here of {named}." if left_out else ""
     return (
         f"{len(watched.view.pieces):,} {noun}s of the text on which no unit was chosen, each tinted by what the unit "
         f"holds after reading it, to 1/127 of the unit's own range.{rest}"
