@@ -34,9 +34,9 @@ EXAMPLES = """\
   jaxrnn analyze runs/stdlib-lstm-1 --out report        into another folder
   jaxrnn analyze runs/stdlib-lstm-1 --json              ends with a line of JSON, for programs
 
-The best parameters of the run read text that they were not trained on. Units are chosen on its validation split and
-scored on its test split; of a text of yours, on the first half and on the other. Everything is in one HTML file that
-needs no network; the numbers are beside it in analysis.json, the pictures as SVG.
+The best parameters of the run read its validation split, on which units are chosen, and its test split, on which they
+are scored; of a text of yours, the first half and the other. Everything is in one HTML file that needs no network; the
+numbers are beside it in analysis.json, the pictures as SVG.
 """
 LENGTH = 600_000
 _STAGES = 30  # parts of the work that are told of, most of them horizons
@@ -53,7 +53,7 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     name = list(splits)[-1]
     screen.print(f"{name}, parameters of {best.snapshot}")
     studied = subject(best, splits, ids, asked.length, more)
-    label = label_to_follow(asked.follow, list(studied.scored_on.labels))
+    label = label_to_follow(asked.follow, studied.chosen_on.labels, studied.scored_on.labels)
     with progress(screen, _STAGES) as shown:
         done = iter(range(_STAGES))
 
@@ -66,7 +66,7 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
         begin("reading a long text")
         norms = read_long(studied)
         begin("drawing")
-        report = account(best, name, studied, watched, followed, credit, norms)
+        report = account(best, name, asked.text is None, studied, watched, followed, credit, norms)
         try:
             files = write(report, asked.out or best.run.folder / "analysis")
         except OSError as error:
@@ -98,7 +98,7 @@ def _parser() -> Parser:
 def _text(source: str | None, best: Trained) -> tuple[Mapping[str, Sequence[Document]], np.ndarray]:
     """The validation and test splits of the run's text, which must not have changed; or all of another text."""
     if source is None:
-        corpus, dataset = open_text(best.config, best.run)
+        corpus, dataset = open_text(best.config, best.run, command="analyze")
         names = {"valid": f"validation text of {corpus.name}", "test": f"test text of {corpus.name}"}
         return {name: corpus.splits[split] for split, name in names.items()}, dataset.ids["test"]
     corpus = whole_text(source)

@@ -8,6 +8,8 @@ import pytest
 from jaxrnn import snapshots
 from jaxrnn.running import following, study
 
+CORPUS = object()  # stands for the small text
+
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
@@ -43,6 +45,7 @@ def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
     assert (folder / "unit.svg").is_file() and "a vowel, by update: AUC" in said.err
     page = (folder / "report.html").read_text("utf-8")
     assert "gru, 1 layer of 6 units" in page and "the cat" not in said.out
+    assert f"seen on the text of {corpus}, which was given" in page and "not trained on" not in page
 
 
 def test_a_text_too_short_is_refused_before_anything_is_written(jaxrnn, finished_run):
@@ -59,10 +62,15 @@ def test_a_text_too_short_is_refused_before_anything_is_written(jaxrnn, finished
         (["--text", "nowhere.txt"], "no file or folder"),
         (["--label", "nowhere.py:f"], "no file nowhere.py"),
         (["--text", Path(__file__), "--follow", "a vowl"], "--follow: no 'a vowl' (expected one of: inside a string"),
+        (
+            ["--text", CORPUS, "--follow", "indentation"],
+            "--follow: 'indentation' does not vary in both texts (expected one of: after a newline, end of a word, ",
+        ),
+        (["--text", CORPUS, "--length", "100"], "at least 500 symbols; give a larger --length than 100"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(jaxrnn, finished_run, words, message):
-    said = jaxrnn("analyze", finished_run[0], *words)
+def test_what_is_wrong_is_said_in_one_line(jaxrnn, finished_run, corpus, words, message):
+    said = jaxrnn("analyze", finished_run[0], *(corpus if word is CORPUS else word for word in words))
     assert said.code == 2 and message in said.err and said.err.count("\n") == 1
 
 

@@ -15,6 +15,12 @@ def watched(values, room):
     return Watched([], [], view(states, "a" * 10, [Unit(2, "c", 0)], 0, 10, room=room), {}, {}, 0, 0, 0, 0.0, {})
 
 
+def test_only_of_a_split_of_its_own_it_is_said_that_it_was_not_trained_on():
+    assert account._lead("test text of stdlib", "word", True).endswith(": words that it was not trained on.")
+    given = account._lead("text of mine.py", "word", False)
+    assert "seen on the text of mine.py, which was given:" in given and "not trained" not in given
+
+
 def test_what_is_not_whole_in_the_page_is_named_with_its_layer():
     widths = {Quantity(layer, name): 3 for layer in (1, 2) for name in ("h", "c")}
     assert account._about_view(watched(widths, room=1000), "character").endswith("the unit's own range.")

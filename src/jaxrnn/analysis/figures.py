@@ -277,5 +277,7 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _fall(decay: Decay) -> str:
     """Where the mean log norm of the lowest layer has fallen to 1 %."""
     log_norms = np.asarray(decay.mean_log)[:, 0]
+    if not np.isfinite(log_norms[0]):
+        return "0, or not finite, from the first lag on"
     below = np.flatnonzero(log_norms <= log_norms[0] + math.log(0.01))
     return f"at 1 % of its first value after {below[0] + 1} steps" if len(below) else "above 1 % at all lags"

@@ -21,6 +21,7 @@ from jaxrnn.running.writer import make_writer
 def account(
     best: Trained,
     name: str,
+    own: bool,
     studied: Subject,
     watched: Watched,
     followed: Followed | None,
@@ -32,6 +33,7 @@ def account(
     Args:
         best: the trained model.
         name: of the text.
+        own: whether it is a split of the run's own text; of one that was given nobody knows if it was trained on.
         studied: what was studied.
         watched: what was seen of the units.
         followed: one of them through the snapshots.
@@ -55,7 +57,7 @@ def account(
     }
     return Report(
         title=best.run.folder.resolve().name,
-        lead=f"What it has learned, seen on the {name}: {noun}s that it was not trained on.",
+        lead=_lead(name, noun, own),
         facts=_facts(best, rows, noun, watched),
         sample=_sample(best),
         findings=watched.findings,
@@ -72,6 +74,14 @@ def account(
         notes=_notes(studied, watched, noun),
         made_by=f"Made by jaxrnn {jaxrnn.__version__}, JAX {jax.__version__}, Python {platform.python_version()}.",
     )
+
+
+def _lead(name: str, noun: str, own: bool) -> str:
+    """What was looked at, and whether it was new to the model."""
+    text = f"What it has learned, seen on the {name}"
+    if own:
+        return f"{text}: {noun}s that it was not trained on."
+    return f"{text}, which was given: whether it was trained on any of it is not known."
 
 
 def _facts(best: Trained, rows: list[dict[str, Any]], noun: str, watched: Watched) -> list[tuple[str, str]]:
