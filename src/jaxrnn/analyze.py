@@ -3,14 +3,15 @@
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from jaxrnn.analysis.report import write
+from jaxrnn.analysis.report import make_ready, write
 from jaxrnn.command import Parser, make_command
 from jaxrnn.data.corpora import whole_text
 from jaxrnn.data.dataset import prepare
@@ -54,6 +55,9 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     screen.print(f"{name}, parameters of {best.snapshot}")
     studied = subject(best, splits, ids, asked.length, more)
     label = label_to_follow(asked.follow, studied.chosen_on.labels, studied.scored_on.labels)
+    folder = asked.out or best.run.folder / "analysis"
+    with _naming(folder):
+        make_ready(folder)
     with progress(screen, _STAGES) as shown:
         done = iter(range(_STAGES))
 
@@ -67,10 +71,8 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
         norms = read_long(studied)
         begin("drawing")
         report = account(best, name, asked.text is None, studied, watched, followed, credit, norms)
-        try:
-            files = write(report, asked.out or best.run.folder / "analysis")
-        except OSError as error:
-            raise InputError(f"--out {error.filename}: cannot be written ({error.strerror}); choose another") from None
+        with _naming(folder):
+            files = write(report, folder)
         shown.update(_STAGES, "done")
     seconds = round(time.monotonic() - began, 1)
     _say(screen, studied, watched, followed, credit)
@@ -93,6 +95,16 @@ def _parser() -> Parser:
     parser.add_argument("--follow", metavar="LABEL", help=about)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes [RUN/analysis]")
     return parser
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """What the disk refuses ends as one line on the folder."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{folder}: cannot be written ({reason}); choose another: --out DIR") from None
 
 
 def _text(source: str | None, best: Trained) -> tuple[Mapping[str, Sequence[Document]], np.ndarray]:

@@ -14,7 +14,7 @@ from jaxrnn.analysis.findings import Finding
 from jaxrnn.analysis.flow import Decay
 from jaxrnn.analysis.gates import saturation
 from jaxrnn.analysis.health import health
-from jaxrnn.analysis.report import Report, numbers, page, write
+from jaxrnn.analysis.report import Report, make_ready, numbers, page, write
 from jaxrnn.analysis.states import Quantity, States
 from jaxrnn.analysis.text_view import lively_passage, view, view_json
 from jaxrnn.analysis.units import Unit, choose_units
@@ -198,6 +198,37 @@ def test_numbers_are_written_beside_it_and_pictures_as_files(report, tmp_path):
     assert drawn == sorted(f"{one.name}.svg" for some in report.pictures.values() for one in some)
     svg = (tmp_path / "analysis" / "flow.svg").read_text("utf-8")
     assert svg.startswith("<?xml") and "var(" not in svg and "#0a0a0" not in svg and "lag: steps back" in svg
+
+
+def test_pictures_of_an_earlier_report_do_not_stay(report, tmp_path):
+    """What is not the report's own is not touched."""
+    write(report, tmp_path)
+    (tmp_path / "mine.svg").write_text("mine")
+    less = report._replace(pictures=dict(report.pictures) | {"units": [], "gates": []})
+    kept = {path.name for path in write(less, tmp_path)}
+    assert {path.name for path in tmp_path.iterdir()} == kept | {"mine.svg"} and "flow.svg" in kept
+    assert {one.name for some in report.pictures.values() for one in some} <= set(figures.FIGURES)
+
+
+def test_pictures_where_there_was_no_report_are_not_its_own(report, tmp_path):
+    (tmp_path / "unit.svg").write_text("mine")
+    write(report._replace(pictures={name: [] for name in report.pictures}), tmp_path)
+    assert (tmp_path / "unit.svg").read_text() == "mine"
+
+
+def test_of_a_file_that_cannot_be_written_nothing_stays(report, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError):
+        write(report, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_tried_and_left_empty(tmp_path):
+    make_ready(tmp_path / "some" / "report")
+    assert list((tmp_path / "some" / "report").iterdir()) == []
 
 
 def test_the_page_is_the_same_every_time(report):

@@ -15,6 +15,9 @@ from jaxrnn.analysis.health import Health
 from jaxrnn.analysis.pictures import DASHES, INK, MARKERS, QUIET, SERIES, Picture, picture
 from jaxrnn.analysis.states import Quantity
 
+FIGURES = ("curve", "unit", "flow", "horizon", *(f"gate_{gate}" for gate in GATES), "steps", "long_text")
+"""The names of all figures that there may be."""
+
 _POINTS = 300  # of a curve: more cannot be told apart
 
 
