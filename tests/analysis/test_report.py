@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from jaxrnn.analysis import figures
 from jaxrnn.analysis.bias import Bias, Horizon
@@ -229,6 +230,19 @@ def test_of_a_file_that_cannot_be_written_nothing_stays(report, tmp_path, monkey
 def test_a_folder_is_tried_and_left_empty(tmp_path):
     make_ready(tmp_path / "some" / "report")
     assert list((tmp_path / "some" / "report").iterdir()) == []
+
+
+def test_every_layer_of_every_model_has_a_curve_of_its_own_kind(monkeypatch):
+    """Also beside a model that gives no credit at all."""
+    monkeypatch.setattr(figures, "picture", lambda name, title, caption, draw: draw)
+    falling = Decay(*[-np.arange(20.0)[:, None] * np.ones(6)] * 4)
+    nothing = Decay(*[np.full((20, 6), np.nan)] * 4)
+    drawn = Figure()
+    figures.gradient_flow({"trained": falling, "untrained": nothing})(drawn)
+    curves = [line for line in drawn.axes[0].lines if not line.get_label().startswith("_")]
+    kinds = {(line.get_linestyle(), line.get_marker(), line.get_fillstyle()) for line in curves}
+    assert len(kinds) == len(curves) == 12 and len({line.get_color() for line in curves}) == 2
+    drawn.draw_without_rendering()
 
 
 def test_the_page_is_the_same_every_time(report):

@@ -108,8 +108,9 @@ def gradient_flow(decays: Mapping[str, Decay]) -> Picture:
             for layer in range(layers):
                 middle, spread = (np.asarray(part)[:, layer] / math.log(10) for part in (decay.mean_log, decay.spread))
                 label = f"{name}, layer {layer + 1}" if layers > 1 else name
-                colour, dashes = SERIES[number % len(SERIES)], DASHES[(number + 2 * layer) % len(DASHES)]
-                axes.plot(lags, middle - middle[0], color=colour, ls=dashes, label=label)
+                colour, dashes = SERIES[number % len(SERIES)], DASHES[number % len(DASHES)]
+                mark = _layer_mark(layer, layers, len(lags))
+                axes.plot(lags, middle - middle[0], color=colour, ls=dashes, label=label, **mark)
                 if layer == 0:
                     low, high = middle - spread - middle[0], middle + spread - middle[0]
                     axes.fill_between(lags, low, high, color=colour, alpha=0.15, lw=0)
@@ -266,6 +267,16 @@ def long_text(norms: np.ndarray, every: int) -> Picture:
         f"in the second ({last / first - 1:+.0%})."
     )
     return picture("long_text", "The state over a long text", caption, draw)
+
+
+def _layer_mark(layer: int, layers: int, lags: int) -> dict[str, Any]:
+    """What tells a layer's curve from those of other layers: its marks, full ones first, then hollow ones."""
+    if layers == 1:
+        return {}
+    turn, number = divmod(layer, len(MARKERS))
+    every = max(1, lags // 8)
+    fill = "none" if turn % 2 else "full"
+    return {"marker": MARKERS[number], "ms": 4, "fillstyle": fill, "markevery": (layer * every // layers, every)}
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
