@@ -147,8 +147,8 @@ def subject(
         texts = tuple(read(documents, length=length) for documents in sources)
     for name, text, documents in zip(names, texts, sources, strict=True):
         size = sum(document.stop - document.start for document in documents)
-        more = f"give a larger --length than {length}, or a longer text" if size > wanted else "give a longer text"
-        count, message = len(text.ids), f"at least {2 * RUN_UP} symbols; {more}"
+        remedy = f"give a larger --length than {length}, or a longer text" if size > wanted else "give a longer text"
+        count, message = len(text.ids), f"at least {2 * RUN_UP} symbols; {remedy}"
         require(places(count, rows_for(count)) > 0, f"analyze: the length of the {name}", count, message)
     (chosen_on, scored_on), (first, second) = texts, names
     return Subject(best.cell, best.params, untrained, (first, second), chosen_on, scored_on, ids)
