@@ -3,14 +3,15 @@
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from jaxrnn.analysis.report import write
+from jaxrnn.analysis.report import make_ready, write
 from jaxrnn.command import Parser, make_command
 from jaxrnn.data.corpora import whole_text
 from jaxrnn.data.dataset import prepare
@@ -34,9 +35,9 @@ EXAMPLES = """\
   jaxrnn analyze runs/stdlib-lstm-1 --out report        into another folder
   jaxrnn analyze runs/stdlib-lstm-1 --json              ends with a line of JSON, for programs
 
-The best parameters of the run read text that they were not trained on. Units are chosen on its validation split and
-scored on its test split; of a text of yours, on the first half and on the other. Everything is in one HTML file that
-needs no network; the numbers are beside it in analysis.json, the pictures as SVG.
+The best parameters of the run read its validation split, on which units are chosen, and its test split, on which they
+are scored; of a text of yours, the first half and the other. Everything is in one HTML file that needs no network; the
+numbers are beside it in analysis.json, the pictures as SVG.
 """
 LENGTH = 600_000
 _STAGES = 30  # parts of the work that are told of, most of them horizons
@@ -53,7 +54,10 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     name = list(splits)[-1]
     screen.print(f"{name}, parameters of {best.snapshot}")
     studied = subject(best, splits, ids, asked.length, more)
-    label = label_to_follow(asked.follow, list(studied.scored_on.labels))
+    label = label_to_follow(asked.follow, studied.chosen_on.labels, studied.scored_on.labels)
+    folder = asked.out or best.run.folder / "analysis"
+    with _naming(folder):
+        make_ready(folder)
     with progress(screen, _STAGES) as shown:
         done = iter(range(_STAGES))
 
@@ -66,11 +70,9 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
         begin("reading a long text")
         norms = read_long(studied)
         begin("drawing")
-        report = account(best, name, studied, watched, followed, credit, norms)
-        try:
-            files = write(report, asked.out or best.run.folder / "analysis")
-        except OSError as error:
-            raise InputError(f"--out {error.filename}: cannot be written ({error.strerror}); choose another") from None
+        report = account(best, name, asked.text is None, studied, watched, followed, credit, norms)
+        with _naming(folder):
+            files = write(report, folder)
         shown.update(_STAGES, "done")
     seconds = round(time.monotonic() - began, 1)
     _say(screen, studied, watched, followed, credit)
@@ -95,10 +97,20 @@ def _parser() -> Parser:
     return parser
 
 
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """What the disk refuses ends as one line on the folder."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{folder}: cannot be written ({reason}); choose another: --out DIR") from None
+
+
 def _text(source: str | None, best: Trained) -> tuple[Mapping[str, Sequence[Document]], np.ndarray]:
     """The validation and test splits of the run's text, which must not have changed; or all of another text."""
     if source is None:
-        corpus, dataset = open_text(best.config, best.run)
+        corpus, dataset = open_text(best.config, best.run, command="analyze")
         names = {"valid": f"validation text of {corpus.name}", "test": f"test text of {corpus.name}"}
         return {name: corpus.splits[split] for split, name in names.items()}, dataset.ids["test"]
     corpus = whole_text(source)

@@ -119,7 +119,7 @@ def _parser() -> Parser:
 
 def _split(best: Trained, split: str) -> tuple[str, np.ndarray, int]:
     """A split of the text that the run was trained on, which must not have changed; and how much of it is unknown."""
-    corpus, dataset = open_text(best.config, best.run)
+    corpus, dataset = open_text(best.config, best.run, command="evaluate")
     return f"{split} text of {corpus.name}", dataset.ids[split], dataset.unseen[split]
 
 

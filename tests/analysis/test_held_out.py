@@ -99,8 +99,31 @@ def test_labels_of_ones_own(tmp_path):
 
     text, _ = held_out(tmp_path, functions=[vowels])
     assert text.labels["vowel"].tolist() == [piece in "aeiou" for piece in text.pieces]
-    with pytest.raises(InputError, match="'short'.*is 3.*14, one a character"):
-        held_out(tmp_path, functions=[lambda text: {"short": np.zeros(3)}])
+    odd = r"label 'odd': the shape is \(.*\(14,\), one value for each character of .*a.txt"
+    for values in (np.zeros(3), np.zeros((14, 1)), np.array(True)):
+        with pytest.raises(InputError, match=odd):
+            held_out(tmp_path, functions=[lambda text, values=values: {"odd": values}])
+
+
+def test_a_label_that_fails_on_some_files_is_not_taken_for_files_that_are_no_python(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.py").write_text(f"a = {number}\n")
+
+    def picky(text):
+        if "1" in text:
+            raise InputError("picky: no 1, please")
+        return {"picky": np.zeros(len(text))}
+
+    with pytest.raises(InputError, match=f"{tmp_path.name}/1.py: picky: no 1, please"):
+        held_out(tmp_path, more=[picky])
+
+
+def test_two_labels_of_one_name_are_refused(tmp_path):
+    (tmp_path / "a.py").write_text(SOURCE, "utf-8")
+    mine, builtin = (lambda text, name=name: {name: np.arange(len(text))} for name in ("mine", STRING))
+    for more, name in (([mine, mine], "mine"), ([builtin], STRING)):
+        with pytest.raises(InputError, match=f"label '{name}': there are two of this name; rename one"):
+            held_out(tmp_path, more=more)
 
 
 def test_a_symbol_that_the_model_does_not_know_is_left_out_and_labels_stay_true(tmp_path):

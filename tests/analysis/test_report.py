@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from jaxrnn.analysis import figures
 from jaxrnn.analysis.bias import Bias, Horizon
@@ -14,7 +15,7 @@ from jaxrnn.analysis.findings import Finding
 from jaxrnn.analysis.flow import Decay
 from jaxrnn.analysis.gates import saturation
 from jaxrnn.analysis.health import health
-from jaxrnn.analysis.report import Report, numbers, page, write
+from jaxrnn.analysis.report import Report, make_ready, numbers, page, write
 from jaxrnn.analysis.states import Quantity, States
 from jaxrnn.analysis.text_view import lively_passage, view, view_json
 from jaxrnn.analysis.units import Unit, choose_units
@@ -49,6 +50,11 @@ def test_a_unit_that_stands_still_is_neutral():
     assert np.all(view(still, "abcde", [], 0, 5).levels == 127)
 
 
+def test_where_nothing_was_found_and_room_is_short_there_are_units_all_the_same(states):
+    shown = view(states, TEXT[:N], [], start=0, length=100, room=500)
+    assert shown.units == tuple(Unit(1, "h", number) for number in range(5)) and Quantity(1, "h") in shown.left_out
+
+
 def test_the_passage_is_where_labels_change():
     label = np.zeros(1000, bool)
     label[600:640:5] = True
@@ -58,7 +64,7 @@ def test_the_passage_is_where_labels_change():
 
 @pytest.fixture(scope="module")
 def report(states):
-    labels = {"inside": np.arange(N) % 7 < 3, "depth": np.arange(N) % 5.0}
+    labels = {"inside": np.arange(N) % 7 < 3, "depth": np.arange(N) % 5 / 3}
     chosen = choose_units(states, labels, top=3)
     findings = [
         Finding(name, measure, 0.5, tuple(one._replace(held_out=0.6) for one in chosen[name]), 0.7, 0.5, 0.5)
@@ -112,6 +118,8 @@ class Page(HTMLParser):
         self.tags.append(tag)
         self.ids += [value for name, value in attrs if name == "id"]
         self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href", "data", "action")]
+        references = ("list", "for", "aria-labelledby", "aria-describedby", "aria-controls")
+        self.links += [f"#{value}" for name, value in attrs if name in references]
 
 
 def test_the_page_holds_everything_and_names_nothing_else(report):
@@ -123,16 +131,61 @@ def test_the_page_holds_everything_and_names_nothing_else(report):
     assert {link[1:] for link in parsed.links if link.startswith("#")} <= set(parsed.ids)
     assert "&lt;tiny&gt;" in text and "alert(1)</script>" not in text
     assert parsed.tags.count("script") == 2 and parsed.tags.count("figure") == 7
-    assert len(text) < 5_000_000
+    assert "caption" in parsed.tags and len(text) < 5_000_000
 
 
 def test_the_data_of_the_page_are_those_of_the_report(report):
-    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page(report), re.DOTALL)
-    data = json.loads(data)
+    data = data_of(report)
     assert "".join(data["view"]["pieces"]) == TEXT[200:350]
-    assert [label["values"] for label in data["labels"]] == [report.labels[name].tolist() for name in report.labels]
+    inside, depth = data["labels"]
+    assert inside["values"] == report.labels["inside"].tolist()
+    assert all(type(value) is int for value in inside["values"])  # the script compares with 1
+    assert depth["values"] == pytest.approx(report.labels["depth"], abs=5.1e-4) and max(depth["values"]) == 1.333
     rows = {tuple(unit) for unit in data["view"]["units"]}
     assert all(tuple(one["unit"]) in rows for finding in data["findings"] for one in finding["units"])
+
+
+def data_of(report):
+    """What the page's script works on."""
+    (data,) = re.findall(r'<script type="application/json" id="data">(.*?)</script>', page(report), re.DOTALL)
+    return json.loads(data)
+
+
+def test_only_layers_of_which_a_unit_is_here_can_be_chosen(report):
+    """And a unit is still named with its layer."""
+    deep = report._replace(widths=dict(report.widths) | {"2/h": 6, "3/h": 6})
+    deep = deep._replace(view=report.view._replace(units=(*report.view.units[:-1], Unit(3, "h", 0))))
+    assert (data_of(report)["layers"], data_of(report)["deep"]) == ([1], False)
+    assert (data_of(deep)["layers"], data_of(deep)["deep"]) == ([1, 3], True)
+
+
+def test_text_can_be_read_on_the_fullest_tint(report):
+    """Of every colour that the passage has, in light and dark, by the contrast that WCAG wants of text."""
+    css, script = re.search(r"<style>(.*?)</style>", page(report), re.DOTALL)[1], page(report).rpartition("<script>")[2]
+    tints = [tuple(map(int, found)) for found in re.findall(r"`rgb\((\d+) (\d+) (\d+) / \$\{share\}\)`", script)]
+    share = float(re.search(r"\(([\d.]+) \* size\)\.toFixed", script)[1])
+    inks = {"ink", *re.findall(r"#passage[^{}]*\{[^{}]*?[ {;]color: var\(--([\w-]+)\)", css)}
+    for theme in re.findall(r"\{([^{}]*--paper:[^{}]*)\}", css):
+        colours = {name: rgb(value) for name, value in re.findall(r"--([\w-]+): #(\w{6})", theme)}
+        for tint in tints:
+            below = [share * one + (1 - share) * paper for one, paper in zip(tint, colours["paper"], strict=True)]
+            assert all(contrast(colours[ink], below) > 4.5 for ink in inks)
+    assert len(tints) == 2
+
+
+def rgb(value):
+    return [int(value[at : at + 2], 16) for at in (0, 2, 4)]
+
+
+def contrast(one, other):
+    """The contrast ratio of WCAG 2.2."""
+
+    def luminance(colour):
+        linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (part / 255 for part in colour)]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    low, high = sorted(map(luminance, (one, other)))
+    return (high + 0.05) / (low + 0.05)
 
 
 def test_numbers_are_written_beside_it_and_pictures_as_files(report, tmp_path):
@@ -146,6 +199,50 @@ def test_numbers_are_written_beside_it_and_pictures_as_files(report, tmp_path):
     assert drawn == sorted(f"{one.name}.svg" for some in report.pictures.values() for one in some)
     svg = (tmp_path / "analysis" / "flow.svg").read_text("utf-8")
     assert svg.startswith("<?xml") and "var(" not in svg and "#0a0a0" not in svg and "lag: steps back" in svg
+
+
+def test_pictures_of_an_earlier_report_do_not_stay(report, tmp_path):
+    """What is not the report's own is not touched."""
+    write(report, tmp_path)
+    (tmp_path / "mine.svg").write_text("mine")
+    less = report._replace(pictures=dict(report.pictures) | {"units": [], "gates": []})
+    kept = {path.name for path in write(less, tmp_path)}
+    assert {path.name for path in tmp_path.iterdir()} == kept | {"mine.svg"} and "flow.svg" in kept
+    assert {one.name for some in report.pictures.values() for one in some} <= set(figures.FIGURES)
+
+
+def test_pictures_where_there_was_no_report_are_not_its_own(report, tmp_path):
+    (tmp_path / "unit.svg").write_text("mine")
+    write(report._replace(pictures={name: [] for name in report.pictures}), tmp_path)
+    assert (tmp_path / "unit.svg").read_text() == "mine"
+
+
+def test_of_a_file_that_cannot_be_written_nothing_stays(report, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError):
+        write(report, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_tried_and_left_empty(tmp_path):
+    make_ready(tmp_path / "some" / "report")
+    assert list((tmp_path / "some" / "report").iterdir()) == []
+
+
+def test_every_layer_of_every_model_has_a_curve_of_its_own_kind(monkeypatch):
+    """Also beside a model that gives no credit at all."""
+    monkeypatch.setattr(figures, "picture", lambda name, title, caption, draw: draw)
+    falling = Decay(*[-np.arange(20.0)[:, None] * np.ones(6)] * 4)
+    nothing = Decay(*[np.full((20, 6), np.nan)] * 4)
+    drawn = Figure()
+    figures.gradient_flow({"trained": falling, "untrained": nothing})(drawn)
+    curves = [line for line in drawn.axes[0].lines if not line.get_label().startswith("_")]
+    kinds = {(line.get_linestyle(), line.get_marker(), line.get_fillstyle()) for line in curves}
+    assert len(kinds) == len(curves) == 12 and len({line.get_color() for line in curves}) == 2
+    drawn.draw_without_rendering()
 
 
 def test_the_page_is_the_same_every_time(report):

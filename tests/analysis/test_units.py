@@ -189,6 +189,14 @@ def test_a_label_of_one_text_only_is_left_out(model, texts):
     assert [finding.label for finding in found.findings] == ["even", "sum"]
 
 
+def test_where_no_label_varies_there_is_nothing_to_find_and_the_rest_is_seen(model, texts):
+    first, second = (text._replace(labels={"never": np.zeros(len(text.ids), bool)}) for text in texts)
+    found = find(*model, first, second)
+    assert found.findings == [] and found.told.places == places(len(second.ids), 2)
+    whole = find(*model, *texts, top=1)
+    assert found.told.bits == whole.told.bits and len(found.choice.sample.nats) == len(whole.choice.sample.nats)
+
+
 def test_less_may_be_read_spread_over_the_text(model, texts):
     ids = texts[0].ids
     whole = list(blocks(*model, ids, rows=2))

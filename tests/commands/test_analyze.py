@@ -1,12 +1,18 @@
 """`jaxrnn analyze`: one page for a run, and refusals in one line."""
 
+import errno
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 
-from jaxrnn import snapshots
+from jaxrnn import analyze, snapshots
+from jaxrnn.errors import InputError
 from jaxrnn.running import following, study
+
+CORPUS = object()  # stands for the small text
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +49,7 @@ def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
     assert (folder / "unit.svg").is_file() and "a vowel, by update: AUC" in said.err
     page = (folder / "report.html").read_text("utf-8")
     assert "gru, 1 layer of 6 units" in page and "the cat" not in said.out
+    assert f"seen on the text of {corpus}, which was given" in page and "not trained on" not in page
 
 
 def test_a_text_too_short_is_refused_before_anything_is_written(jaxrnn, finished_run):
@@ -59,17 +66,33 @@ def test_a_text_too_short_is_refused_before_anything_is_written(jaxrnn, finished
         (["--text", "nowhere.txt"], "no file or folder"),
         (["--label", "nowhere.py:f"], "no file nowhere.py"),
         (["--text", Path(__file__), "--follow", "a vowl"], "--follow: no 'a vowl' (expected one of: inside a string"),
+        (
+            ["--text", CORPUS, "--follow", "indentation"],
+            "--follow: 'indentation' does not vary in both texts (expected one of: after a newline, end of a word, ",
+        ),
+        (["--text", CORPUS, "--length", "100"], "at least 500 symbols; give a larger --length than 100"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(jaxrnn, finished_run, words, message):
-    said = jaxrnn("analyze", finished_run[0], *words)
+def test_what_is_wrong_is_said_in_one_line(jaxrnn, finished_run, corpus, words, message):
+    said = jaxrnn("analyze", finished_run[0], *(corpus if word is CORPUS else word for word in words))
     assert said.code == 2 and message in said.err and said.err.count("\n") == 1
 
 
-def test_a_folder_that_cannot_be_written_is_named(jaxrnn, finished_run, corpus, tmp_path):
-    (tmp_path / "file").write_text("")
-    said = jaxrnn("analyze", finished_run[0], "--text", corpus, "--out", tmp_path / "file" / "report")
-    assert said.code == 2 and "--out" in said.err and "cannot be written" in said.err
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(jaxrnn, finished_run, corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr(analyze, "watch", None)
+    run = shutil.copytree(finished_run[0], tmp_path / "run")
+    (run / "analysis").write_text("")
+    below = run / "analysis" / "report"
+    for folder, words in ((run / "analysis", []), (below, ["--out", below])):
+        said = jaxrnn("analyze", run, "--text", corpus, *words)
+        assert said.code == 2 and f"{folder}: cannot be written (" in said.err and said.err.count("\n") == 1
+
+
+def test_what_the_disk_refuses_in_the_end_names_the_folder_too(tmp_path):
+    """Such an error knows of no file."""
+    with pytest.raises(InputError, match=f"{tmp_path}: cannot be written .No space left on device."):
+        with analyze._naming(tmp_path):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_of_many_snapshots_few_are_read_evenly_and_the_best_among_them(tmp_path):

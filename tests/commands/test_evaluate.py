@@ -181,8 +181,12 @@ def test_a_run_on_standard_input_asks_for_its_text_again(finished_run, jaxrnn, c
     config = folder / "config.toml"
     config.write_text(config.read_text().replace(f'"{corpus}"', '"-"'))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"")))
-    said = jaxrnn("evaluate", folder)
-    assert said.code == 2 and "was trained on standard input" in said.err and "--text FILE" in said.err
+    for command in ("evaluate", "analyze"):
+        said = jaxrnn(command, folder)
+        assert said.code == 2 and "was trained on standard input" in said.err
+        assert f"or name another: jaxrnn {command} {folder} --text FILE" in said.err
+    said = jaxrnn("train", "--run", folder, "--resume")
+    assert said.code == 2 and "was trained on standard input" in said.err and "--text" not in said.err
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(corpus.read_bytes())))
     assert jaxrnn("evaluate", folder, "--json").answer["loss"] == finished_run[1].answer["loss"]
 

@@ -15,6 +15,9 @@ from jaxrnn.analysis.health import Health
 from jaxrnn.analysis.pictures import DASHES, INK, MARKERS, QUIET, SERIES, Picture, picture
 from jaxrnn.analysis.states import Quantity
 
+FIGURES = ("curve", "unit", "flow", "horizon", *(f"gate_{gate}" for gate in GATES), "steps", "long_text")
+"""The names of all figures that there may be."""
+
 _POINTS = 300  # of a curve: more cannot be told apart
 
 
@@ -105,8 +108,9 @@ def gradient_flow(decays: Mapping[str, Decay]) -> Picture:
             for layer in range(layers):
                 middle, spread = (np.asarray(part)[:, layer] / math.log(10) for part in (decay.mean_log, decay.spread))
                 label = f"{name}, layer {layer + 1}" if layers > 1 else name
-                colour, dashes = SERIES[number % len(SERIES)], DASHES[(number + 2 * layer) % len(DASHES)]
-                axes.plot(lags, middle - middle[0], color=colour, ls=dashes, label=label)
+                colour, dashes = SERIES[number % len(SERIES)], DASHES[number % len(DASHES)]
+                mark = _layer_mark(layer, layers, len(lags))
+                axes.plot(lags, middle - middle[0], color=colour, ls=dashes, label=label, **mark)
                 if layer == 0:
                     low, high = middle - spread - middle[0], middle + spread - middle[0]
                     axes.fill_between(lags, low, high, color=colour, alpha=0.15, lw=0)
@@ -265,6 +269,16 @@ def long_text(norms: np.ndarray, every: int) -> Picture:
     return picture("long_text", "The state over a long text", caption, draw)
 
 
+def _layer_mark(layer: int, layers: int, lags: int) -> dict[str, Any]:
+    """What tells a layer's curve from those of other layers: its marks, full ones first, then hollow ones."""
+    if layers == 1:
+        return {}
+    turn, number = divmod(layer, len(MARKERS))
+    every = max(1, lags // 8)
+    fill = "none" if turn % 2 else "full"
+    return {"marker": MARKERS[number], "ms": 4, "fillstyle": fill, "markevery": (layer * every // layers, every)}
+
+
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Means of neighbours, so many that some hundred are left; what is not finite does not count."""
     size = max(1, len(x) // _POINTS)
@@ -277,5 +291,7 @@ def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _fall(decay: Decay) -> str:
     """Where the mean log norm of the lowest layer has fallen to 1 %."""
     log_norms = np.asarray(decay.mean_log)[:, 0]
+    if not np.isfinite(log_norms[0]):
+        return "0, or not finite, from the first lag on"
     below = np.flatnonzero(log_norms <= log_norms[0] + math.log(0.01))
     return f"at 1 % of its first value after {below[0] + 1} steps" if len(below) else "above 1 % at all lags"

@@ -126,8 +126,7 @@ def find(cell: Cell, params: Params, chosen_on: Labelled, scored_on: Labelled, *
         A forward pass over both texts, O(N D^2) for the fit with D floats in the state, and for each unit a sort of
         every twentieth place. Memory for these places, at most 1 GiB, and for the chosen units at all places.
     """
-    names = [name for name in chosen_on.labels if name in scored_on.labels]
-    names = [name for name in names if all(_varies(text.labels[name]) for text in (chosen_on, scored_on))]
+    names = varying(chosen_on.labels, scored_on.labels)
     here, there = (
         Labelled(text.ids, with_moved({name: text.labels[name] for name in names})) for text in (chosen_on, scored_on)
     )
@@ -218,7 +217,9 @@ def tell(cell: Cell, params: Params, text: Labelled, choice: Choice, *, most: in
     """
     units = list(dict.fromkeys(one.unit for best in choice.units.values() for one in best))
     labels = list(choice.weights)
-    weights = np.stack([choice.weights[name] for name in labels], axis=1).astype(np.float32)
+    width = sum(width for quantity, width in quantities(cell, params).values() if quantity.name in STATES)
+    columns = [np.zeros((width, 0)), *(choice.weights[name][:, None] for name in labels)]  # where there is no label
+    weights = np.concatenate(columns, axis=1).astype(np.float32)
     names = {*STATES, *(unit.name for unit in units)}
     parts = []
     for block in blocks(cell, params, text.ids, rows=rows_for(len(text.ids)), names=names, most=most):
@@ -235,6 +236,24 @@ def tell(cell: Cell, params: Params, text: Labelled, choice: Choice, *, most: in
         turned = [oriented(now, one.sign, truth=label.dtype == bool) for one, now in zip(best, scores, strict=True)]
         told[name] = [one._replace(held_out=float(now)) for one, now in zip(best, turned, strict=True)]
     return Told(told, probes, len(at), float(nats.mean(dtype=float) / np.log(2)))
+
+
+def varying(one: Labels, other: Labels) -> list[str]:
+    """Name the labels of which there is something to tell.
+
+    Args:
+        one: `[N]` each, of a text.
+        other: `[M]` each, of another.
+
+    Returns:
+        Those that both texts have and that vary in both, the run-up left aside.
+
+    Example:
+        >>> label = np.arange(RUN_UP + 2) % 2 == 0
+        >>> varying({"a": label, "b": label}, {"b": label, "c": label}), varying({"a": label}, {"a": label & False})
+        (['b'], [])
+    """
+    return [name for name in one if name in other and all(_varies(labels[name]) for labels in (one, other))]
 
 
 def with_moved(labels: Labels) -> dict[str, np.ndarray]:

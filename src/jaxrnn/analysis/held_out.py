@@ -5,7 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrnn.analysis.labels import STRING, LabelFunction, Labels, at_symbols, python_labels, text_labels
+from jaxrnn.analysis.labels import (
+    STRING,
+    LabelFunction,
+    Labels,
+    NotPython,
+    at_symbols,
+    python_labels,
+    text_labels,
+)
 from jaxrnn.choices import require
 from jaxrnn.data.reading import Document, read, scan
 from jaxrnn.data.text import TOKENIZERS
@@ -71,7 +79,9 @@ def read_held_out(
         The text.
 
     Raises:
-        InputError: none of the files can be labelled.
+        NotPython: none of the files is, though all are called so.
+        InputError: a label's function refuses a file, which is named, or does not give one value a character; two
+            labels have one name.
 
     Cost:
         One pass over each file read; about 10 µs a character where Python is tokenized.
@@ -83,13 +93,13 @@ def read_held_out(
     documents = sorted(documents, key=lambda document: document.digest)
     most = most_of_one([document.stop - document.start for document in documents[:_FILES]], length)
     parts: list[tuple[Document, _Part]] = []
-    refused: dict[str, InputError] = {}
+    refused: dict[str, NotPython] = {}
     for document in documents:
         if sum(len(part.ids) for _, part in parts) >= length:
             break
         try:
             parts.append((document, _beginning(document, vocabulary, most, (*functions, *more))))
-        except InputError as error:
+        except NotPython as error:
             refused[_name(document)] = error
     if not parts:
         raise next(iter(refused.values()))
@@ -176,7 +186,7 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
         whole = "".join(read([scan(document.path, name=str(document.path))], tokenizer.encoding))
         before = "".join(read([document._replace(start=0, stop=document.start)], tokenizer.encoding))
     span = slice(len(before), len(before) + int(lengths.sum()))
-    labels = {name: label[span] for function in functions for name, label in _checked(function(whole), whole).items()}
+    labels = {name: label[span] for name, label in _labelled(_name(document), whole, functions).items()}
     labels, ids = at_symbols(labels, lengths), tokenizer.lookup(vocabulary.symbols)(text)[: len(pieces)]
     if len(pieces) == most:
         stop = _last_end(pieces, labels)
@@ -195,13 +205,24 @@ def _last_end(pieces: Sequence[str], labels: Labels) -> int:
     return int(np.flatnonzero(outside if outside.any() else ends)[-1]) + 1 if ends.any() else len(pieces)
 
 
-def _checked(labels: Labels, text: str) -> Labels:
-    """The labels, if there is one for each character."""
-    for name, label in labels.items():
-        require(
-            len(label) == len(text),
-            f"label {name!r}: the number of values",
-            len(label),
-            f"{len(text)}, one a character",
-        )
+def _labelled(name: str, text: str, functions: Sequence[LabelFunction]) -> dict[str, np.ndarray]:
+    """What all functions say of a file: each label once, with one value for each character."""
+    labels: dict[str, np.ndarray] = {}
+    for function in functions:
+        for label, values in _called(name, text, function).items():
+            if label in labels:
+                raise InputError(f"label {label!r}: there are two of this name; rename one")
+            expected = f"({len(text)},), one value for each character of {name}"
+            require(np.shape(values) == (len(text),), f"label {label!r}: the shape", np.shape(values), expected)
+            labels[label] = values
     return labels
+
+
+def _called(name: str, text: str, function: LabelFunction) -> Labels:
+    """What one function says of a file, which its refusals name."""
+    try:
+        return function(text)
+    except NotPython:
+        raise
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from error

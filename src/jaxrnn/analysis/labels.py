@@ -27,6 +27,10 @@ _STATEMENT_STARTS_AFTER = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 _PASSED_OVER = {tokenize.NL, tokenize.COMMENT}
 
 
+class NotPython(InputError):
+    """A text is not Python as the running version knows it."""
+
+
 class Token(NamedTuple):
     """A token of Python source.
 
@@ -94,7 +98,7 @@ def python_labels(text: str) -> dict[str, np.ndarray]:
         the colon). A float: "bracket depth".
 
     Raises:
-        InputError: the text is not Python as the running version knows it.
+        NotPython: the text is not Python as the running version knows it.
 
     Example:
         >>> labels = python_labels('if (a): b("c")  # d')
@@ -145,7 +149,7 @@ def tokens_of(text: str) -> Iterator[Token]:
         The tokens, in order.
 
     Raises:
-        InputError: the text is not Python as the running version knows it.
+        NotPython: the text is not Python as the running version knows it.
     """
     lines = np.append(0, np.cumsum([len(line) for line in io.StringIO(text)], dtype=int))
     opened = []
@@ -154,7 +158,7 @@ def tokens_of(text: str) -> Iterator[Token]:
             name = tokenize.tok_name[found.type]
             start, end = (min(int(lines[min(row, len(lines)) - 1]) + at, len(text)) for row, at in found[2:4])
             if name == "ERRORTOKEN" and not found.string.isspace():
-                raise InputError(f"labels: line {found.start[0]}: not Python, at {found.string!r}; give Python source")
+                raise NotPython(f"labels: line {found.start[0]}: not Python, at {found.string!r}; give Python source")
             if name in ("FSTRING_START", "TSTRING_START"):
                 opened.append(Token(tokenize.STRING, found.string, start, end))
             elif name in ("FSTRING_END", "TSTRING_END"):
@@ -163,7 +167,7 @@ def tokens_of(text: str) -> Iterator[Token]:
             elif not opened:
                 yield Token(found.type, found.string, start, end)
     except (tokenize.TokenError, SyntaxError) as error:
-        raise InputError(f"labels: not Python ({error.args[0]}); give Python source") from None
+        raise NotPython(f"labels: not Python ({error.args[0]}); give Python source") from None
 
 
 def _inside_quotes(quote: np.ndarray, newline: np.ndarray) -> np.ndarray:

@@ -84,6 +84,8 @@ def fit(sums: Moments, ridge: float) -> dict[str, np.ndarray]:
     Cost:
         O(D^3) once for all labels.
     """
+    if not sums.labels:
+        return {}
     n, mean = sums.places, sums.total / sums.places
     covariance = sums.products / n - np.outer(mean, mean)
     square = sums.products.diagonal() / n

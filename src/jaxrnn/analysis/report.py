@@ -15,6 +15,7 @@ import jinja2
 import numpy as np
 
 from jaxrnn.analysis.bias import Bias, Horizon
+from jaxrnn.analysis.figures import FIGURES
 from jaxrnn.analysis.findings import Finding
 from jaxrnn.analysis.gates import GATES
 from jaxrnn.analysis.labels import Labels
@@ -27,6 +28,7 @@ NAMES = {"h": "h, the output", "c": "c, the cell's content", "g": "g, candidate"
 }
 """What the quantities are called, by the name that cells give them."""
 
+_PAGE_FILE = "report.html"
 _PAGE = jinja2.Environment(
     loader=jinja2.PackageLoader("jaxrnn.analysis", "page"),
     autoescape=True,
@@ -78,8 +80,25 @@ class Report(NamedTuple):
     made_by: str
 
 
+def make_ready(folder: Path) -> None:
+    """Make the folder of a report, and try whether it can be written, before the work is done that goes into it.
+
+    Args:
+        folder: where the report will go.
+
+    Raises:
+        OSError: the folder cannot be made, or not written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"tried")
+
+
 def write(report: Report, folder: Path) -> list[Path]:
-    """Write a report: the page, the numbers, and each picture as a file. Files of the same names are replaced.
+    """Write a report: the page, the numbers, and each picture as a file.
+
+    Files of the same names are replaced. Pictures of an earlier report in the folder that this one does not have are
+    removed, for they would pass for its own.
 
     Args:
         report: what it says.
@@ -92,11 +111,14 @@ def write(report: Report, folder: Path) -> list[Path]:
         OSError: the folder cannot be written.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    earlier = FIGURES if (folder / _PAGE_FILE).is_file() else ()
     drawn = [picture for section in report.pictures.values() for picture in section]
-    files = {"report.html": page(report), "analysis.json": json.dumps(numbers(report), indent=1) + "\n"}
+    files = {_PAGE_FILE: page(report), "analysis.json": json.dumps(numbers(report), indent=1) + "\n"}
     files |= {f"{picture.name}.svg": picture.on_white for picture in drawn}
     for name, text in files.items():
         _replace(folder / name, text)
+    for name in {f"{figure}.svg" for figure in earlier} - set(files):
+        (folder / name).unlink(missing_ok=True)
     return [folder / name for name in files]
 
 
@@ -178,19 +200,19 @@ def _data(report: Report) -> dict[str, Any]:
     ranked = [finding.label for finding in report.findings]
     return {
         "view": view_json(report.view),
-        "layers": _layers(report),
+        "deep": _layers(report) > 1,
+        "layers": sorted({unit.layer for unit in report.view.units}),  # of the others there is nothing to choose
         "widths": dict(report.widths),
         "names": NAMES,
-        "labels": [
-            {
-                "name": name,
-                "truth": report.labels[name].dtype == bool,
-                "values": report.labels[name].astype(int).tolist(),
-            }
-            for name in ranked
-        ],
+        "labels": [_label_json(name, report.labels[name]) for name in ranked],
         "findings": [_finding_json(finding) for finding in report.findings],
     }
+
+
+def _label_json(name: str, values: np.ndarray) -> dict[str, Any]:
+    """A label as the page reads it: 0 and 1 for truth values, numbers to three decimals."""
+    truth = values.dtype == bool
+    return {"name": name, "truth": truth, "values": (values.astype(int) if truth else values.round(3)).tolist()}
 
 
 def _layers(report: Report) -> int:
@@ -235,7 +257,10 @@ def _score(value: float) -> str:
 def _replace(path: Path, text: str) -> None:
     """Write a file beside its place and rename it, so that a reader never sees half of one."""
     handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    os.chmod(beside, 0o644)
-    os.replace(beside, path)
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(beside, 0o644)
+        os.replace(beside, path)
+    finally:
+        Path(beside).unlink(missing_ok=True)  # there still where something has failed

@@ -83,7 +83,8 @@ def view(
         found: units that must be in it: those of the rankings.
         start: the passage's first symbol.
         length: how many symbols it has.
-        room: bytes for the levels. All units of h, then of c, come in where there is room for the whole of them.
+        room: bytes for the levels. All units of h, then of c, come in where there is room for the whole of them; where
+            there is none and nothing was found, the first units of h.
 
     Returns:
         The view.
@@ -91,13 +92,14 @@ def view(
     stop = min(start + length, len(pieces))
     wanted = dict.fromkeys(found)
     left_out = []
-    for quantity in sorted(states.values, key=lambda quantity: (_place(quantity), quantity.layer)):
+    in_order = sorted(states.values, key=lambda quantity: (_place(quantity), quantity.layer))
+    for quantity in in_order:
         units = [Unit(*quantity, number) for number in range(states.values[quantity].shape[1])]
         if (len(wanted | dict.fromkeys(units))) * (stop - start) <= room:
             wanted |= dict.fromkeys(units)
         else:
             left_out.append(quantity)
-    units = tuple(sorted(wanted))
+    units = tuple(sorted(wanted)) or tuple(Unit(*in_order[0], number) for number in range(room // (stop - start)))
     values = np.stack([states.values[Quantity(unit.layer, unit.name)][start:stop, unit.number] for unit in units])
     medians = np.median(values, axis=1)
     centres = np.array([_neutral(unit, median) for unit, median in zip(units, medians.tolist(), strict=True)])

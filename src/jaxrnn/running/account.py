@@ -21,6 +21,7 @@ from jaxrnn.running.writer import make_writer
 def account(
     best: Trained,
     name: str,
+    own: bool,
     studied: Subject,
     watched: Watched,
     followed: Followed | None,
@@ -32,6 +33,7 @@ def account(
     Args:
         best: the trained model.
         name: of the text.
+        own: whether it is a split of the run's own text; of one that was given nobody knows if it was trained on.
         studied: what was studied.
         watched: what was seen of the units.
         followed: one of them through the snapshots.
@@ -55,7 +57,7 @@ def account(
     }
     return Report(
         title=best.run.folder.resolve().name,
-        lead=f"What it has learned, seen on the {name}: {noun}s that it was not trained on.",
+        lead=_lead(name, noun, own),
         facts=_facts(best, rows, noun, watched),
         sample=_sample(best),
         findings=watched.findings,
@@ -72,6 +74,14 @@ def account(
         notes=_notes(studied, watched, noun),
         made_by=f"Made by jaxrnn {jaxrnn.__version__}, JAX {jax.__version__}, Python {platform.python_version()}.",
     )
+
+
+def _lead(name: str, noun: str, own: bool) -> str:
+    """What was looked at, and whether it was new to the model."""
+    text = f"What it has learned, seen on the {name}"
+    if own:
+        return f"{text}: {noun}s that it was not trained on."
+    return f"{text}, which was given: whether it was trained on any of it is not known."
 
 
 def _facts(best: Trained, rows: list[dict[str, Any]], noun: str, watched: Watched) -> list[tuple[str, str]]:
@@ -136,8 +146,11 @@ def _through_run(followed: Followed) -> Picture:
 
 def _about_view(watched: Watched, noun: str) -> str:
     """What the passage is."""
-    left_out = sorted({quantity.name for quantity in watched.view.left_out})
-    rest = f" Of {', '.join(left_out)} only the ranked units are here." if left_out else ""
+    left_out: dict[str, list[str]] = {}
+    for quantity in watched.view.left_out:
+        left_out.setdefault(quantity.name, []).append(str(quantity.layer))
+    named = ", ".join(f"{name} (layer {', '.join(layers)})" for name, layers in left_out.items())
+    rest = f" Only the ranked units are here of {named}." if left_out else ""
     return (
         f"{len(watched.view.pieces):,} {noun}s of the text on which no unit was chosen, each tinted by what the unit "
         f"holds after reading it, to 1/127 of the unit's own range.{rest}"

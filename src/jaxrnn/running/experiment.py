@@ -65,12 +65,13 @@ class Experiment(NamedTuple):
     mesh: Mesh
 
 
-def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
+def open_text(config: Config, run: Run | None = None, *, command: str | None = None) -> tuple[Corpus, Dataset]:
     """Open the text that a configuration names.
 
     Args:
         config: the configuration.
         run: a run that was trained on it: then the text must still be the same, and its vocabulary is used.
+        command: the name of the one that asks, where it would read another text with `--text`.
 
     Returns:
         The text in its splits, and as ids.
@@ -79,7 +80,7 @@ def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
         InputError: if the text is missing, not readable, or no longer the one that the run was trained on.
     """
     build.check_names(config)
-    corpus = build.build_corpus(config.data) if run is None else _opened_again(config, run)
+    corpus = build.build_corpus(config.data) if run is None else _opened_again(config, run, command)
     vocabulary = None
     if run is not None:
         vocabulary, about = kept_vocabulary(run), kept_corpus(run)
@@ -92,11 +93,13 @@ def open_text(config: Config, run: Run | None = None) -> tuple[Corpus, Dataset]:
     return corpus, prepare(corpus, tokenizer, vocabulary=vocabulary, minimum_count=config.data.minimum_count)
 
 
-def _opened_again(config: Config, run: Run) -> Corpus:
+def _opened_again(config: Config, run: Run, command: str | None) -> Corpus:
     """The text of a run; what came from standard input has to come from there again."""
     if config.data.corpus != STANDARD_INPUT:
         return build.build_corpus(config.data)
-    again = "give the same text again, as in: cat TEXT | jaxrnn ...; or score another: jaxrnn evaluate RUN --text FILE"
+    asked = f"jaxrnn {command} {run.folder}" if command else "jaxrnn ..."
+    again = f"give the same text again, as in: cat TEXT | {asked}"
+    again += f"; or name another: {asked} --text FILE" if command else ""
     missing = InputError(f"{run.folder}: was trained on standard input, where there is no text now; {again}")
     if sys.stdin.isatty():
         raise missing

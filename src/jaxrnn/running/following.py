@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrnn import snapshots
-from jaxrnn.analysis.findings import Labelled, choose, tell
-from jaxrnn.analysis.labels import STRING
+from jaxrnn.analysis.findings import Labelled, choose, tell, varying
+from jaxrnn.analysis.labels import STRING, Labels
 from jaxrnn.analysis.probes import STATES
 from jaxrnn.analysis.units import Scored
 from jaxrnn.choices import unknown
@@ -49,26 +49,40 @@ class Followed(NamedTuple):
     scored: int
 
 
-def label_to_follow(wanted: str | None, labels: Sequence[str]) -> str | None:
-    """Choose the label whose unit is followed.
+def label_to_follow(wanted: str | None, one: Labels, other: Labels) -> str | None:
+    """Choose the label whose unit is followed, of those that vary in both texts.
 
     Args:
         wanted: its name, or None for "inside a string literal", or what is most like it.
-        labels: the names that there are.
+        one: the labels of the text to choose on.
+        other: the labels of the text to score on.
 
     Returns:
-        The name; None where there is no label.
+        The name; None where there is no such label and none is wanted.
 
     Raises:
-        InputError: there is no such label.
+        InputError: there is no label of this name, or it does not vary in both texts.
 
     Example:
-        >>> label_to_follow(None, ["indentation", "inside quotes"])
+        >>> label = np.arange(1000) % 2 == 0
+        >>> texts = [{"indentation": label, "inside quotes": label, "inside a string literal": label & False}] * 2
+        >>> label_to_follow(None, *texts)
         'inside quotes'
+        >>> label_to_follow("inside a string literal", *texts)
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: --follow: 'inside a string literal' does not vary in both texts (expected one of: \
+indentation, inside quotes)
     """
-    if wanted is not None and wanted not in labels:
-        raise InputError(f"--follow: {unknown(wanted, labels)}")
-    return wanted or next((name for name in (*_FIRST_CHOICES, *labels) if name in labels), None)
+    known = varying(one, other)
+    if wanted is None:
+        return next((name for name in (*_FIRST_CHOICES, *known) if name in known), None)
+    if wanted in one and wanted not in known:
+        expected = f"expected one of: {', '.join(known)}" if known else "no label does: give another text"
+        raise InputError(f"--follow: {wanted!r} does not vary in both texts ({expected})")
+    if wanted not in known:
+        raise InputError(f"--follow: {unknown(wanted, known)}")
+    return wanted
 
 
 def follow_unit(
@@ -80,18 +94,18 @@ def follow_unit(
         best: the trained model.
         studied: what is studied.
         watched: what was seen of its units.
-        label: the label's name.
+        label: the label's name, one of those of which a unit was found; None for none.
         begin: called with the name of each part.
 
     Returns:
-        How it went; None where the label does not vary in both texts.
+        How it went; None where there is no label to follow.
 
     Cost:
         A forward pass over 120,000 symbols for each snapshot, of which twelve, evenly chosen, are read at most.
     """
-    finding = next((finding for finding in watched.findings if finding.label == label), None)
-    if finding is None:
+    if label is None:
         return None
+    finding = next(finding for finding in watched.findings if finding.label == label)
     name, unit = finding.label, finding.units[0]
     here, there = (Labelled(text.ids, {name: text.labels[name]}) for text in (studied.chosen_on, studied.scored_on))
     seen, fitted, scored = [], 0, 0

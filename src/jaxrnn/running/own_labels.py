@@ -24,16 +24,17 @@ def load_label(spec: str) -> LabelFunction:
 
     Returns:
         From a text to the label, under the function's name with blanks for underscores. It raises `InputError` where
-        the function fails, or gives something else.
+        the function fails, or gives something else than truth values or numbers; `read_held_out` sees whether there is
+        one for each character.
 
     Raises:
         InputError: there is no such file, module or function, or it cannot be run.
 
     Example:
-        >>> load_label("curses.ascii:isupper")("A")
+        >>> load_label("string:capwords")("a")
         Traceback (most recent call last):
             ...
-        jaxrnn.errors.InputError: --label curses.ascii:isupper: gave bool; expected one value for each character, [1]
+        jaxrnn.errors.InputError: --label string:capwords: gave values of <U1; expected bool, or finite numbers
     """
     place, colon, name = spec.rpartition(":")
     if not (place and colon and name):
@@ -60,20 +61,14 @@ def _names(spec: str, place: str) -> Mapping[str, Any]:
 
 
 def _named(spec: str, label: str, function: Callable[[str], Any]) -> LabelFunction:
-    """The function as a label, which refuses what is not one value a character."""
+    """The function as a label, which refuses what is neither truth values nor finite numbers."""
 
     def labels(text: str) -> dict[str, np.ndarray]:
         try:
-            given = function(text)
+            values = np.asarray(function(text))  # which fails where parts of a list are of unequal length
         except Exception as error:
             failed = f"failed on a text of {len(text)} characters ({type(error).__name__}: {error})"
             raise InputError(f"--label {spec}: {failed}") from error
-        expected = f"expected one value for each character, [{len(text)}]"
-        if np.ndim(given) != 1:
-            raise InputError(f"--label {spec}: gave {type(given).__name__}; {expected}")
-        values = np.asarray(given)
-        if len(values) != len(text):
-            raise InputError(f"--label {spec}: gave {len(values)} values; {expected}")
         if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
             raise InputError(f"--label {spec}: gave values of {values.dtype}; expected bool, or finite numbers")
         return {label: values if values.dtype == bool else values.astype(float)}

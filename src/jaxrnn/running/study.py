@@ -22,6 +22,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.data.chunks import make_streams, read
 from jaxrnn.data.reading import Document
+from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.running.experiment import build_learner, first_state
@@ -100,8 +101,8 @@ class Credit(NamedTuple):
         layers: the names of the layers.
         trained: its decay with the lag.
         untrained: the same, before training.
-        bias: of truncated gradients; None where the text is too short.
-        answer: what follows from that.
+        bias: of truncated gradients; None where it could not be measured.
+        answer: what follows from that; or why there is none.
     """
 
     layers: tuple[str, ...]
@@ -138,13 +139,16 @@ def subject(
     read = partial(read_held_out, vocabulary=best.vocabulary, more=more)
     if len(splits) == 1:
         ((name, documents),) = splits.items()
-        names = (f"first half of the {name}", f"second half of the {name}")
-        texts = halves(read(documents, length=2 * length))
+        names, sources = (f"first half of the {name}", f"second half of the {name}"), (documents, documents)
+        wanted = 2 * length
+        texts = halves(read(documents, length=wanted))
     else:
-        names = tuple(splits)
-        texts = tuple(read(documents, length=length) for documents in splits.values())
-    for name, text in zip(names, texts, strict=True):
-        count, message = len(text.ids), f"at least {2 * RUN_UP} symbols; give a longer text"
+        names, sources, wanted = tuple(splits), tuple(splits.values()), length
+        texts = tuple(read(documents, length=length) for documents in sources)
+    for name, text, documents in zip(names, texts, sources, strict=True):
+        size = sum(document.stop - document.start for document in documents)
+        remedy = f"give a larger --length than {length}, or a longer text" if size > wanted else "give a longer text"
+        count, message = len(text.ids), f"at least {2 * RUN_UP} symbols; {remedy}"
         require(places(count, rows_for(count)) > 0, f"analyze: the length of the {name}", count, message)
     (chosen_on, scored_on), (first, second) = texts, names
     return Subject(best.cell, best.params, untrained, (first, second), chosen_on, scored_on, ids)
@@ -197,17 +201,20 @@ def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
     if not horizons:
         return Credit(names, trained, untrained, None, "The text is too short to measure horizons.")
     cut = jax.tree.map(lambda a: a[: steps // WINDOWS * WINDOWS], chunk)
-    bias = truncation_bias(
-        cell,
-        softmax_cross_entropy,
-        studied.params,
-        carry,
-        cut,
-        horizons,
-        windows=WINDOWS,
-        select=lambda grads: grads["core"],
-        progress=lambda done, total: begin(f"measuring horizons, {done} of {total}"),
-    )
+    try:
+        bias = truncation_bias(
+            cell,
+            softmax_cross_entropy,
+            studied.params,
+            carry,
+            cut,
+            horizons,
+            windows=WINDOWS,
+            select=lambda grads: grads["core"],
+            progress=lambda done, total: begin(f"measuring horizons, {done} of {total}"),
+        )
+    except InputError as error:  # the gradient is 0, or not finite: what else was found is worth a report all the same
+        return Credit(names, trained, untrained, None, f"Horizons could not be measured: {error}")
     return Credit(names, trained, untrained, bias, answer(bias))
 
 

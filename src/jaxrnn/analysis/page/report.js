@@ -9,7 +9,7 @@
 
   const key = (layer, name, index) => `${layer}/${name}/${index}`;
   const rowOf = new Map(view.units.map((unit, row) => [key(...unit), row]));
-  const named = ([layer, name, index]) => `${data.layers > 1 ? `layer ${layer}, ` : ""}${name} ${index}`;
+  const named = ([layer, name, index]) => `${data.deep ? `layer ${layer}, ` : ""}${name} ${index}`;
   const valueAt = (row, at) => view.centres[row] + view.scales[row] * (levels[row * count + at] - 127) / 127;
   const shown = (number) => number.toPrecision(3).replace("-", "\u2212");
 
@@ -17,7 +17,6 @@
   const letters = view.pieces.map((piece, at) => {
     const letter = document.createElement("span");
     letter.textContent = piece.replace("\n", "\u21b5\n");
-    if (piece.includes("\n")) letter.className = "end";
     letter.dataset.at = at;
     return letter;
   });
@@ -95,7 +94,7 @@
   }
 
   function choose(row) {
-    if (row === undefined) return;
+    if (!view.units[row]) return;
     state.unit = row;
     paint();
   }
@@ -143,7 +142,7 @@
     if (same) choose(next);
   }
 
-  options(by("layer"), Array.from({ length: data.layers }, (_, n) => n + 1), Array.from({ length: data.layers }, (_, n) => String(n + 1)));
+  options(by("layer"), data.layers, data.layers.map(String));
   options(by("label"), data.labels.map((_, n) => n), data.labels.map((label) => label.name));
   by("label").addEventListener("change", (event) => chooseLabel(Number(event.target.value)));
   by("layer").addEventListener("change", (event) => {

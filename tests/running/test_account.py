@@ -1,0 +1,28 @@
+"""The account of a study says what is in the page and what is not, and no more than is known of the text."""
+
+import numpy as np
+
+from jaxrnn.analysis.states import Quantity, States
+from jaxrnn.analysis.text_view import view
+from jaxrnn.analysis.units import Unit
+from jaxrnn.running import account
+from jaxrnn.running.study import Watched
+
+
+def watched(values, room):
+    """All that is asked of it here is its view, of ten symbols."""
+    states = States({quantity: np.zeros((10, width)) for quantity, width in values.items()}, np.zeros(10))
+    return Watched([], [], view(states, "a" * 10, [Unit(2, "c", 0)], 0, 10, room=room), {}, {}, 0, 0, 0, 0.0, {})
+
+
+def test_only_of_a_split_of_its_own_it_is_said_that_it_was_not_trained_on():
+    assert account._lead("test text of stdlib", "word", True).endswith(": words that it was not trained on.")
+    given = account._lead("text of mine.py", "word", False)
+    assert "seen on the text of mine.py, which was given:" in given and "not trained" not in given
+
+
+def test_what_is_not_whole_in_the_page_is_named_with_its_layer():
+    widths = {Quantity(layer, name): 3 for layer in (1, 2) for name in ("h", "c")}
+    assert account._about_view(watched(widths, room=1000), "character").endswith("the unit's own range.")
+    said = account._about_view(watched(widths, room=40), "character")
+    assert said.endswith(" Only the ranked units are here of h (layer 2), c (layer 1, 2).")
