@@ -95,7 +95,8 @@ def read_passage(folder: Path, unit: list[Any]) -> list[float]:
 def picture(result: dict[str, Any]) -> Figure:
     """The passage tinted by the unit; below it the unit through the run, and the scores of all labels."""
     figure = Figure(figsize=(9, 5.6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.25))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 1.25))
+    above, below = parts
     left, right = below.subplots(1, 2, width_ratios=(1, 1.15))
     draw_passage(above.subplots(), result)
     draw_way(left, result["followed"])

@@ -219,3 +219,28 @@ def test_what_training_does_to_the_reach_of_credit_is_what_was_measured():
 def test_the_labels_that_can_be_followed_are_named():
     page = " ".join(PAGES["commands.md"].read_text("utf-8").split())
     assert [name for name in (*python_labels(""), *text_labels("a")) if f'"{name}"' not in page] == []
+
+
+def test_what_units_tell_in_the_readme_is_what_was_measured():
+    """Each row of its table, the words about the first, and that training made it."""
+    page = PAGES["README.md"].read_text("utf-8")
+    readme = " ".join(page.split())
+    found = json.loads((ROOT / "benchmarks/results/units.json").read_text("utf-8"))
+    rows = {row["label"]: row for row in found["labels"]}
+    scores = ("score", "whole_state", "untrained", "untrained_whole_state")
+    told = dict(re.findall(r"^\| ((?:inside|bracket|indentation)[^|]*) \| ([^\n]*) \|$", page, re.MULTILINE))
+    assert len(told) == 5
+    for label, rest in told.items():
+        layer, quantity, number = rows[label]["unit"]
+        figures = [f"{rows[label][score]:.3f}" for score in scores]
+        assert rest == " | ".join([f"{quantity} {number} of layer {layer}", *figures])
+    string, trained = rows["inside a string literal"], found["trained"]
+    assert string["unit"] == found["followed"]["unit"]
+    assert f"{trained['bits_per_character']:.2f} bits per character in {trained['seconds'] / 60:.0f} minutes" in readme
+    assert f"One of its {sum(found['text']['units'].values()):,} states, gates and candidates" in readme
+    assert (
+        f"ROC curve of {string['score']:.2f}, a linear reading of the whole state with {string['whole_state']:.3f}"
+        in readme
+    )
+    assert f"the best are {string['untrained']:.2f} and {string['untrained_whole_state']:.2f}" in readme
+    assert string["score"] >= 0.9 and string["whole_state"] >= 0.97
