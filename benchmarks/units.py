@@ -119,8 +119,8 @@ def draw_passage(axes: Axes, result: dict[str, Any]) -> None:
             axes.text(column, row, letter, family="monospace", fontsize=9, ha="center", va="center")
     axes.imshow(colours, cmap="coolwarm", vmin=-1.4, vmax=1.4, aspect="auto")
     axes.set_axis_off()
-    what = f"{result['followed']['label']}"
-    axes.set_title(f"{quantity} {number} of layer {layer}, over a passage: red is “{what}”", fontsize=10)
+    told = result["followed"]["label"]
+    axes.set_title(f"{quantity} {number} of layer {layer}, over a passage: red is “{told}”", fontsize=10)
 
 
 def draw_way(axes: Axes, followed: dict[str, Any]) -> None:
