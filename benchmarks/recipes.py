@@ -18,7 +18,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
-from benchmarks.commands import command, train, validations
+from benchmarks.commands import command, metrics, train, validations
 from jaxrnn.settings import resolve
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -66,6 +66,8 @@ def run(recipe: str, seed: int, folder: Path, texts: list[str], help_from: Seque
     """Train in a process of its own, or go on where it was left, and score what was best in processes of their own."""
     begin = [str(CONFIGS / f"{recipe}.toml"), *texts, "--seed", str(seed)]
     trained = train(folder, *begin)
+    learnt = {line["step"]: line["targets"] for line in metrics(folder, "update")}  # over all of its stretches
+    trained["tokens_per_second"] = sum(learnt.values()) / trained["seconds"]
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
     helped = {name: command("evaluate", str(folder), f"--{name}")[name] for name in help_from}
     return {
