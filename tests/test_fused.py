@@ -114,6 +114,17 @@ def passed_on(params, carry, z, dot, note):
     return (jnp.tanh(z + dot(old, params["w"]) + context), context), (old, old)
 
 
+def added(params, h, z, dot, note):
+    h = jnp.tanh(dot(h, params["w"], z))
+    return h, h
+
+
+def added_in_other_ways(params, h, z, dot, note):
+    gate = jax.nn.sigmoid(dot(h, params["u"], params["gain"]))  # one row for all
+    h = jnp.tanh(dot(gate * h, params["w"], z * gate)) + 0.1 * z
+    return h, (h, dot(h, params["w"], h))
+
+
 def carry_is_the_input(params, h, z, dot, note):
     return z, dot(h, params["w"])
 
@@ -135,6 +146,8 @@ RECURRENCES |= {
         input_gated_by_state,
         constant_weight,
         no_product,
+        added,
+        added_in_other_ways,
         integer_parameter,
         carry_is_the_input,
     )
@@ -233,6 +246,25 @@ def test_the_loop_of_other_backends(name, monkeypatch):
     here = run()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     assert_close(run(), here)
+
+
+@pytest.mark.parametrize("make, kept", [(elman, 4), (lstm, 11), (gru, 9)], ids=["elman", "lstm", "gru"])
+def test_what_a_gradient_keeps(make, kept):
+    """In arrays `[T, B, H]`: of the gates' width two, of the states' a few; nothing is run.
+
+    The results of a step's products take the place of the input's, and their cotangents that of these. A GRU, whose
+    input is not just added to its product, keeps both.
+    """
+    steps, rows, hidden = 256, 8, 64
+    cell = make(INPUT, hidden)
+    params, carry = jax.eval_shape(cell.init, jax.random.key(0)), cell.initial_carry(rows)
+
+    def objective(params, xs):
+        return jnp.sum(cell.unroll(params, carry, xs)[1] ** 2)
+
+    gradient = jax.jit(jax.grad(objective)).lower(params, np.zeros((steps, rows, INPUT))).compile()
+    of_all_steps = steps * rows * hidden * np.dtype(float).itemsize
+    assert gradient.memory_analysis().temp_size_in_bytes < (kept + 0.1) * of_all_steps
 
 
 def depends_on_carry(params, h, z, dot, note):

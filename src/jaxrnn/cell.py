@@ -19,9 +19,10 @@ class Recurrence(NamedTuple):
         project: `(params, x) -> z`, all that does not depend on the carry. It takes `[*batch, I]` and `[T, *batch, I]`
             alike, so that a whole chunk is projected by one product.
         recur: `(params, carry, z, dot, note) -> (carry, y)`, the rest. Every product with a weight goes through
-            `dot(a, w)`, where `w` is computed from `params` alone; every named quantity (state, gate, candidate)
-            through `note(name, value)`, which returns the value. Both are called in `recur` itself, not inside a
-            function that it gives to `jit`, `vmap`, `checkpoint`, `cond` or `scan`: they take down what they are given.
+            `dot(a, w)`, or `dot(a, w, plus)` for `plus + a @ w`, where `w` is computed from `params` alone; every named
+            quantity (state, gate, candidate) through `note(name, value)`, which returns the value. Both are called in
+            `recur` itself, not inside a function that it gives to `jit`, `vmap`, `checkpoint`, `cond` or `scan`: they
+            take down what they are given.
     """
 
     project: Callable[[Params, Any], Any]
@@ -57,7 +58,7 @@ class Cell(NamedTuple):
     output_size: int | None = None
 
 
-def product(a: Array, w: Array) -> Array:
+def product(a: Array, w: Array, plus: Array | None = None) -> Array:
     """The plain `dot` of a recurrence, and of all layers: `a @ w`, as one product of two matrices.
 
     With more than two axes, XLA on CPU takes a slow path for the gradient of `w`, about five times slower. Operands are
@@ -66,6 +67,7 @@ def product(a: Array, w: Array) -> Array:
     Args:
         a: `[..., I]`.
         w: `[I, O]`.
+        plus: `[..., O]`, what is added to the product; None for nothing.
 
     Returns:
         `[..., O]`.
@@ -76,7 +78,8 @@ def product(a: Array, w: Array) -> Array:
         (5, 2, 4)
     """
     rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    return times(rows, w).reshape(*a.shape[:-1], w.shape[-1])
+    result = times(rows, w).reshape(*a.shape[:-1], w.shape[-1])
+    return result if plus is None else plus + result
 
 
 def unnoted(name: str, value: Any) -> Any:

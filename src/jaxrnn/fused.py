@@ -6,8 +6,8 @@ product over the whole block of time makes the gradient of the weight::
 
     dw = sum_t a_t^T d_t  =  concatenate(a)^T @ concatenate(d)          # [H, G*H], once a block
 
-The forward loop keeps each step's incoming carry and the result of each product; the elementwise rest of a step is
-cheap and is computed again.
+The forward loop keeps each step's incoming carry and the result of each product, with what is added to it; the
+elementwise rest of a step is cheap and is computed again.
 
 References:
     J. Appleyard, T. Kocisky, P. Blunsom, "Optimizing Performance of Recurrent Neural Networks on GPUs",
@@ -17,12 +17,11 @@ References:
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence, product, unnoted
-from jaxrnn.errors import expect
+from jaxrnn.loop import scan
 from jaxrnn.marks import heed_marks
 from jaxrnn.products import as_now, multiply, narrowed
 from jaxrnn.trees import dependencies, is_float, join, partition, split_carry
@@ -50,7 +49,8 @@ def derive(
         A cell that obeys the law of `Cell` and takes `Marked` inputs too.
 
     Cost:
-        Forward, the products and elementwise functions of a step, kept: the carry, `z` and one result for each `dot`.
+        Forward, the products and elementwise functions of a step, kept: the carry, one result for each `dot`, and `z`
+        where it does not only stand in `dot(a, w, z)`.
         Backward, two products for each `dot`: one per step (the cotangent of its left side), one per block of time (the
         gradient of the weight). Reverse mode only: for forward mode use `scan_unroll(cell.step)`.
     """
@@ -155,7 +155,7 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
 
     @jax.custom_vjp
     def loop(params, carry, zs):
-        return _scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)
+        return scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)
 
     def forward(params, carry, zs):
         weights = _right_sides(recur, params, carry, _at_one_step(zs))
@@ -163,16 +163,17 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
         def body(carry, z):
             lefts, products = [], []
 
-            def dot(a, w):
+            def dot(a, w, plus=None):
                 del w  # made once, before the loop
                 lefts.append(narrowed(a))
-                products.append(multiply(a, narrowed(weights[len(products)])))
+                result = multiply(a, narrowed(weights[len(products)]))
+                products.append(result if plus is None else plus + result)
                 return products[-1]
 
             new, y = recur(params, carry, z, dot, unnoted)
             return new, (y, carry, lefts, products)
 
-        final, (ys, carries, lefts, products) = _scan(body, carry, zs)
+        final, (ys, carries, lefts, products) = scan(body, carry, zs)
         return (final, ys), (params, carry, carries, zs, lefts, products)
 
     def backward(saved, cotangents):
@@ -183,14 +184,20 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
         direct, others = partition(params, _used_directly(recur, params, weights, *one_step))
 
         def body(summed, at_t):
-            (d_carry, d_direct), (carry, z, products, d_y) = summed, at_t
+            (d_carry, d_direct), (products, carry, z, d_y) = summed, at_t
             (carry, carry_rest), (z, z_rest) = split_carry(carry), split_carry(z)
 
             def elementwise(direct, carry, z, products):
                 """The step with the results of its products given; their cotangents are what makes dw."""
                 given = iter(zip(transposed, products, strict=True))
                 carry, z = join(carry, carry_rest), join(z, z_rest)
-                return _floats(recur(join(direct, others), carry, z, lambda a, w: _recall(a, *next(given)), unnoted))
+
+                def dot(a, w, plus=0.0):
+                    del w
+                    w_transposed, result = next(given)
+                    return _recall(a, w_transposed, jnp.broadcast_to(plus, result.shape), result)
+
+                return _floats(recur(join(direct, others), carry, z, dot, unnoted))
 
             _, pull = jax.vjp(elementwise, direct, carry, z, products)
             d_direct_here, d_carry, d_z, d_products = pull((d_carry, d_y))
@@ -198,8 +205,8 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
 
         d_final, d_ys = _floats(cotangents, like=(carry, cotangents[1]))
         start = (d_final, jax.tree.map(jnp.zeros_like, direct))
-        xs = (carries, zs, products, d_ys)
-        (d_carry, d_direct), (d_zs, d_products) = _scan(body, start, xs, reverse=True)
+        xs = (products, carries, zs, d_ys)  # the cotangents of products take their place
+        (d_carry, d_direct), (d_zs, d_products) = scan(body, start, xs, reverse=True)
         (d_params,) = weights_vjp([_weight_gradient(a, d) for a, d in zip(lefts, d_products, strict=True)])
         return _add_where_present(d_params, d_direct), d_carry, d_zs
 
@@ -208,13 +215,13 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
 
 
 @jax.custom_vjp
-def _recall(a: Array, w_transposed: Array, product: Array) -> Array:
-    """`a @ w`, given its value: only the derivative is computed."""
-    del a, w_transposed
-    return product
+def _recall(a: Array, w_transposed: Array, plus: Array, result: Array) -> Array:
+    """`plus + a @ w`, given the result: only the derivative is computed."""
+    del a, w_transposed, plus
+    return result
 
 
-_recall.defvjp(lambda a, w_t, product: (product, w_t), lambda w_t, d: (multiply(d, w_t), jnp.zeros_like(w_t), d))
+_recall.defvjp(lambda a, w_t, plus, result: (result, w_t), lambda w_t, d: (multiply(d, w_t), jnp.zeros_like(w_t), d, d))
 
 
 def _weight_gradient(lefts: Array, d_products: Array) -> Array:
@@ -229,9 +236,9 @@ def _right_sides(recur, params: Params, carry: Carry, z: Any) -> list[Array]:
     def collect(params, carry, z):
         weights: list[Array] = []
 
-        def dot(a, w):
+        def dot(a, w, plus=None):
             weights.append(w)
-            return a @ w
+            return product(a, w, plus)
 
         recur(params, carry, z, dot, unnoted)
         return weights
@@ -246,42 +253,9 @@ def _used_directly(recur, params: Params, weights: list[Array], carry: Carry, z:
 
     def step(params):
         given = iter(weights)
-        return _floats(recur(params, carry, z, lambda a, w: a @ next(given), unnoted))
+        return _floats(recur(params, carry, z, lambda a, w, plus=None: product(a, next(given), plus), unnoted))
 
     return jax.tree.map(lambda used, p: used and is_float(p), dependencies(step, params), params)
-
-
-def _scan(body, carry: Any, xs: Any, reverse: bool = False) -> tuple[Any, Any]:
-    """`jax.lax.scan`, but equal results are stacked once, and each step's input is loaded one step ahead.
-
-    XLA on CPU would fuse the loading of `xs[t]` into the elementwise functions that use it, and compiles the fusion to
-    scalar code, about five times slower. An input that comes out of the loop's carry it has to load for itself.
-    """
-    structure, places = None, []
-    expect("unroll: inputs xs [T, ...] of one length T", chex.assert_equal_shape_prefix, jax.tree.leaves(xs), 1)
-    last = jax.tree.leaves(xs)[0].shape[0] - 1
-
-    def unique_body(carry, x):
-        nonlocal structure, places
-        carry, ys = body(carry, x)
-        leaves, structure = jax.tree.flatten(ys)
-        unique = list({id(leaf): leaf for leaf in leaves}.values())
-        places = [next(i for i, u in enumerate(unique) if u is leaf) for leaf in leaves]
-        return carry, unique
-
-    def load(t):
-        return jax.tree.map(lambda x: jax.lax.dynamic_index_in_dim(x, t, keepdims=False), xs)
-
-    def ahead_body(carry_and_x, t):
-        carry, unique = unique_body(*carry_and_x)
-        return (carry, load(jnp.maximum(t - 1, 0) if reverse else jnp.minimum(t + 1, last))), unique
-
-    if last < 0 or jax.default_backend() != "cpu":
-        carry, stacked = jax.lax.scan(unique_body, carry, xs, reverse=reverse)
-    else:
-        first = load(last if reverse else 0)
-        (carry, _), stacked = jax.lax.scan(ahead_body, (carry, first), jnp.arange(last + 1), reverse=reverse)
-    return carry, jax.tree.unflatten(structure, [stacked[place] for place in places])
 
 
 def _at_one_step(zs: Any) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
+from jaxrnn.cell import product
 from jaxrnn.cells import elman, gru
 from jaxrnn.compose import activation_penalty, dropout, language_model, stack, with_penalties
 from jaxrnn.gradients import Chunk, bptt, given, rtrl, tell, told
@@ -67,7 +68,7 @@ def test_who_is_not_told_gives_logits_and_whose_recurrence_is_used_gives_the_sam
     assert logits.shape == (STEPS, ROWS, VOCABULARY)
     assert_close(model.unroll(params, carry, inputs), (last, softmax_cross_entropy(logits, TARGETS)))
     first = jax.tree.map(lambda a: a[0], inputs)
-    recur = partial(model.recurrence.recur, dot=lambda a, w: a @ w, note=lambda name, value: value)
+    recur = partial(model.recurrence.recur, dot=product, note=lambda name, value: value)
     for x in (IDS[0], first):
         assert_close(recur(params, carry, model.recurrence.project(params, x)), model.step(params, carry, x))
 

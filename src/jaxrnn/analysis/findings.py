@@ -181,11 +181,10 @@ def choose(
     kept: list[Block] = []
     for block in blocks(cell, params, text.ids, rows=rows, names=names, most=most):
         kept.append(_at(block, block.at % every == 0))
-        later = block.at >= cut
+        states, later = _whole(block), block.at >= cut
         for part, here in enumerate((~later, later)):
             if here.any():
-                some = _at(block, here)
-                found = moments(_whole(some), {name: label[some.at] for name, label in text.labels.items()})
+                found = moments(states[here], {name: label[block.at[here]] for name, label in text.labels.items()})
                 known = sums[part]
                 sums[part] = found if known is None else known + found
     at, sample = _joined(kept)
@@ -279,8 +278,6 @@ def _whole(seen: Block | States) -> np.ndarray:
 
 def _at(block: Block, here: np.ndarray) -> Block:
     """Some of the places of a block."""
-    if here.all():
-        return block
     return Block(block.at[here], {name: values[here] for name, values in block.values.items()}, block.nats[here])
 
 

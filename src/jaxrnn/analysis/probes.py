@@ -61,7 +61,9 @@ def moments(states: np.ndarray, labels: Labels) -> Moments:
         >>> moments(np.array([[1.0], [2.0]]), {"y": np.array([False, True])}).labels["y"]
         (1.0, array([2.]))
     """
-    known = {name: (float(label.sum()), label.astype(states.dtype) @ states) for name, label in labels.items()}
+    table = np.array([*labels.values()], states.dtype).reshape(len(labels), len(states))
+    sums = (float(label.sum()) for label in labels.values())
+    known = dict(zip(labels, zip(sums, table @ states, strict=True), strict=True))
     return Moments(len(states), states.sum(axis=0, dtype=float), (states.T @ states).astype(float), known)
 
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Container, Iterator, Mapping
 from functools import partial
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import jax
@@ -192,15 +193,20 @@ def blocks(
         for note, (quantity, _) in quantities(cell, params).items()
         if names is None or quantity.name in names
     }
-    carry = cell.initial_carry((rows,))
+
+    def read() -> Iterator[tuple]:
+        carry = cell.initial_carry((rows,))
+        for start in range(0, RUN_UP + min(length, -(-(most or count) // rows)), _BLOCK):
+            span, later = slice(start, start + _BLOCK), slice(start + 1, start + _BLOCK + 1)
+            carry, notes, losses = _read(cell, tuple(known), params, carry, streams[span], streams[later])
+            yield steps[span].ravel(), notes, losses
+
     last = None
-    for start in range(0, RUN_UP + min(length, -(-(most or count) // rows)), _BLOCK):
-        span, later = slice(start, start + _BLOCK), slice(start + 1, start + _BLOCK + 1)
-        carry, notes, losses = _read(cell, tuple(known), params, carry, streams[span], streams[later])
+    for (at, notes, losses), _ in pairwise(chain(read(), [None])):  # the next block is read while this one is used
         losses = np.asarray(losses)
         if last is not None:  # a symbol's cost is known one step before it is read
             values = {known[note]: np.asarray(notes[note]).reshape(_BLOCK * rows, -1) for note in known}
-            yield Block(steps[span].ravel(), values, np.concatenate([last, losses[:-1]]).ravel())
+            yield Block(at, values, np.concatenate([last, losses[:-1]]).ravel())
         last = losses[-1:]
 
 

@@ -101,7 +101,7 @@ def recur(params: Params, carry: LSTMCarry, z: Array, dot, note) -> tuple[LSTMCa
         `((h', c'), h')`.
     """
     h, c = carry
-    f, g, o = jnp.split(z + add_bias(dot(h, params["w_hh"]), params), 3, axis=-1)
+    f, g, o = jnp.split(dot(h, params["w_hh"], add_bias(z, params)), 3, axis=-1)
     f, o = note("f", jax.nn.sigmoid(f)), note("o", jax.nn.sigmoid(o))
     g = note("g", jnp.tanh(g))
     c = note("c", f * c + (1 - f) * g)

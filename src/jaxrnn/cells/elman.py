@@ -102,5 +102,5 @@ def recur(params: Params, h: Array, z: Array, dot, note, *, activation) -> tuple
     Returns:
         `(h', h')`.
     """
-    h = note("h", activation(z + add_bias(dot(h, params["w_hh"]), params)))
+    h = note("h", activation(dot(h, params["w_hh"], add_bias(z, params))))
     return h, h

@@ -125,5 +125,5 @@ def recur(params: Params, c: Array, z: Array, dot, note) -> tuple[Array, Array]:
     f = note("f", jax.nn.sigmoid(f + w_f * c))
     g = note("g", jnp.tanh(g + w_g * c))
     c = note("c", f * c + (1 - f) * g)
-    o = note("o", jax.nn.sigmoid(o + dot(c, params["w_co"])))
+    o = note("o", jax.nn.sigmoid(dot(c, params["w_co"], o)))
     return c, note("h", o * c)

@@ -7,7 +7,6 @@ from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
 from jaxrnn.cells.layer import add_bias, project_input, recurrent_layer
 from jaxrnn.initializers import Initializer
-from jaxrnn.shapes import spread
 from jaxrnn.types import Array, Params
 
 
@@ -125,11 +124,10 @@ def recur_reset_before(params: Params, h: Array, z: Array, dot, note) -> tuple[A
     """
     hidden_size = h.shape[-1]
     w_gates, w_candidate = params["w_hh"][:, : 2 * hidden_size], params["w_hh"][:, 2 * hidden_size :]
-    if "b_hh" in params:
-        z = z + spread(params["b_hh"], z)
+    z = add_bias(z, params)
     z_gates, z_candidate = z[..., : 2 * hidden_size], z[..., 2 * hidden_size :]
-    r, update = jnp.split(jax.nn.sigmoid(z_gates + dot(h, w_gates)), 2, axis=-1)
+    r, update = jnp.split(jax.nn.sigmoid(dot(h, w_gates, z_gates)), 2, axis=-1)
     r, update = note("r", r), note("z", update)
-    n = note("n", jnp.tanh(z_candidate + dot(r * h, w_candidate)))
+    n = note("n", jnp.tanh(dot(r * h, w_candidate, z_candidate)))
     h = note("h", (1 - update) * n + update * h)
     return h, h

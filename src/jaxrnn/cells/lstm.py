@@ -100,7 +100,7 @@ def recur(params: Params, carry: LSTMCarry, z: Array, dot, note) -> tuple[LSTMCa
         `((h', c'), h')`.
     """
     h, c = carry
-    i, f, g, o = jnp.split(z + add_bias(dot(h, params["w_hh"]), params), 4, axis=-1)
+    i, f, g, o = jnp.split(dot(h, params["w_hh"], add_bias(z, params)), 4, axis=-1)
     i, f, o = note("i", jax.nn.sigmoid(i)), note("f", jax.nn.sigmoid(f)), note("o", jax.nn.sigmoid(o))
     g = note("g", jnp.tanh(g))
     c = note("c", f * c + i * g)

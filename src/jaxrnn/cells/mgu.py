@@ -5,9 +5,8 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
-from jaxrnn.cells.layer import project_input, recurrent_layer
+from jaxrnn.cells.layer import add_bias, project_input, recurrent_layer
 from jaxrnn.initializers import Initializer
-from jaxrnn.shapes import spread
 from jaxrnn.types import Array, Params
 
 
@@ -93,10 +92,8 @@ def recur(params: Params, h: Array, z: Array, dot, note) -> tuple[Array, Array]:
     Returns:
         `(h', h')`.
     """
-    if "b_hh" in params:
-        z = z + spread(params["b_hh"], z)
-    (z_f, z_n), (w_f, w_n) = jnp.split(z, 2, axis=-1), jnp.split(params["w_hh"], 2, axis=-1)
-    f = note("f", jax.nn.sigmoid(z_f + dot(h, w_f)))
-    n = note("n", jnp.tanh(z_n + dot(f * h, w_n)))
+    (z_f, z_n), (w_f, w_n) = jnp.split(add_bias(z, params), 2, axis=-1), jnp.split(params["w_hh"], 2, axis=-1)
+    f = note("f", jax.nn.sigmoid(dot(h, w_f, z_f)))
+    n = note("n", jnp.tanh(dot(f * h, w_n, z_n)))
     h = note("h", (1 - f) * h + f * n)
     return h, h

@@ -112,7 +112,7 @@ def recur(params: Params, carry: LSTMCarry, z: Array, dot, note) -> tuple[LSTMCa
         `((h', c'), h')`.
     """
     h, c = carry
-    i, f, g, o = jnp.split(z + add_bias(dot(h, params["w_hh"]), params), 4, axis=-1)
+    i, f, g, o = jnp.split(dot(h, params["w_hh"], add_bias(z, params)), 4, axis=-1)
     w_i, w_f, w_o = (spread(w, c) for w in jnp.split(params["w_c"], 3))
     i, f = note("i", jax.nn.sigmoid(i + w_i * c)), note("f", jax.nn.sigmoid(f + w_f * c))
     g = note("g", jnp.tanh(g))

@@ -160,7 +160,7 @@ def sum_over_pieces(
         return state, jax.tree.map(jnp.add, total, part)
 
     if number:
-        running, _ = jax.lax.scan(lambda running, s: (add(running, s, length), None), running, jnp.arange(number))
+        running = jax.lax.fori_loop(0, number, lambda s, running: add(running, s, length), running)
     return add(running, jnp.asarray(number), left) if left else running
 
 
