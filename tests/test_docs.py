@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import shlex
+from code import InteractiveConsole
 from pathlib import Path
 from statistics import fmean
 
@@ -65,6 +66,17 @@ def test_python_runs(name, code, tmp_path, monkeypatch):
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         for block in code:
             exec(compile(block, str(PAGES[name]), "exec"), namespace)
+
+
+def test_the_tutorial_can_be_pasted(monkeypatch):
+    """Into Python as it waits for lines, as the page says: there a block ends with an empty line."""
+    console, refused = InteractiveConsole(), []
+    monkeypatch.setattr(console, "runcode", lambda code: None)
+    monkeypatch.setattr(console, "showsyntaxerror", lambda *where, **how: refused.append(console.buffer))
+    for code in blocks("tutorial.md", "python"):
+        for line in [*code.splitlines(), ""]:
+            console.push(line)
+    assert not refused
 
 
 @pytest.mark.parametrize("name", pages_with("sh"))

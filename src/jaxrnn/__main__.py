@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from jaxrnn import __version__, analyze, evaluate, sample, train
 from jaxrnn.choices import nearest
-from jaxrnn.command import run
+from jaxrnn.command import ended, run
 from jaxrnn.errors import InputError
 
 COMMANDS = {"train": train.main, "evaluate": evaluate.main, "sample": sample.main, "analyze": analyze.main}
@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help", "--version"):
         print(f"jaxrnn {__version__}\n" if name == "--version" else HELP, end="")
         return 0
-    return COMMANDS[name](rest) if name in COMMANDS else run(_refuse, [name])
+    code = COMMANDS[name](rest) if name in COMMANDS else run(_refuse, [name])
+    return code if argv is not None else ended(code)
 
 
 def _refuse(argv: Sequence[str]) -> int:

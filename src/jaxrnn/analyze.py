@@ -3,14 +3,15 @@
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
+from jaxrnn import snapshots
 from jaxrnn.analysis.report import make_ready, write
 from jaxrnn.command import Parser, make_command
 from jaxrnn.data.corpora import whole_text
@@ -20,10 +21,10 @@ from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
 from jaxrnn.running.account import account
 from jaxrnn.running.experiment import open_text
-from jaxrnn.running.following import Followed, follow_unit, label_to_follow
+from jaxrnn.running.following import MOST, Followed, follow_unit, label_to_follow
 from jaxrnn.running.own_labels import load_label
 from jaxrnn.running.progress import progress
-from jaxrnn.running.study import Credit, Subject, Watched, follow_credit, read_long, subject, watch
+from jaxrnn.running.study import HORIZONS, Credit, Subject, Watched, follow_credit, read_long, subject, watch
 from jaxrnn.running.trained import Trained, load_trained
 
 EXAMPLES = """\
@@ -40,7 +41,8 @@ are scored; of a text of yours, the first half and the other. Everything is in o
 numbers are beside it in analysis.json, the pictures as SVG.
 """
 LENGTH = 600_000
-_STAGES = 30  # parts of the work that are told of, most of them horizons
+_HEAVY = {"finding the best units": 10, "finding those of the untrained network": 10, "following credit back": 2}
+"""Parts of the work that take longer than the others, in such others."""
 
 
 def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
@@ -58,12 +60,7 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     folder = asked.out or best.run.folder / "analysis"
     with _naming(folder):
         make_ready(folder)
-    with progress(screen, _STAGES) as shown:
-        done = iter(range(_STAGES))
-
-        def begin(stage: str) -> None:
-            shown.update(next(done, _STAGES - 1), stage)
-
+    with _gone_if_empty(folder), _stages(screen, asked.length, best) as begin:
         watched = watch(studied, begin)
         followed = follow_unit(best, studied, watched, label, begin)
         credit = follow_credit(studied, begin)
@@ -73,9 +70,10 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
         report = account(best, name, asked.text is None, studied, watched, followed, credit, norms)
         with _naming(folder):
             files = write(report, folder)
-        shown.update(_STAGES, "done")
     seconds = round(time.monotonic() - began, 1)
     _say(screen, studied, watched, followed, credit)
+    for note in report.notes:
+        screen.print(f"\n{note}")
     screen.print(f"\nreport     {files[0]}, after {seconds:.0f} seconds")
     about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": name, "seconds": seconds}
     return 0, about | {"report": str(files[0]), "files": [str(file) for file in files]}
@@ -95,6 +93,34 @@ def _parser() -> Parser:
     parser.add_argument("--follow", metavar="LABEL", help=about)
     parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes [RUN/analysis]")
     return parser
+
+
+@contextmanager
+def _stages(screen: Console, length: int, best: Trained) -> Iterator[Callable[[str], None]]:
+    """Show how far the work is; to be called with the name of each part of it."""
+    heavy = {stage: -(-parts * length // LENGTH) for stage, parts in _HEAVY.items()}
+    snapshots_read = min(len(snapshots.listed(best.run.snapshots)), MOST) + 1
+    total = sum(heavy.values()) + snapshots_read + len(HORIZONS) + 4
+    before = now = 0
+    with progress(screen, total) as shown:
+
+        def begin(stage: str) -> None:
+            nonlocal before, now
+            before, now = before + now, heavy.get(stage, 1)
+            shown.update(min(before, total - 1), stage)
+
+        yield begin
+        shown.update(total, "done")
+
+
+@contextmanager
+def _gone_if_empty(folder: Path) -> Iterator[None]:
+    """A folder in which nothing came to be does not stay behind."""
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # there is something in it
+            folder.rmdir()
 
 
 @contextmanager
@@ -123,7 +149,8 @@ def _say(screen: Console, studied: Subject, watched: Watched, followed: Followed
     """What was found, in a few lines."""
     chosen_on, scored_on = studied.names
     screen.print(
-        f"\nchosen on {watched.fitted:,} symbols of the {chosen_on}, scored on {watched.scored:,} of the {scored_on}"
+        f"\nunits chosen on {watched.chosen:,} places, readings fitted on {watched.fitted:,}, of the {chosen_on};\n"
+        f"scored on {watched.scored:,} of the {scored_on}"
     )
     for finding, before in zip(watched.findings, watched.untrained, strict=True):
         best = finding.units[0]

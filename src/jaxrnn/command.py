@@ -24,6 +24,8 @@ from jaxrnn.choices import nearest
 from jaxrnn.errors import InputError
 from jaxrnn.running.progress import console
 
+INTERRUPTED = 130
+
 
 def _wide(prog: str) -> argparse.HelpFormatter:
     """A formatter that leaves descriptions as they are, with room for the longest keys."""
@@ -94,7 +96,23 @@ def make_command(
             print(json.dumps(answer), flush=True)
         return code
 
-    return lambda argv=None: run(main, argv)
+    return lambda argv=None: run(main, argv) if argv is not None else ended(run(main))
+
+
+def ended(code: int) -> int:
+    """End the process if it was interrupted, at once: Python would first take away what XLA still works with.
+
+    Args:
+        code: the exit code.
+
+    Returns:
+        The same, of a process that may end in its own way.
+    """
+    if code == INTERRUPTED:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None) -> int:
@@ -120,7 +138,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away, as `| head` does: nothing is left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -130,13 +130,15 @@ def _seen(model, text):
     return states, {name: label[RUN_UP : RUN_UP + len(states.nats)] for name, label in text.labels.items()}
 
 
-def test_units_are_chosen_on_one_text_and_scored_on_the_other(model, texts):
-    """Against the same done at once on all that was kept of both texts."""
+@pytest.mark.parametrize(("enough", "every"), [(20_000, 1), (100, 20)])
+def test_units_are_chosen_on_one_text_and_scored_on_the_other(model, texts, monkeypatch, enough, every):
+    """Against the same done at once on all that was kept of both texts; of a short one every place counts."""
+    monkeypatch.setattr(findings, "_ENOUGH", enough)
     found = find(*model, *texts, top=3)
     (here, labels), (there, later) = (_seen(model, text) for text in texts)
     assert found.choice.places == len(here.nats) and found.told.places == len(there.nats)
     assert found.told.bits == pytest.approx(there.nats.mean(dtype=float) / np.log(2), rel=1e-6)
-    some = np.arange(RUN_UP, RUN_UP + len(here.nats)) % 20 == 0
+    some = np.arange(RUN_UP, RUN_UP + len(here.nats)) % every == 0
     sample = States({name: seen[some] for name, seen in here.values.items()}, here.nats[some])
     expected = choose_units(sample, {name: label[some] for name, label in labels.items()}, top=3)
     for finding in found.findings:

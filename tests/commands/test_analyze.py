@@ -4,6 +4,10 @@ import errno
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -31,7 +35,9 @@ def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
     numbers = json.loads((folder / "analysis.json").read_text("utf-8"))
     names = {finding["label"] for finding in numbers["units"]}
     assert {"end of a word", "position in the line", "a vowel"} <= names and "inside a string literal" not in names
-    assert numbers["notes"] == ["Labels that do not vary in both texts: inside quotes, indentation."]
+    assert numbers["notes"] == [
+        "Labels that do not vary in both texts, or that no unit tells: inside quotes, indentation."
+    ]
     assert set(numbers["gates"]) == {"1/r", "1/z"} and [row["horizon"] for row in numbers["horizon"]["rows"]][:2] == [
         4,
         16,
@@ -70,6 +76,10 @@ def test_a_text_too_short_is_refused_before_anything_is_written(jaxrnn, finished
             ["--text", CORPUS, "--follow", "indentation"],
             "--follow: 'indentation' does not vary in both texts (expected one of: after a newline, end of a word, ",
         ),
+        (
+            ["--text", CORPUS, "--follow", "bracket depth"],
+            "labels of Python source are there where all files end in .py",
+        ),
         (["--text", CORPUS, "--length", "100"], "at least 500 symbols; give a larger --length than 100"),
     ],
 )
@@ -93,6 +103,31 @@ def test_what_the_disk_refuses_in_the_end_names_the_folder_too(tmp_path):
     with pytest.raises(InputError, match=f"{tmp_path}: cannot be written .No space left on device."):
         with analyze._naming(tmp_path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_interrupted_it_says_so_and_leaves_no_empty_folder(finished_run, corpus, tmp_path):
+    """While the network runs in threads of its own, which Python's ending must not pull the rug from under."""
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "jaxrnn",
+        "analyze",
+        finished_run[0],
+        "--text",
+        corpus,
+        "--out",
+        tmp_path / "a",
+    ]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    as_here = os.environ | {"JAX_ENABLE_X64": "1"}
+    with subprocess.Popen(command, **pipes, text=True, env=as_here) as process:
+        assert any("started" in line for line in process.stdout)
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert (process.returncode, said) == (130, "interrupted\n")
+    assert not (tmp_path / "a").exists()
 
 
 def test_of_many_snapshots_few_are_read_evenly_and_the_best_among_them(tmp_path):

@@ -200,7 +200,7 @@ def test_file_too_short_to_be_split(tmp_path):
 
 def test_folder_without_text(tmp_path):
     (tmp_path / "a.js").write_text("let a")
-    with pytest.raises(InputError, match=r"has no text in files ending in .txt, .*it has .js \(1\): .*--data.suffixes"):
+    with pytest.raises(InputError, match=r"has no text in files ending in .txt, .*it has .js \(1\): .*name a file"):
         open_corpus(str(tmp_path))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="it has nothing"):

@@ -3,8 +3,8 @@
 Whatever is chosen or fitted is chosen and fitted on one text, and scored on another, so that the best of thousands is
 not flattered by having been chosen. Two baselines say what choosing alone gives: the same labels moved half a text
 onwards, which keeps their runs and breaks their tie to the text; and the same search in a network that has learned
-nothing. Both texts are streamed: of the first only sums and every twentieth place are kept, of the second only what
-the chosen units did.
+nothing. Both texts are streamed: of the first only sums and some of its places are kept, of the second only what the
+chosen units did.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -22,6 +22,7 @@ from jaxrnn.types import Params
 
 _MOVED = "moved: "
 _EVERY = 20  # of the places that are read, units are chosen on every twentieth: its neighbours say much the same
+_ENOUGH = 20_000  # places; of a text that is too short for so many, on more than every twentieth
 _MEMORY = 1 << 30  # bytes for what all units do at those places; where it would be more, on fewer
 _FIRST = 0.75  # of a text: the linear readings are fitted on this part while their ridge is chosen on the rest
 
@@ -124,7 +125,7 @@ def find(cell: Cell, params: Params, chosen_on: Labelled, scored_on: Labelled, *
 
     Cost:
         A forward pass over both texts, O(N D^2) for the fit with D floats in the state, and for each unit a sort of
-        every twentieth place. Memory for these places, at most 1 GiB, and for the chosen units at all places.
+        the places it is chosen on. Memory for these places, at most 1 GiB, and for the chosen units at all places.
     """
     names = varying(chosen_on.labels, scored_on.labels)
     here, there = (
@@ -156,7 +157,7 @@ def choose(
     names: Container[str] | None = None,
     most: int | None = None,
 ) -> Choice:
-    """Choose units on every twentieth place of a text, and fit linear readings on all of it.
+    """Choose units on every twentieth place of a text, of a short one on more, and fit linear readings on all of it.
 
     Args:
         cell: symbols in and logits out.
@@ -175,7 +176,7 @@ def choose(
     rows = rows_for(len(text.ids))
     width = sum(width for _, width in quantities(cell, params).values())
     count = places(len(text.ids), rows)
-    every = max(_EVERY, -(-4 * width * count // _MEMORY))
+    every = max(1, min(_EVERY, count // _ENOUGH), -(-4 * width * count // _MEMORY))
     cut = RUN_UP + _FIRST * count
     sums: list[Moments | None] = [None, None]
     kept: list[Block] = []

@@ -222,7 +222,5 @@ def _called(name: str, text: str, function: LabelFunction) -> Labels:
     """What one function says of a file, which its refusals name."""
     try:
         return function(text)
-    except NotPython:
-        raise
     except InputError as error:
-        raise InputError(f"{name}: {error}") from error
+        raise type(error)(f"{name}: {error}") from error

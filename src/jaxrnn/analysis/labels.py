@@ -167,7 +167,8 @@ def tokens_of(text: str) -> Iterator[Token]:
             elif not opened:
                 yield Token(found.type, found.string, start, end)
     except (tokenize.TokenError, SyntaxError) as error:
-        raise NotPython(f"labels: not Python ({error.args[0]}); give Python source") from None
+        where = error.args[1][0] if isinstance(error, tokenize.TokenError) else error.lineno
+        raise NotPython(f"labels: line {where}: not Python ({error.args[0]}); give Python source") from None
 
 
 def _inside_quotes(quote: np.ndarray, newline: np.ndarray) -> np.ndarray:

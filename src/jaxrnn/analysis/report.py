@@ -166,7 +166,8 @@ def numbers(report: Report) -> dict[str, Any]:
         "rows": [row._asdict() for row in (*report.bias.rows, report.bias.exact)],
         "answer": report.answer,
     }
-    whole = {"run": report.title, "made_by": report.made_by, "units": findings, "horizon": bias, "notes": report.notes}
+    about = {"run": report.title, "made_by": report.made_by, "facts": dict(report.facts), "notes": report.notes}
+    whole = about | {"units": findings, "horizon": bias}
     return _finite(whole | dict(report.numbers))
 
 

@@ -254,7 +254,7 @@ def _folder(folder: Path, suffixes: tuple[str, ...], name: str) -> tuple[Documen
         found = ", ".join(f"{suffix} ({number})" for suffix, number in seen) or "nothing"
         raise InputError(
             f"{name}: folder '{folder}' has no text in files ending in {', '.join(suffixes)}; it has {found}: "
-            "name a file, or other suffixes: --data.suffixes"
+            "name a file, or give the files one of these endings"
         )
     return documents
 

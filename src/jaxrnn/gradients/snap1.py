@@ -127,14 +127,14 @@ def _unit_by_unit(cell: Cell, others: Params, carry: Carry, x: Any) -> tuple[Arr
     return jnp.stack(leaves), step
 
 
-def _diagonal_product(a: Array, w: Array) -> Array:
-    """`a @ w`, and for `w [H, G*H]` of its derivative by `a` only what `a_i` does to the gates of unit i."""
+def _diagonal_product(a: Array, w: Array, plus: Any = 0.0) -> Array:
+    """`plus + a @ w`, and for `w [H, G*H]` of its derivative by `a` only what `a_i` does to the gates of unit i."""
     size, columns = w.shape
     if a.shape[-1] != size or columns % size:
-        return a @ w
+        return plus + a @ w
     own = jax.lax.stop_gradient(jnp.diagonal(w.reshape(size, columns // size, size), axis1=0, axis2=2))
     along = jnp.tile(a, columns // size) * own.reshape(-1)
-    return jax.lax.stop_gradient(a) @ w + (along - jax.lax.stop_gradient(along))
+    return plus + jax.lax.stop_gradient(a) @ w + (along - jax.lax.stop_gradient(along))
 
 
 def _to_columns(units: Array, like: Array) -> Array:

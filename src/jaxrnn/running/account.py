@@ -11,6 +11,7 @@ from jaxrnn.analysis import figures
 from jaxrnn.analysis.health import Health, health
 from jaxrnn.analysis.pictures import Picture
 from jaxrnn.analysis.report import Report
+from jaxrnn.data.vocabulary import unknown_id
 from jaxrnn.running import runs, summary
 from jaxrnn.running.following import Followed
 from jaxrnn.running.study import EVERY, Credit, Subject, Watched
@@ -71,7 +72,7 @@ def account(
         bias=credit.bias,
         answer=credit.answer,
         numbers=_numbers(watched, followed, credit, norms, trained),
-        notes=_notes(studied, watched, noun),
+        notes=_notes(best, studied, watched, noun),
         made_by=f"Made by jaxrnn {jaxrnn.__version__}, JAX {jax.__version__}, Python {platform.python_version()}.",
     )
 
@@ -157,15 +158,21 @@ def _about_view(watched: Watched, noun: str) -> str:
     )
 
 
-def _notes(studied: Subject, watched: Watched, noun: str) -> list[str]:
+def _notes(best: Trained, studied: Subject, watched: Watched, noun: str) -> list[str]:
     """What was left out, and why."""
     notes = []
     left_out = dict.fromkeys((*studied.chosen_on.left_out, *studied.scored_on.left_out))
     if left_out:
         notes.append(f"Not Python for this version of Python, so not read: {', '.join(left_out)}.")
+    ids = np.concatenate([studied.chosen_on.ids, studied.scored_on.ids])
+    unseen = np.sum(ids == unknown_id(best.vocabulary))
+    if unseen:
+        notes.append(
+            f"Of the {len(ids):,} {noun}s of both texts {unseen:,} were read as one that the model does not know."
+        )
     silent = [name for name in studied.scored_on.labels if name not in {finding.label for finding in watched.findings}]
     if silent:
-        notes.append(f"Labels that do not vary in both texts: {', '.join(silent)}.")
+        notes.append(f"Labels that do not vary in both texts, or that no unit tells: {', '.join(silent)}.")
     if noun != "character":
         notes.append(f"The model reads {noun}s: a label is that of the last character of each {noun}.")
     return notes

@@ -18,7 +18,9 @@ from jaxrnn.running.study import Subject, Watched
 from jaxrnn.running.trained import Trained, load_params
 from jaxrnn.types import Params
 
-_MOST = 12  # snapshots
+MOST = 12
+"""Snapshots that are read."""
+
 _LENGTH = 60_000  # symbols of either text that each snapshot reads
 _FIRST_CHOICES = (STRING, "inside quotes")
 
@@ -81,7 +83,8 @@ indentation, inside quotes)
         expected = f"expected one of: {', '.join(known)}" if known else "no label does: give another text"
         raise InputError(f"--follow: {wanted!r} does not vary in both texts ({expected})")
     if wanted not in known:
-        raise InputError(f"--follow: {unknown(wanted, known)}")
+        where = "" if STRING in one else "; labels of Python source are there where all files end in .py"
+        raise InputError(f"--follow: {unknown(wanted, known)}{where}")
     return wanted
 
 
@@ -94,18 +97,18 @@ def follow_unit(
         best: the trained model.
         studied: what is studied.
         watched: what was seen of its units.
-        label: the label's name, one of those of which a unit was found; None for none.
+        label: the label's name; None for none.
         begin: called with the name of each part.
 
     Returns:
-        How it went; None where there is no label to follow.
+        How it went; None where there is no label to follow, or no unit that varies.
 
     Cost:
         A forward pass over 120,000 symbols for each snapshot, of which twelve, evenly chosen, are read at most.
     """
-    if label is None:
+    finding = next((finding for finding in watched.findings if finding.label == label), None)
+    if finding is None:
         return None
-    finding = next(finding for finding in watched.findings if finding.label == label)
     name, unit = finding.label, finding.units[0]
     here, there = (Labelled(text.ids, {name: text.labels[name]}) for text in (studied.chosen_on, studied.scored_on))
     seen, fitted, scored = [], 0, 0
@@ -138,6 +141,6 @@ def _evenly(found: Sequence[tuple[int, Path]], best: Path) -> list[tuple[int, Pa
     """At most so many of the snapshots, evenly chosen, one for each number of updates; the best among them."""
     one_each = {updates: folder for updates, folder in found} | {n: folder for n, folder in found if folder == best}
     in_order = sorted(one_each.items())
-    places = np.unique(np.linspace(0, len(in_order) - 1, min(_MOST, len(in_order))).round().astype(int))
+    places = np.unique(np.linspace(0, len(in_order) - 1, min(MOST, len(in_order))).round().astype(int))
     chosen = {in_order[place] for place in places} | {item for item in in_order if item[1] == best}
     return sorted(chosen)

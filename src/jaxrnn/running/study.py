@@ -171,11 +171,13 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     shares = dict(saturation(sample))
     chosen = len(sample.nats)
     widths = {f"{quantity.layer}/{quantity.name}": values.shape[1] for quantity, values in sample.values.items()}
-    shown, labels = _passage(studied, [one.unit for finding in found.findings for one in finding.units])
-    told, fitted, findings = found.told, found.choice.places, found.findings
+    told, fitted = found.told, found.choice.places
+    findings = [finding for finding in found.findings if np.isfinite(finding.units[0].chosen)]  # or no unit varies
+    shown, labels = _passage(studied, [one.unit for finding in findings for one in finding.units])
     del found, sample  # their memory is wanted again
     begin("finding those of the untrained network")
-    untrained = find(studied.cell, studied.untrained, *texts, top=1).findings
+    known = {finding.label for finding in findings}
+    untrained = [each for each in find(studied.cell, studied.untrained, *texts, top=1).findings if each.label in known]
     return Watched(findings, untrained, shown, labels, shares, chosen, fitted, told.places, told.bits, widths)
 
 

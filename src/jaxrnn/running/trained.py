@@ -56,7 +56,7 @@ def load_trained(folder: Path) -> Trained:
     best = snapshots.newest(run.snapshots, "best")
     snapshot = best or snapshots.newest(run.snapshots)
     if snapshot is None:
-        raise InputError(f"{folder}: has no snapshot yet; train it first: jaxrnn train --run {folder} --resume")
+        raise InputError(f"{folder}: has no sound snapshot; train it first: jaxrnn train --run {folder} --resume")
     state, where = position.load(snapshot, config, learner)
     if best is None and where.validated:
         lost = f"{run.snapshots}: the best snapshot is missing or damaged; {snapshot.name} is used in its place"

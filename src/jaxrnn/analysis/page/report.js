@@ -152,7 +152,7 @@
   by("quantity").addEventListener("change", (event) => choose(firstUnit(by("layer").value, event.target.value)));
   by("unit").addEventListener("change", (event) => {
     const [layer, name] = view.units[state.unit], row = rowOf.get(key(layer, name, Number(event.target.value)));
-    if (row === undefined) place.textContent = `${name} ${event.target.value}: not in this page; the ranked units are`;
+    if (row === undefined) place.textContent = `${name} ${event.target.value} is not in this page`;
     if (row === undefined) event.target.value = view.units[state.unit][2];
     choose(row);
   });
