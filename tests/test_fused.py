@@ -9,6 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
+from jaxrnn import products
 from jaxrnn.cell import product, unnoted
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import language_model, stack
@@ -168,6 +169,15 @@ def test_every_use_of_a_parameter(name):
         return tuple(all_gradients(scan(recur), 1, params, carry, zs) for scan in (fused_scan, plain_scan))
 
     assert_close(*both(PARAMS, carry, ZS))
+
+
+@pytest.mark.parametrize("name", ["peephole", "two_slices", "derived_weight", "added_in_other_ways"])
+def test_large_weights(name, monkeypatch):
+    """Those are multiplied from another layout; here all are taken for such."""
+    for bound in ("_LARGE", "_FEW_ROWS", "_PAGE"):
+        monkeypatch.setattr(products, bound, 1)
+    assert products.quick_by_rows(ROWS, PARAMS["w"], transposed=False)
+    test_every_use_of_a_parameter(name)
 
 
 @pytest.mark.parametrize("recur", [twice, in_product_and_directly, derived_weight], ids=lambda recur: recur.__name__)

@@ -14,7 +14,9 @@ References:
     arXiv:1604.01946 (the same regrouping of weight gradients, for cuDNN).
 """
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +25,7 @@ import jax.numpy as jnp
 from jaxrnn.cell import Cell, Recurrence, product, unnoted
 from jaxrnn.loop import scan
 from jaxrnn.marks import heed_marks
-from jaxrnn.products import as_now, multiply, narrowed
+from jaxrnn.products import as_now, multiply, narrowed, quick_by_rows
 from jaxrnn.trees import dependencies, is_float, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -158,7 +160,8 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
         return scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)
 
     def forward(params, carry, zs):
-        weights = _right_sides(recur, params, carry, _at_one_step(zs))
+        weights, rows = _right_sides(recur, params, carry, _at_one_step(zs))
+        rights = [_laid_out(w, n, transposed=False) for w, n in zip(weights, rows, strict=True)]
 
         def body(carry, z):
             lefts, products = [], []
@@ -166,7 +169,8 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
             def dot(a, w, plus=None):
                 del w  # made once, before the loop
                 lefts.append(narrowed(a))
-                result = multiply(a, narrowed(weights[len(products)]))
+                right, by_rows = rights[len(products)]
+                result = multiply(a, narrowed(right), by_rows=by_rows)
                 products.append(result if plus is None else plus + result)
                 return products[-1]
 
@@ -179,8 +183,9 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
     def backward(saved, cotangents):
         params, carry, carries, zs, lefts, products = saved
         one_step = (carry, _at_one_step(zs))
-        weights, weights_vjp = jax.vjp(lambda params: _right_sides(recur, params, *one_step), params)
-        transposed = [w.astype(a.dtype).T for w, a in zip(weights, lefts, strict=True)]  # once, for every step
+        weights, weights_vjp, rows = jax.vjp(lambda p: _right_sides(recur, p, *one_step), params, has_aux=True)
+        narrow = [w.astype(a.dtype) for w, a in zip(weights, lefts, strict=True)]
+        rights = [_laid_out(w, n, transposed=True) for w, n in zip(narrow, rows, strict=True)]
         direct, others = partition(params, _used_directly(recur, params, weights, *one_step))
 
         def body(summed, at_t):
@@ -189,13 +194,13 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
 
             def elementwise(direct, carry, z, products):
                 """The step with the results of its products given; their cotangents are what makes dw."""
-                given = iter(zip(transposed, products, strict=True))
+                given = iter(zip(rights, products, strict=True))
                 carry, z = join(carry, carry_rest), join(z, z_rest)
 
                 def dot(a, w, plus=0.0):
                     del w
-                    w_transposed, result = next(given)
-                    return _recall(a, w_transposed, jnp.broadcast_to(plus, result.shape), result)
+                    (right, by_rows), result = next(given)
+                    return _recall(by_rows, a, right, jnp.broadcast_to(plus, result.shape), result)
 
                 return _floats(recur(join(direct, others), carry, z, dot, unnoted))
 
@@ -214,30 +219,43 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
     return loop
 
 
-@jax.custom_vjp
-def _recall(a: Array, w_transposed: Array, plus: Array, result: Array) -> Array:
-    """`plus + a @ w`, given the result: only the derivative is computed."""
-    del a, w_transposed, plus
+def _laid_out(w: Array, rows: int, *, transposed: bool) -> tuple[Array, bool]:
+    """The right side of `a @ w`, or of `d @ w.T`, as it is multiplied at every step, and whether by rows."""
+    by_rows = quick_by_rows(rows, w, transposed=transposed)
+    return (w if by_rows == transposed else w.T), by_rows
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _recall(by_rows: bool, a: Array, right: Array, plus: Array, result: Array) -> Array:
+    """`plus + a @ w`, given the result: only the derivative is computed, by a product with `w.T`."""
+    del by_rows, a, right, plus
     return result
 
 
-_recall.defvjp(lambda a, w_t, plus, result: (result, w_t), lambda w_t, d: (multiply(d, w_t), jnp.zeros_like(w_t), d, d))
+def _recall_backward(by_rows: bool, right: Array, d: Array) -> tuple[Array, ...]:
+    return multiply(d, right, by_rows=by_rows), jnp.zeros_like(right), d, d
+
+
+_recall.defvjp(lambda by_rows, a, right, plus, result: (result, right), _recall_backward)
 
 
 def _weight_gradient(lefts: Array, d_products: Array) -> Array:
     """Sum over time and batch of `a^T d`, as one product: `[T, *batch, I], [T, *batch, O] -> [I, O]`."""
     a, d = (x.reshape(-1, x.shape[-1]) for x in (lefts, d_products))
-    return multiply(a.T, d)
+    return multiply(jax.lax.optimization_barrier(a.T), d)  # XLA on CPU would go through `a` by columns, twice as slow
 
 
-def _right_sides(recur, params: Params, carry: Carry, z: Any) -> list[Array]:
-    """The right sides of a step's products, in order of call."""
+def _right_sides(recur, params: Params, carry: Carry, z: Any) -> tuple[list[Array], list[int]]:
+    """The right sides of a step's products, in order of call, and how many rows there are on the left."""
+    rows: list[int] = []
 
     def collect(params, carry, z):
         weights: list[Array] = []
+        rows.clear()
 
         def dot(a, w, plus=None):
             weights.append(w)
+            rows.append(math.prod(a.shape[:-1]))
             return product(a, w, plus)
 
         recur(params, carry, z, dot, unnoted)
@@ -245,7 +263,7 @@ def _right_sides(recur, params: Params, carry: Carry, z: Any) -> list[Array]:
 
     if any(jax.tree.leaves(dependencies(lambda others: collect(params, *others), (carry, z)))):
         raise TypeError("recur: the right side w of dot(a, w) must be computed from params alone, not from carry or z")
-    return collect(params, carry, z)
+    return collect(params, carry, z), rows
 
 
 def _used_directly(recur, params: Params, weights: list[Array], carry: Carry, z: Any) -> Any:
