@@ -4,7 +4,7 @@ import re
 from collections.abc import Container, Iterator, Mapping
 from functools import partial
 from itertools import chain, pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -201,8 +201,8 @@ def blocks(
             carry, notes, losses = _read(cell, tuple(known), params, carry, streams[span], streams[later])
             yield steps[span].ravel(), notes, losses
 
-    last = None
-    for (at, notes, losses), _ in pairwise(chain(read(), [None])):  # the next block is read while this one is used
+    last, end = None, cast(Any, [None])
+    for (at, notes, losses), _ in pairwise(chain(read(), end)):  # the next block is read while this one is used
         losses = np.asarray(losses)
         if last is not None:  # a symbol's cost is known one step before it is read
             values = {known[note]: np.asarray(notes[note]).reshape(_BLOCK * rows, -1) for note in known}
