@@ -87,7 +87,8 @@ def plan(
         M = L (K / C)^(1/L) b_c + C b_r             # one level is least at C* = sqrt(K b_c / b_r)
 
     This orders the candidates. The first that should fit is compiled; if the compiler disagrees, all estimates are
-    corrected by the ratio and the next is tried, down to the one that should take least.
+    corrected by the ratio and the next is tried, down to the one that should take least. Keeping everything is tried
+    where it should take no more than twice the budget, for what is kept may lie in the place of something else.
 
     Args:
         run: the chunk's loss.
@@ -108,7 +109,7 @@ def plan(
     """
     params, carry, chunk = (shapes(tree) for tree in (params, carry, chunk))
     candidates = _candidates(run, params, carry, chunk)
-    ratio = 1.0
+    ratio = 0.5 if candidates[0][1] <= 2 * budget else 1.0
     while True:
         fitting = [candidate for candidate in candidates if candidate[1] * ratio <= budget]
         lengths, estimate = fitting[0] if fitting else min(candidates, key=lambda candidate: candidate[1])
