@@ -4,15 +4,12 @@ import errno
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from jaxrnn import analyze, snapshots
+from jaxrnn.command import ended
 from jaxrnn.errors import InputError
 from jaxrnn.running import following, study
 
@@ -105,29 +102,20 @@ def test_what_the_disk_refuses_in_the_end_names_the_folder_too(tmp_path):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_interrupted_it_says_so_and_leaves_no_empty_folder(finished_run, corpus, tmp_path):
-    """While the network runs in threads of its own, which Python's ending must not pull the rug from under."""
-    command = [
-        sys.executable,
-        "-u",
-        "-m",
-        "jaxrnn",
-        "analyze",
-        finished_run[0],
-        "--text",
-        corpus,
-        "--out",
-        tmp_path / "a",
-    ]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    as_here = os.environ | {"JAX_ENABLE_X64": "1"}
-    with subprocess.Popen(command, **pipes, text=True, env=as_here) as process:
-        assert any("started" in line for line in process.stdout)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
-        said = process.stderr.read()
-    assert (process.returncode, said) == (130, "interrupted\n")
-    assert not (tmp_path / "a").exists()
+def test_interrupted_it_says_so_and_leaves_no_empty_folder(jaxrnn, finished_run, corpus, tmp_path, monkeypatch):
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(analyze, "watch", interrupt)
+    said = jaxrnn("analyze", finished_run[0], "--text", corpus, "--out", tmp_path / "a")
+    assert (said.code, said.err) == (130, "interrupted\n") and not (tmp_path / "a").exists()
+
+
+def test_an_interrupted_process_ends_at_once(monkeypatch):
+    """Python's own ending takes away what XLA's threads may still be working with, and the process crashes."""
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    assert [ended(code) for code in (0, 2, 130)] == [0, 2, 130] and codes == [130]
 
 
 def test_of_many_snapshots_few_are_read_evenly_and_the_best_among_them(tmp_path):
