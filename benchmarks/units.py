@@ -28,6 +28,7 @@ from jaxrnn.running.trained import load_trained
 
 CONFIG = Path(__file__).parents[1] / "configs" / "stdlib_large.toml"
 QUICK = ["--training.length", "60 updates", "--training.validate_every", "20", "--model.hidden_size", "16"]
+SYMBOLS = "600000"  # of each text: more than what `analyze` reads by default, to be surer
 PASSAGE = '''\
 def greet(name, shout=False):
     """Return a greeting for one person."""
@@ -52,7 +53,7 @@ def main(
 def run(folder: Path, options: list[str]) -> dict[str, Any]:
     """Train, or go on; look for units; and let the best one read the passage."""
     trained = train(folder, str(CONFIG), *options)
-    said = command("analyze", str(folder), "--follow", STRING)
+    said = command("analyze", str(folder), "--follow", STRING, "--length", SYMBOLS)
     analysis = json.loads(Path(said["report"]).with_name("analysis.json").read_text("utf-8"))
     return {
         "trained": {key: value for key, value in trained.items() if key not in ("run", "snapshot")},

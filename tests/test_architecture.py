@@ -19,7 +19,7 @@ FLOORS = [
     "errors types allocator",
     "choices",
     "shapes trees products initializers losses cross_entropy averaging mesh",
-    "cell loop gradients.base",
+    "cell loop lookup gradients.base",
     "marks",
     "fused stepwise",
     "cells compose gradients",

@@ -20,6 +20,7 @@ from jaxrnn.data.reading import Document
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
 from jaxrnn.running.account import account
+from jaxrnn.running.devices import keep_programs
 from jaxrnn.running.experiment import open_text
 from jaxrnn.running.following import MOST, Followed, follow_unit, label_to_follow
 from jaxrnn.running.own_labels import load_label
@@ -40,8 +41,8 @@ The best parameters of the run read its validation split, on which units are cho
 are scored; of a text of yours, the first half and the other. Everything is in one HTML file that needs no network; the
 numbers are beside it in analysis.json, the pictures as SVG.
 """
-LENGTH = 600_000
-_HEAVY = {"finding the best units": 10, "finding those of the untrained network": 10, "following credit back": 2}
+LENGTH = 200_000
+_HEAVY = {"finding the best units": 4, "finding those of the untrained network": 4, "following credit back": 2}
 """Parts of the work that take longer than the others, in such others."""
 
 
@@ -52,6 +53,7 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     began = time.monotonic()
     more = [load_label(spec) for spec in asked.label]
     best = load_trained(asked.run)
+    keep_programs(best.config)
     splits, ids = _text(asked.text, best)
     name = list(splits)[-1]
     screen.print(f"{name}, parameters of {best.snapshot}")

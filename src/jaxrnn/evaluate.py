@@ -19,6 +19,7 @@ from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import given, tell
 from jaxrnn.running import summary
+from jaxrnn.running.devices import keep_programs
 from jaxrnn.running.experiment import open_text
 from jaxrnn.running.scorer import evaluation_streams, make_score, scored_chunks, scored_parts, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
@@ -49,6 +50,7 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
         if value is not None and value < 1:
             raise InputError(f"--{option.replace('_', '-')} {value}: expected 1 or more")
     best = load_trained(asked.run)
+    keep_programs(best.config)
     what, ids, unseen = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
     data = best.config.data
     cut = partial(

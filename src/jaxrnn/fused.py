@@ -23,9 +23,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence, product, unnoted
+from jaxrnn.lookup import TakesLookup, of_rows
 from jaxrnn.loop import scan
 from jaxrnn.marks import heed_marks
-from jaxrnn.products import as_now, multiply, narrowed, quick_by_rows
+from jaxrnn.products import as_now, in_reverse, multiply, narrowed, quick_by_rows, weight_gradient
 from jaxrnn.trees import dependencies, is_float, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -63,9 +64,9 @@ def derive(
         return recurrence.recur(params, carry, recurrence.project(params, x), product, unnoted)
 
     def unroll(params, carry, xs):
-        return loop(params, carry, recurrence.project(params, xs))
+        return loop(params, carry, of_rows(in_reverse(recurrence.project), params, xs))
 
-    return Cell(init, initial_carry, step, unroll, recurrence, input_size, output_size)
+    return Cell(init, initial_carry, step, TakesLookup(unroll), recurrence, input_size, output_size)
 
 
 class Trace(NamedTuple):
@@ -212,7 +213,7 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
         start = (d_final, jax.tree.map(jnp.zeros_like, direct))
         xs = (products, carries, zs, d_ys)  # the cotangents of products take their place
         (d_carry, d_direct), (d_zs, d_products) = scan(body, start, xs, reverse=True)
-        (d_params,) = weights_vjp([_weight_gradient(a, d) for a, d in zip(lefts, d_products, strict=True)])
+        (d_params,) = weights_vjp([weight_gradient(_rows(a), _rows(d)) for a, d in zip(lefts, d_products, strict=True)])
         return _add_where_present(d_params, d_direct), d_carry, d_zs
 
     loop.defvjp(forward, backward)
@@ -237,12 +238,6 @@ def _recall_backward(by_rows: bool, right: Array, d: Array) -> tuple[Array, ...]
 
 
 _recall.defvjp(lambda by_rows, a, right, plus, result: (result, right), _recall_backward)
-
-
-def _weight_gradient(lefts: Array, d_products: Array) -> Array:
-    """Sum over time and batch of `a^T d`, as one product: `[T, *batch, I], [T, *batch, O] -> [I, O]`."""
-    a, d = (x.reshape(-1, x.shape[-1]) for x in (lefts, d_products))
-    return multiply(jax.lax.optimization_barrier(a.T), d)  # XLA on CPU would go through `a` by columns, twice as slow
 
 
 def _right_sides(recur, params: Params, carry: Carry, z: Any) -> tuple[list[Array], list[int]]:
@@ -274,6 +269,11 @@ def _used_directly(recur, params: Params, weights: list[Array], carry: Carry, z:
         return _floats(recur(params, carry, z, lambda a, w, plus=None: product(a, next(given), plus), unnoted))
 
     return jax.tree.map(lambda used, p: used and is_float(p), dependencies(step, params), params)
+
+
+def _rows(a: Array) -> Array:
+    """`[T, *batch, H]` as `[N, H]`."""
+    return a.reshape(-1, a.shape[-1])
 
 
 def _at_one_step(zs: Any) -> Any:

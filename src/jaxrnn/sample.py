@@ -17,6 +17,7 @@ from jaxrnn.data.vocabulary import decode, encode
 from jaxrnn.errors import InputError
 from jaxrnn.novelty import longest_copied
 from jaxrnn.running import summary
+from jaxrnn.running.devices import keep_programs
 from jaxrnn.running.experiment import open_text
 from jaxrnn.running.progress import show
 from jaxrnn.running.trained import Trained, load_trained
@@ -45,6 +46,7 @@ def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the prompt, and write on from it."""
     _check(asked)
     best = load_trained(asked.run)
+    keep_programs(best.config)
     choice, seed = _choice(asked, best)
     writer = make_writer(best.cell, best.params, best.vocabulary)
     if asked.interactive:

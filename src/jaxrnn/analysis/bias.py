@@ -255,16 +255,18 @@ def _bounds(cell: Cell, loss, params: Params, carry: Carry, parts: list[Chunk], 
         starts, inputs = jax.tree.map(lambda a: a[None], (start, there))
         return credit_by_lag(cell, loss, params, starts, inputs, last), forward(start, there)
 
+    @jax.jit
+    def certificate(credits):
+        logs, reach = (jnp.stack(leaves) for leaves in zip(*credits, strict=True))
+        mean = Credit(jax.nn.logsumexp(logs, axis=0) - math.log(len(credits)), jnp.mean(reach, axis=0))
+        return certify(mean).bounds
+
     credits = []
     for part in parts:
         credit, carry = look(carry, part)
         if np.any(part.weight[-1] != 0):
             credits.append(credit)
-    if not credits:
-        return np.full(longest, np.inf)
-    logs, reach = (jnp.stack(leaves) for leaves in zip(*credits, strict=True))
-    mean = Credit(jax.nn.logsumexp(logs, axis=0) - math.log(len(credits)), jnp.mean(reach, axis=0))
-    return np.asarray(certify(mean).bounds)
+    return np.asarray(certificate(credits)) if credits else np.full(longest, np.inf)
 
 
 def _check_windows(steps: int, windows: int, horizons: Sequence[int]) -> None:

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Container, Iterator, Mapping
 from functools import partial
-from itertools import chain, pairwise
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -194,19 +193,14 @@ def blocks(
         if names is None or quantity.name in names
     }
 
-    def read() -> Iterator[tuple]:
-        carry = cell.initial_carry((rows,))
-        for start in range(0, RUN_UP + min(length, -(-(most or count) // rows)), _BLOCK):
-            span, later = slice(start, start + _BLOCK), slice(start + 1, start + _BLOCK + 1)
-            carry, notes, losses = _read(cell, tuple(known), params, carry, streams[span], streams[later])
-            yield steps[span].ravel(), notes, losses
-
-    last, end = None, cast(Any, [None])
-    for (at, notes, losses), _ in pairwise(chain(read(), end)):  # the next block is read while this one is used
-        losses = np.asarray(losses)
-        if last is not None:  # a symbol's cost is known one step before it is read
+    carry, last = cell.initial_carry((rows,)), None
+    for start in range(0, RUN_UP + min(length, -(-(most or count) // rows)), _BLOCK):
+        span, later = slice(start, start + _BLOCK), slice(start + 1, start + _BLOCK + 1)
+        carry, notes, losses = _read(cell, tuple(known), params, carry, streams[span], streams[later])
+        losses = np.asarray(losses)  # what a next symbol costs: known one step before it is read
+        if last is not None:  # the run-up is over
             values = {known[note]: np.asarray(notes[note]).reshape(_BLOCK * rows, -1) for note in known}
-            yield Block(at, values, np.concatenate([last, losses[:-1]]).ravel())
+            yield Block(steps[span].ravel(), values, np.concatenate([last, losses[:-1]]).ravel())
         last = losses[-1:]
 
 

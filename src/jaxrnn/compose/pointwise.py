@@ -12,6 +12,7 @@ from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.errors import expect
 from jaxrnn.initializers import Initializer
+from jaxrnn.lookup import GivesLookup, Lookup, look_up
 from jaxrnn.marks import open_marks
 from jaxrnn.shapes import check_last_axis, check_sizes
 from jaxrnn.types import Array, Params
@@ -80,7 +81,8 @@ def embedding(
         InputError: for sizes that are not whole numbers of at least 1.
 
     Cost:
-        The gradient is one scatter-add per chunk into a table of the size of `w`.
+        The gradient is one scatter-add per chunk into a table of the size of `w`. In a stack, a layer above that can
+        do so multiplies the table instead of its rows: see `jaxrnn.lookup`.
 
     Example:
         >>> cell = embedding(10, 4)
@@ -92,11 +94,12 @@ def embedding(
     def init(key):
         return {"w": w(key, (vocabulary_size, embedding_size), jax.dtypes.canonicalize_dtype(dtype))}
 
-    def apply(params, ids):
+    def lookup(params, ids):
         expect("embedding: the input must be integer ids [*batch]", chex.assert_type, ids, int)
-        return jnp.take(params["w"], ids, axis=0)
+        return Lookup(params["w"], ids)
 
-    return pointwise(init, apply, output_size=embedding_size)
+    cell = pointwise(init, lambda params, ids: look_up(*lookup(params, ids)), output_size=embedding_size)
+    return cell._replace(unroll=GivesLookup(cell.unroll, lookup))
 
 
 def dense(

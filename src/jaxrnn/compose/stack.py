@@ -11,6 +11,7 @@ from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.choices import require
 from jaxrnn.compose.bidirectional import Bidirectional
 from jaxrnn.errors import InputError
+from jaxrnn.lookup import TakesLookup, handing_on
 from jaxrnn.types import Array, Marked, Penalized
 
 
@@ -46,6 +47,7 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
     names = tuple(names) if names is not None else tuple(str(i) for i in range(len(cells)))
     _check_fit(cells, names)
     layers = tuple(zip(names, cells, strict=True))
+    unrolls = dict(zip(names, handing_on([cell.unroll for cell in cells]), strict=True))
 
     def init(key):
         keys = jax.random.split(key, len(cells))
@@ -71,7 +73,7 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
         return through(lambda name, cell, *its: cell.step(*its), params, carry, x)
 
     def unroll(params, carry, xs):
-        return through(lambda name, cell, *its: cell.unroll(*its), params, carry, xs)
+        return through(lambda name, cell, *its: unrolls[name](*its), params, carry, xs)
 
     def recur(params, carry, x, dot, note):
         def run(name, cell, params, carry, x):
@@ -81,6 +83,7 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
         return through(run, params, carry, x)
 
     recurrence = Recurrence(lambda params, x: x, recur)
+    unroll = TakesLookup(unroll) if isinstance(cells[0].unroll, TakesLookup) else unroll
     return Cell(init, initial_carry, step, unroll, recurrence, cells[0].input_size, _output_size(cells))
 
 

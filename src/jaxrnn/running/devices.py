@@ -36,10 +36,24 @@ def prepare(config: Config) -> None:
     # Else an update takes its memory while the one before still has its own; there is nothing to gain by it, for an
     # update keeps all cores busy by itself.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    _use_cache(config.machine.compilation_cache)
+    keep_programs(config)
     _divide_cpu(config)
     if config.parallel.coordinator is not None:
         _meet(config)
+
+
+def keep_programs(config: Config) -> None:
+    """Keep compiled programs in a folder, so that the next start is quick. What the environment says goes first.
+
+    Args:
+        config: a configuration, of which this takes `machine.compilation_cache`.
+    """
+    where = config.machine.compilation_cache
+    if where == "off" or any(name in os.environ for name in _CACHES):
+        return
+    folder = cache_folder() / "compiled" if where == "auto" else Path(where).expanduser()
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
 
 def choose_mesh(config: Config) -> Mesh:
@@ -104,15 +118,6 @@ def agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
         return stop
     calls = itertools.count()
     return lambda: next(calls) % _ASKED_EVERY == 0 and bool(multihost_utils.process_allgather(np.array(stop())).any())
-
-
-def _use_cache(where: str) -> None:
-    """Keep compiled programs in a folder, unless the environment has settled that already."""
-    if where == "off" or any(name in os.environ for name in _CACHES):
-        return
-    folder = cache_folder() / "compiled" if where == "auto" else Path(where).expanduser()
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
 
 def _divide_cpu(config: Config) -> None:

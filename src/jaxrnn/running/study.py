@@ -195,9 +195,13 @@ def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
     cell, chunk = studied.cell, first_chunk(studied.ids, WINDOWS * HORIZONS[-1])
     steps, rows = chunk.weight.shape
     carry = cell.initial_carry((rows,))
-    follow = jax.jit(partial(lag_norms_over_time, cell, softmax_cross_entropy, lags=min(_LAGS, steps)))
+
+    @jax.jit
+    def follow(params, carry, chunk):
+        return summarize(lag_norms_over_time(cell, softmax_cross_entropy, params, carry, chunk, lags=min(_LAGS, steps)))
+
     both = (follow(params, carry, chunk) for params in (studied.params, studied.untrained))
-    trained, untrained = (jax.device_get(summarize(norms)) for norms in both)
+    trained, untrained = (jax.device_get(decay) for decay in both)
     names = tuple(layers(cell, studied.params, carry, jax.tree.map(lambda a: a[0], chunk.inputs)))
     horizons = [horizon for horizon in HORIZONS if horizon <= steps // WINDOWS]
     if not horizons:

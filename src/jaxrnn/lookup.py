@@ -1,0 +1,119 @@
+"""Inputs that are rows of a table: what a layer makes of an input, it can make of the rows before they are looked up.
+
+Where a text has more symbols than its vocabulary, most of its inputs are equal, and so are their products::
+
+    table[ids] @ w  =  (table @ w)[ids]                  # V rows are multiplied instead of T B, forwards and backwards
+
+So a layer whose outputs are rows of a table hands on the table and the ids, where the layer above it takes them.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxrnn.types import Array, Carry, Marked, Params
+
+_WORTH = 2  # symbols for each row of the table, at least; with fewer, looking up costs more than the products
+
+
+class Lookup(NamedTuple):
+    """Inputs `table[ids]`.
+
+    Attributes:
+        table: `[V, I]`.
+        ids: integer `[T, *batch]`.
+    """
+
+    table: Array
+    ids: Array
+
+
+class GivesLookup(NamedTuple):
+    """The `unroll` of a layer whose outputs are rows of a table.
+
+    Attributes:
+        unroll: `(params, carry, xs) -> (carry, ys)`; the carry stays as it is.
+        lookup: `(params, xs) -> Lookup`, of the same outputs.
+    """
+
+    unroll: Callable[[Params, Carry, Any], tuple[Carry, Any]]
+    lookup: Callable[[Params, Any], Lookup]
+
+    def __call__(self, params: Params, carry: Carry, xs: Any) -> tuple[Carry, Any]:
+        """Unroll the layer."""
+        return self.unroll(params, carry, xs)
+
+
+class TakesLookup(NamedTuple):
+    """The `unroll` of a layer that takes a `Lookup` in the place of its inputs.
+
+    Attributes:
+        unroll: `(params, carry, xs) -> (carry, ys)`.
+    """
+
+    unroll: Callable[[Params, Carry, Any], tuple[Carry, Any]]
+
+    def __call__(self, params: Params, carry: Carry, xs: Any) -> tuple[Carry, Any]:
+        """Unroll the layer."""
+        return self.unroll(params, carry, xs)
+
+
+def look_up(table: Array, ids: Array) -> Array:
+    """Take rows of a table.
+
+    Args:
+        table: `[V, I]`.
+        ids: integer `[*batch]`; one outside `[0, V)` gives NaN.
+
+    Returns:
+        `[*batch, I]`.
+    """
+    return jnp.take(table, ids, axis=0)
+
+
+def of_rows(project: Callable[[Params, Any], Any], params: Params, xs: Any) -> Any:
+    """Equals `project(params, xs)`, for inputs that may be a `Lookup`.
+
+    Args:
+        project: `(params, x [..., I]) -> z`, of each input by itself.
+        params: its parameters.
+        xs: `[T, *batch, I]`, or a `Lookup` of such.
+
+    Returns:
+        Its results, `[T, *batch, ...]`.
+
+    Example:
+        >>> lookup = Lookup(jnp.array([[1.0], [2.0]]), jnp.array([0, 1, 1]))
+        >>> of_rows(lambda w, x: w * x, 10.0, lookup).ravel().tolist()
+        [10.0, 20.0, 20.0]
+    """
+    if not isinstance(xs, Lookup):
+        return project(params, xs)
+    return jax.tree.map(lambda rows: look_up(rows, xs.ids), project(params, xs.table))
+
+
+def handing_on(unrolls: Sequence[Callable[..., tuple[Carry, Any]]]) -> list[Callable[..., tuple[Carry, Any]]]:
+    """Let the layers of a stack hand on lookups to those that take them.
+
+    Args:
+        unrolls: of the layers, from the bottom up.
+
+    Returns:
+        The same; each that gives lookups and lies beneath one that takes them leaves them to it, where it is worth it.
+    """
+    above = [*unrolls[1:], None]
+    return [
+        partial(_handed_on, one) if isinstance(one, GivesLookup) and isinstance(next_one, TakesLookup) else one
+        for one, next_one in zip(unrolls, above, strict=True)
+    ]
+
+
+def _handed_on(layer: GivesLookup, params: Params, carry: Carry, xs: Any) -> tuple[Carry, Any]:
+    """The outputs as a lookup, unless there are marks to heed, or few symbols."""
+    if isinstance(xs, Marked):
+        return layer(params, carry, xs)
+    lookup = layer.lookup(params, xs)
+    return (carry, lookup) if lookup.ids.size >= _WORTH * len(lookup.table) else layer(params, carry, xs)
