@@ -1,10 +1,11 @@
 """Products in the narrower of two dtypes, summed in the wider."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.products import as_now, made_from, multiply, narrowed, times
+from jaxrnn.products import as_now, in_reverse, made_from, multiply, narrowed, times, weight_gradient
 
 
 @pytest.mark.parametrize("wide", ["float32", "float64"])
@@ -31,3 +32,22 @@ def test_a_function_called_later_makes_its_products_as_now():
     later = made_from(jnp.bfloat16, lambda: as_now(times))()
     assert later(a, a) == 1
     assert as_now(times) is times
+
+
+@pytest.mark.parametrize("dtype", [None, jnp.bfloat16])
+def test_products_in_reverse_have_the_same_values_and_gradients(dtype):
+    rng = np.random.default_rng(2)
+    a, w, d = (jnp.asarray(rng.normal(size=shape)) for shape in ((7, 5), (5, 3), (7, 3)))
+    product = made_from(dtype, times)
+    (y, pull), (same_y, same_pull) = jax.vjp(product, a, w), jax.vjp(in_reverse(product), a, w)
+    for one, other in zip((y, *pull(d)), (same_y, *same_pull(d)), strict=True):
+        assert one.dtype == other.dtype == float
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(weight_gradient(a, d), a.T @ d, rtol=0, atol=1e-12)
+
+
+def test_only_products_in_reverse_refuse_forward_mode():
+    a = jnp.ones((2, 2))
+    assert jax.jvp(times, (a, a), (a, a))[1].tolist() == [[4.0, 4.0]] * 2
+    with pytest.raises(TypeError, match="forward-mode"):
+        jax.jvp(in_reverse(times), (a, a), (a, a))

@@ -199,3 +199,18 @@ def test_a_lost_best_snapshot_is_said(finished_run, jaxrnn, tmp_path):
     said = jaxrnn("sample", folder, "--json")
     assert said.code == 0 and said.answer["snapshot"].startswith("step_")
     assert "warning: " in said.err and "best snapshot is missing or damaged; step_" in said.err
+
+
+@pytest.mark.parametrize("command", [["evaluate"], ["sample", "--length", 1]])
+def test_compiled_programs_are_kept_as_those_of_training_are(finished_run, jaxrnn, monkeypatch, tmp_path, command):
+    folder, _ = finished_run
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.setenv("JAXRNN_CACHE", str(tmp_path))
+    before = jax.config.jax_compilation_cache_dir
+    try:
+        name, *options = command
+        assert jaxrnn(name, folder, *options).code == 0
+        assert jax.config.jax_compilation_cache_dir == str(tmp_path / "compiled")
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
