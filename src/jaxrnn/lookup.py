@@ -8,6 +8,7 @@ So a layer whose outputs are rows of a table hands on the table and the ids, whe
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,7 +32,8 @@ class Lookup(NamedTuple):
     ids: Array
 
 
-class GivesLookup(NamedTuple):
+@dataclass(frozen=True)  # a tuple has no weak references, which `jax.jit` needs
+class GivesLookup:
     """The `unroll` of a layer whose outputs are rows of a table.
 
     Attributes:
@@ -47,7 +49,8 @@ class GivesLookup(NamedTuple):
         return self.unroll(params, carry, xs)
 
 
-class TakesLookup(NamedTuple):
+@dataclass(frozen=True)
+class TakesLookup:
     """The `unroll` of a layer that takes a `Lookup` in the place of its inputs.
 
     Attributes:
