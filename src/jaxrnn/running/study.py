@@ -39,7 +39,7 @@ HORIZONS = (4, 8, 16, 32, 64, 128, 256)
 WINDOWS = 8
 """Pieces of the stretch over which it is measured, each as long as the longest horizon."""
 
-_LONG = 400_000  # symbols of a long text, in all rows
+_LONG = 200_000  # symbols of a long text, in all rows
 _PASSAGE = 3000
 _LAGS = 200
 
