@@ -17,7 +17,8 @@ class Recurrence(NamedTuple):
 
     Attributes:
         project: `(params, x) -> z`, all that does not depend on the carry. It takes `[*batch, I]` and `[T, *batch, I]`
-            alike, so that a whole chunk is projected by one product.
+            alike, so that a whole chunk is projected by one product, and each input by itself, so that the rows of an
+            embedding can be projected before they are looked up (`jaxrnn.lookup`).
         recur: `(params, carry, z, dot, note) -> (carry, y)`, the rest. Every product with a weight goes through
             `dot(a, w)`, or `dot(a, w, plus)` for `plus + a @ w`, where `w` is computed from `params` alone; every named
             quantity (state, gate, candidate) through `note(name, value)`, which returns the value. Both are called in
