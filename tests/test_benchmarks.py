@@ -153,7 +153,8 @@ def test_units(tmp_path, monkeypatch, in_process):
     def command(name, *options):
         if name == "train":
             return trains(name, *options)
-        assert (name, options) == ("analyze", (str(tmp_path / "run"), "--follow", found["label"]))
+        expected = (str(tmp_path / "run"), "--follow", found["label"], "--length", units.SYMBOLS)
+        assert (name, options) == ("analyze", expected)
         (tmp_path / "analysis.json").write_text(json.dumps(analysis), "utf-8")
         return {"report": str(tmp_path / "report.html"), "seconds": 3.0}
 
