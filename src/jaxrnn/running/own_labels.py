@@ -2,6 +2,7 @@
 
 import importlib
 import runpy
+import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,16 @@ def _named(spec: str, label: str, function: Callable[[str], Any]) -> LabelFuncti
         try:
             values = np.asarray(function(text))  # which fails where parts of a list are of unequal length
         except Exception as error:
-            failed = f"failed on a text of {len(text)} characters ({type(error).__name__}: {error})"
-            raise InputError(f"--label {spec}: {failed}") from error
+            said = f"{type(error).__name__}: {error}{_line(error)}"
+            raise InputError(f"--label {spec}: failed on a text of {len(text)} characters ({said})") from error
         if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
             raise InputError(f"--label {spec}: gave values of {values.dtype}; expected bool, or finite numbers")
         return {label: values if values.dtype == bool else values.astype(float)}
 
     return labels
+
+
+def _line(error: Exception) -> str:
+    """Where in the user's function it was raised, if it was there."""
+    below = traceback.extract_tb(error.__traceback__)[1:]
+    return f", line {below[0].lineno} of {Path(below[0].filename).name}" if below else ""
