@@ -45,14 +45,14 @@ class Reference:
         return self.probability(text[position], tuple(text[max(0, position - order + 1) : position]))
 
 
-@pytest.mark.parametrize("table_cells", [0, ngrams._TABLE_CELLS, 10**6], ids=["sorted", "both", "tables"])
+@pytest.mark.parametrize("codes", [0, 300, ngrams._CODES], ids=["one by one", "some at once", "all at once"])
 @given(texts=TEXTS)
-def test_probabilities_are_those_of_the_definition(texts, table_cells):
+def test_probabilities_are_those_of_the_definition(texts, codes):
     size, train, text = texts
     reference = Reference(train, size)
     expected = [[reference.at(text, t, n) for t in range(len(text))] for n in range(1, HIGHEST_ORDER + 1)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ngrams, "_TABLE_CELLS", table_cells)
+        patch.setattr(ngrams, "_CODES", codes)
         counted = count_ngrams(np.array(train, np.uint8), size)
     got = ngram_probabilities(counted, np.array(text, np.uint8), size)
     np.testing.assert_allclose(got, expected, rtol=1e-12, atol=0)
