@@ -14,7 +14,7 @@ from rich.console import Console
 from jaxrnn import snapshots
 from jaxrnn.analysis.report import make_ready, write
 from jaxrnn.command import Parser, make_command
-from jaxrnn.data.corpora import whole_text
+from jaxrnn.data.corpora import STANDARD_INPUT, whole_text
 from jaxrnn.data.dataset import prepare
 from jaxrnn.data.reading import Document
 from jaxrnn.data.text import TOKENIZERS
@@ -87,7 +87,7 @@ def _parser() -> Parser:
     parser = Parser("jaxrnn analyze", usage, "See what a trained model has learned, and how.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
-    about = f"symbols to read of the text to choose on, and of the text to score on [{LENGTH}]"
+    about = f"symbols to read of the text to choose on, and of the text to score on; most of them count [{LENGTH}]"
     parser.add_argument("--length", type=int, default=LENGTH, metavar="N", help=about)
     about = "a label of yours: from a text to one bool or number for each character; may be repeated"
     parser.add_argument("--label", metavar="FILE.py:FUNCTION", action="append", default=[], help=about)
@@ -144,7 +144,7 @@ def _text(source: str | None, best: Trained) -> tuple[Mapping[str, Sequence[Docu
     corpus = whole_text(source)
     tokenizer = TOKENIZERS[best.vocabulary.tokenizer]
     ids = prepare(corpus, tokenizer, vocabulary=best.vocabulary).ids["text"]
-    return {f"text of {source}": corpus.splits["text"]}, ids
+    return {f"text of {'standard input' if source == STANDARD_INPUT else source}": corpus.splits["text"]}, ids
 
 
 def _say(screen: Console, studied: Subject, watched: Watched, followed: Followed | None, credit: Credit) -> None:

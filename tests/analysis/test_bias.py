@@ -148,7 +148,10 @@ def test_the_answer_is_the_shortest_horizon_from_which_on_all_are_good():
     assert second == (
         "Above it you pay, at k = 32, 3.0 times the memory and 3.0 times the time a step for a cosine of 0.9980."
     )
-    assert third == "The exact gradient over 1,024 steps takes 9.0 times the memory and 2.0 times the time a step."
+    exact = "Beside k = 16, the exact gradient over 1,024 steps takes 9.0 times the memory and "
+    assert third == exact + "2.0 times the time a step."
+    about_as_long = EXACT._replace(seconds_per_step=1.3e-6)
+    assert answer(Bias(rows, about_as_long, 1024, 8)).splitlines()[2] == exact + "about the same time a step."
     assert answer(Bias(rows, EXACT, 1024, 8), keep=0.8).startswith("k = 4 keeps 80 %")
     without = [each._replace(temp_bytes=None) for each in rows]
     assert "memory" not in answer(Bias(tuple(without), EXACT, 1024, 8))
@@ -157,7 +160,7 @@ def test_the_answer_is_the_shortest_horizon_from_which_on_all_are_good():
 def test_the_answer_says_where_no_horizon_is_enough():
     first, last = answer(Bias((row(4, 0.5), row(8, 0.7), row(16, 0.6)), EXACT, 1024, 8)).splitlines()
     assert first.startswith("No k up to 16 keeps 99 % of the gradient's direction. The best is k = 8: its cosine")
-    assert last.startswith("The exact gradient over 1,024 steps takes 9.0 times the memory")
+    assert last.startswith("Beside k = 8, the exact gradient over 1,024 steps takes 9.0 times the memory")
 
 
 def test_refusals():

@@ -242,3 +242,21 @@ def test_saturation_counts_places_beyond_the_thresholds():
     assert list(shares) == [Quantity(1, "f")]
     np.testing.assert_array_equal(shares[Quantity(1, "f")].open * 3, [2, 0, 0])
     np.testing.assert_array_equal(shares[Quantity(1, "f")].shut * 3, [0, 2, 0])
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (np.zeros(5, bool), r"label 'mine': the shape is \(5,\); it must be \(1000,\), one a symbol"),
+        (np.append(np.zeros(999), np.nan), "label 'mine': a value is nan; it must be bool, or a finite number"),
+    ],
+)
+def test_a_label_that_does_not_fit_its_text_is_refused(label, message):
+    cell = language_model(gru(2, 3), SYMBOLS)
+    text = Labelled(np.arange(1000) % SYMBOLS, {"mine": label})
+    for call in (
+        lambda: choose(cell, None, text, top=1),
+        lambda: tell(cell, None, text, findings.Choice({}, {}, None, 0)),
+    ):
+        with pytest.raises(InputError, match=message):
+            call()

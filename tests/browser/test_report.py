@@ -153,6 +153,18 @@ def test_a_label_brings_its_best_unit_and_is_underlined_where_it_holds(page):
     assert find(page, "#label").get_attribute("value") == "0"
 
 
+def test_a_bar_covers_no_part_of_a_letter(page):
+    """No bar is thicker than the room that a letter has below and above itself."""
+    script = """
+        const bar = (letter) => Number(/ (-?\\d+)px 0px 0px inset/.exec(getComputedStyle(letter).boxShadow)?.[1] ?? 0);
+        return [...document.querySelectorAll("#passage [data-at]")].map((letter) => {
+          const style = getComputedStyle(letter);
+          return [Math.abs(bar(letter)), Math.min(parseFloat(style.paddingTop), parseFloat(style.paddingBottom))];
+        });"""
+    bars = page.execute_script(script)
+    assert max(thick for thick, _ in bars) > 0 and all(thick < room for thick, room in bars)
+
+
 def test_the_exact_value_is_said_where_the_mouse_is(page):
     view = json.loads(find(page, "#data").get_attribute("textContent"))["view"]
     place = next(at for at, piece in enumerate(view["pieces"]) if piece.isalpha())

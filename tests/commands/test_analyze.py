@@ -32,9 +32,7 @@ def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
     numbers = json.loads((folder / "analysis.json").read_text("utf-8"))
     names = {finding["label"] for finding in numbers["units"]}
     assert {"end of a word", "position in the line", "a vowel"} <= names and "inside a string literal" not in names
-    assert numbers["notes"] == [
-        "Labels that do not vary in both texts, or that no unit tells: inside quotes, indentation."
-    ]
+    assert numbers["notes"] == ["Labels that do not vary in both texts: inside quotes, indentation."]
     assert set(numbers["gates"]) == {"1/r", "1/z"} and [row["horizon"] for row in numbers["horizon"]["rows"]][:2] == [
         4,
         16,
@@ -58,7 +56,7 @@ def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
 def test_a_text_too_short_is_refused_before_anything_is_written(jaxrnn, finished_run):
     said = jaxrnn("analyze", finished_run[0])
     assert said.code == 2 and said.err.count("\n") == 1
-    assert "at least 500 symbols; give a longer text" in said.err
+    assert "expected at least 500, the first 250 as run-up; give a longer text" in said.err
     assert not (finished_run[0] / "analysis").exists()
 
 
@@ -77,7 +75,10 @@ def test_a_text_too_short_is_refused_before_anything_is_written(jaxrnn, finished
             ["--text", CORPUS, "--follow", "bracket depth"],
             "labels of Python source are there where all files end in .py",
         ),
-        (["--text", CORPUS, "--length", "100"], "at least 500 symbols; give a larger --length than 100"),
+        (
+            ["--text", CORPUS, "--length", "100"],
+            "at least 500, the first 250 as run-up; give a larger --length than 100",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(jaxrnn, finished_run, corpus, words, message):

@@ -25,4 +25,16 @@ def test_what_is_not_whole_in_the_page_is_named_with_its_layer():
     widths = {Quantity(layer, name): 3 for layer in (1, 2) for name in ("h", "c")}
     assert account._about_view(watched(widths, room=1000), "character").endswith("the unit's own range.")
     said = account._about_view(watched(widths, room=40), "character")
-    assert said.endswith(" Only the ranked units are here of h (layer 2), c (layer 1, 2).")
+    assert said.endswith(" Of h (layer 2), c (layer 1, 2), only ranked units are here.")
+
+
+def test_labels_that_are_not_told_have_a_reason_and_rare_ones_are_named():
+    ten, hundred = (np.arange(2000) % (2000 // count) == 0 for count in (10, 100))
+    numbers, never = np.arange(2000.0), np.zeros(2000, bool)
+    here = {"rare": hundred, "common": hundred, "number": numbers, "silent": hundred, "never": never}
+    there = here | {"rare": ten}
+    assert account._about_labels(here, there, ["rare", "common", "number"]) == [
+        "Labels that do not vary in both texts: never.",
+        "Labels that no unit tells, for none varies with them: silent.",
+        "Labels that hold in fewer than 30 stretches of one of the texts, so that their scores say little: rare (10).",
+    ]

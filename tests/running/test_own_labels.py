@@ -19,6 +19,7 @@ ragged = lambda text: [[1, 2], [3]]
 words = lambda text: list(text)
 endless = lambda text: np.full(len(text), np.inf)
 torn = lambda text: 1 / 0
+leaving = lambda text: exit(3)
 number = 3
 """
 
@@ -42,8 +43,12 @@ def test_a_function_of_a_file_or_a_module_is_a_label(file):
     [
         ("ragged", r"failed on a text of 3 characters \(ValueError: setting an array element with a sequence"),
         ("words", "gave values of <U1; expected bool, or finite numbers"),
-        ("endless", "gave values of float64; expected bool, or finite numbers"),
-        ("torn", r"failed on a text of 3 characters \(ZeroDivisionError: division by zero, line 13 of mine_alone\.py\)"),
+        ("endless", "gave inf; expected bool, or finite numbers"),
+        ("leaving", r"failed on a text of 3 characters \(SystemExit: 3, line 14 of mine_alone\.py\)"),
+        (
+            "torn",
+            r"failed on a text of 3 characters \(ZeroDivisionError: division by zero, line 13 of mine_alone\.py\)",
+        ),
     ],
 )
 def test_what_a_label_must_not_give(file, function, message):
@@ -57,7 +62,7 @@ def test_what_is_not_there_is_named(file):
         ("in_capitals", "expected FILE.py:function or module:function"),
         (f"{file}:", "expected FILE.py:function"),
         (f"{file}:in_capital", "no 'in_capital'; did you mean 'in_capitals'"),
-        (f"{file}:number", "no 'number'"),
+        (f"{file}:number", "'number' is no function"),
         (f"{file.parent}/other.py:f", "no file .*other.py"),
         ("nowhere_to_be_found:f", r"cannot be run \(ModuleNotFoundError"),
         (f"{file.parent}/broken.py:f", r"cannot be run \(ModuleNotFoundError"),

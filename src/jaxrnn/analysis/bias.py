@@ -161,10 +161,10 @@ def answer(bias: Bias, *, keep: float = 0.99) -> str:
 
     Example:
         >>> rows = [Horizon(k, 1 / k, 1 - 1 / k**2, 1.0, 1.0, 1000 * k, 1e-5) for k in (4, 16, 64)]
-        >>> print(answer(Bias(tuple(rows), Horizon(256, 0.0, 1.0, 1.0, 0.0, 48_000, 1.33e-5), 256, 4)))
+        >>> print(answer(Bias(tuple(rows), Horizon(256, 0.0, 1.0, 1.0, 0.0, 48_000, 1.4e-5), 256, 4)))
         k = 16 keeps 99 % of the gradient's direction: its cosine with the exact one is 0.9961, its bias 6.2 %.
-        Above it you pay, at k = 64, 4.0 times the memory and 1.0 times the time a step for a cosine of 0.9998.
-        The exact gradient over 256 steps takes 3.0 times the memory and 1.3 times the time a step.
+        Above it you pay, at k = 64, 4.0 times the memory and about the same time a step for a cosine of 0.9998.
+        Beside k = 16, the exact gradient over 256 steps takes 3.0 times the memory and 1.4 times the time a step.
     """
     require(is_number(keep) and 0 < keep < 1, "answer: keep", keep, "a cosine above 0 and below 1")
     kept = f"{100 * keep:.6g} % of the gradient's direction"
@@ -176,7 +176,9 @@ def answer(bias: Bias, *, keep: float = 0.99) -> str:
     for row in keeping[1:2]:
         price = _price(row, chosen)
         lines += [f"Above it you pay, at k = {row.horizon}, {price} for a cosine of {row.cosine:.4f}."]
-    return "\n".join([*lines, f"The exact gradient over {bias.steps:,} steps takes {_price(bias.exact, chosen)}."])
+    price = _price(bias.exact, chosen)
+    lines += [f"Beside k = {chosen.horizon}, the exact gradient over {bias.steps:,} steps takes {price}."]
+    return "\n".join(lines)
 
 
 def chosen_horizon(bias: Bias, keep: float = 0.99) -> Horizon:
@@ -279,8 +281,9 @@ def _check_windows(steps: int, windows: int, horizons: Sequence[int]) -> None:
 
 
 def _price(more: Horizon, than: Horizon) -> str:
-    """What one horizon costs in terms of another."""
-    seconds = f"{more.seconds_per_step / than.seconds_per_step:.1f} times the time a step"
+    """What one horizon costs in terms of another; times nearer than by a third are told from chance by no one run."""
+    ratio = more.seconds_per_step / than.seconds_per_step
+    seconds = "about the same time a step" if 3 / 4 < ratio < 4 / 3 else f"{ratio:.1f} times the time a step"
     if not (more.temp_bytes and than.temp_bytes):
         return seconds
     return f"{more.temp_bytes / than.temp_bytes:.1f} times the memory and {seconds}"

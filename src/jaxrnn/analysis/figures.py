@@ -83,7 +83,7 @@ def unit_through_run(
         axes.legend()
 
     caption = (
-        f"{unit[:1].upper()}{unit[1:]}, in the end the best for \u201c{label}\u201d: its {measure} is {scores[0]:.3f} "
+        f"In the end the best for \u201c{label}\u201d: {unit}. Its {measure} is {scores[0]:.3f} "
         f"before training and {scores[-1]:.3f} after {updates[-1]:,} updates, on text on which it was not chosen. The "
         "whole state's reading is fitted anew in each snapshot."
     )

@@ -18,6 +18,7 @@ from jaxrnn.analysis.scores import oriented, score
 from jaxrnn.analysis.states import RUN_UP, Block, Quantity, States, blocks, places, quantities, rows_for
 from jaxrnn.analysis.units import Scored, choose_units
 from jaxrnn.cell import Cell
+from jaxrnn.choices import require
 from jaxrnn.types import Params
 
 _MOVED = "moved: "
@@ -121,7 +122,7 @@ def find(cell: Cell, params: Params, chosen_on: Labelled, scored_on: Labelled, *
         What was found, for the labels that both texts have and that vary in both.
 
     Raises:
-        InputError: one of the texts is too short.
+        InputError: one of the texts is too short, or a label does not fit its text.
 
     Cost:
         A forward pass over both texts, O(N D^2) for the fit with D floats in the state, and for each unit a sort of
@@ -171,8 +172,9 @@ def choose(
         What was chosen.
 
     Raises:
-        InputError: the text is too short.
+        InputError: the text is too short, or a label does not fit it.
     """
+    _check_labels(text)
     rows = rows_for(len(text.ids))
     width = sum(width for _, width in quantities(cell, params).values())
     count = places(len(text.ids), rows)
@@ -213,8 +215,9 @@ def tell(cell: Cell, params: Params, text: Labelled, choice: Choice, *, most: in
         The scores: areas under the ROC curve for truth values, correlations for floats.
 
     Raises:
-        InputError: the text is too short.
+        InputError: the text is too short, or a label does not fit it.
     """
+    _check_labels(text)
     units = list(dict.fromkeys(one.unit for best in choice.units.values() for one in best))
     labels = list(choice.weights)
     width = sum(width for quantity, width in quantities(cell, params).values() if quantity.name in STATES)
@@ -288,6 +291,15 @@ def _joined(kept: Sequence[Block]) -> tuple[np.ndarray, States]:
     order = np.argsort(at)
     values = {name: np.concatenate([block.values[name] for block in kept])[order] for name in kept[0].values}
     return at[order], States(values, np.concatenate([block.nats for block in kept])[order])
+
+
+def _check_labels(text: Labelled) -> None:
+    """Refuse labels that do not say one thing, and a number if it is one, of each symbol."""
+    for name, label in text.labels.items():
+        shape = np.shape(label)
+        require(shape == np.shape(text.ids), f"label {name!r}: the shape", shape, f"{np.shape(text.ids)}, one a symbol")
+        finite = np.isfinite(label)
+        require(finite.all(), f"label {name!r}: a value", float(label[np.argmin(finite)]), "bool, or a finite number")
 
 
 def _varies(label: np.ndarray) -> bool:

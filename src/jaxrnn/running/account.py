@@ -1,6 +1,7 @@
 """The account of a study: what its report says of the run, of its units, of credit and of its health."""
 
 import platform
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -8,7 +9,9 @@ import numpy as np
 
 import jaxrnn
 from jaxrnn.analysis import figures
+from jaxrnn.analysis.findings import varying
 from jaxrnn.analysis.health import Health, health
+from jaxrnn.analysis.labels import Labels
 from jaxrnn.analysis.pictures import Picture
 from jaxrnn.analysis.report import Report
 from jaxrnn.data.vocabulary import unknown_id
@@ -17,6 +20,9 @@ from jaxrnn.running.following import Followed
 from jaxrnn.running.study import EVERY, Credit, Subject, Watched
 from jaxrnn.running.trained import Trained
 from jaxrnn.running.writer import make_writer
+
+FEW = 30
+"""A label that holds in fewer stretches of a text is scored by too few independent cases to say much."""
 
 
 def account(
@@ -72,7 +78,7 @@ def account(
         bias=credit.bias,
         answer=credit.answer,
         numbers=_numbers(watched, followed, credit, norms, trained),
-        notes=_notes(best, studied, watched, noun),
+        notes=_notes(best, rows, studied, watched, noun),
         made_by=f"Made by jaxrnn {jaxrnn.__version__}, JAX {jax.__version__}, Python {platform.python_version()}.",
     )
 
@@ -123,7 +129,8 @@ def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
     """How the units were found."""
     number = f"{sum(watched.widths.values()):,} units (every state, gate and candidate)"
     here, there = (
-        f"{len(text.files)} file{'s' * (len(text.files) > 1)}" for text in (studied.chosen_on, studied.scored_on)
+        f"{len(text.files)} files, the beginnings of long ones" if len(text.files) > 1 else "one file"
+        for text in (studied.chosen_on, studied.scored_on)
     )
     chosen_on, scored_on = studied.names
     return (
@@ -151,16 +158,20 @@ def _about_view(watched: Watched, noun: str) -> str:
     for quantity in watched.view.left_out:
         left_out.setdefault(quantity.name, []).append(str(quantity.layer))
     named = ", ".join(f"{name} (layer {', '.join(layers)})" for name, layers in left_out.items())
-    rest = f" Only the ranked units are here of {named}." if left_out else ""
+    rest = f" Of {named}, only ranked units are here." if left_out else ""
     return (
-        f"{len(watched.view.pieces):,} {noun}s of the text on which no unit was chosen, each tinted by what the unit "
-        f"holds after reading it, to 1/127 of the unit's own range.{rest}"
+        f"{len(watched.view.pieces):,} {noun}s of the text on which no unit was chosen, file after file, each tinted "
+        f"by what the unit holds after reading it, to 1/127 of the unit's own range.{rest}"
     )
 
 
-def _notes(best: Trained, studied: Subject, watched: Watched, noun: str) -> list[str]:
-    """What was left out, and why."""
+def _notes(best: Trained, rows: list[dict[str, Any]], studied: Subject, watched: Watched, noun: str) -> list[str]:
+    """What was left out, and why, and what else a reader should know."""
     notes = []
+    if not rows:
+        notes.append(
+            f"{best.run.metrics} holds nothing: so there is no curve, no score of the training, no health of it."
+        )
     left_out = dict.fromkeys((*studied.chosen_on.left_out, *studied.scored_on.left_out))
     if left_out:
         notes.append(f"Not Python for this version of Python, so not read: {', '.join(left_out)}.")
@@ -170,12 +181,31 @@ def _notes(best: Trained, studied: Subject, watched: Watched, noun: str) -> list
         notes.append(
             f"Of the {len(ids):,} {noun}s of both texts {unseen:,} were read as one that the model does not know."
         )
-    silent = [name for name in studied.scored_on.labels if name not in {finding.label for finding in watched.findings}]
-    if silent:
-        notes.append(f"Labels that do not vary in both texts, or that no unit tells: {', '.join(silent)}.")
-    if noun != "character":
+    told = [finding.label for finding in watched.findings]
+    notes += _about_labels(studied.chosen_on.labels, studied.scored_on.labels, told)
+    if noun not in ("character", "byte"):
         notes.append(f"The model reads {noun}s: a label is that of the last character of each {noun}.")
     return notes
+
+
+def _about_labels(here: Labels, there: Labels, told: Sequence[str]) -> list[str]:
+    """Why there is nothing of some labels, and which of those that units tell are rare."""
+    vary = varying(here, there)
+    same, silent = [name for name in there if name not in vary], [name for name in vary if name not in told]
+    counts = {name: min(map(_stretches, (here[name], there[name]))) for name in told if there[name].dtype == bool}
+    few = [f"{name} ({count})" for name, count in counts.items() if count < FEW]
+    rare = f"Labels that hold in fewer than {FEW} stretches of one of the texts, so that their scores say little"
+    why = {
+        "Labels that do not vary in both texts": same,
+        "Labels that no unit tells, for none varies with them": silent,
+        rare: few,
+    }
+    return [f"{reason}: {', '.join(names)}." for reason, names in why.items() if names]
+
+
+def _stretches(label: np.ndarray) -> int:
+    """In how many stretches of a text a label holds."""
+    return int(np.count_nonzero(np.diff(label.astype(np.int8), prepend=0) == 1))
 
 
 def _numbers(

@@ -43,7 +43,8 @@ def load_label(spec: str) -> LabelFunction:
     names = _names(spec, place)
     if not callable(names.get(name)):
         functions = [other for other, value in names.items() if callable(value) and not other.startswith("_")]
-        raise InputError(f"--label {spec}: {place}: {unknown(name, functions)}")
+        what = f"{name!r} is no function" if name in names else unknown(name, functions)
+        raise InputError(f"--label {spec}: {place}: {what}")
     return _named(spec, name.replace("_", " "), names[name])
 
 
@@ -67,17 +68,20 @@ def _named(spec: str, label: str, function: Callable[[str], Any]) -> LabelFuncti
     def labels(text: str) -> dict[str, np.ndarray]:
         try:
             values = np.asarray(function(text))  # which fails where parts of a list are of unequal length
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             said = f"{type(error).__name__}: {error}{_line(error)}"
             raise InputError(f"--label {spec}: failed on a text of {len(text)} characters ({said})") from error
-        if values.dtype.kind not in "biuf" or not np.isfinite(values).all():
+        if values.dtype.kind not in "biuf":
             raise InputError(f"--label {spec}: gave values of {values.dtype}; expected bool, or finite numbers")
+        if not np.isfinite(values).all():
+            first = values[~np.isfinite(values)][0]
+            raise InputError(f"--label {spec}: gave {first}; expected bool, or finite numbers")
         return {label: values if values.dtype == bool else values.astype(float)}
 
     return labels
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     """Where in the user's function it was raised, if it was there."""
     below = traceback.extract_tb(error.__traceback__)[1:]
     return f", line {below[0].lineno} of {Path(below[0].filename).name}" if below else ""

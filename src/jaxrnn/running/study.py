@@ -19,7 +19,6 @@ from jaxrnn.analysis.states import RUN_UP, Quantity, carry_norms, observe, place
 from jaxrnn.analysis.text_view import TextView, lively_passage, view
 from jaxrnn.analysis.units import Unit
 from jaxrnn.cell import Cell
-from jaxrnn.choices import require
 from jaxrnn.data.chunks import make_streams, read
 from jaxrnn.data.reading import Document
 from jaxrnn.errors import InputError
@@ -146,10 +145,15 @@ def subject(
         names, sources, wanted = tuple(splits), tuple(splits.values()), length
         texts = tuple(read(documents, length=length) for documents in sources)
     for name, text, documents in zip(names, texts, sources, strict=True):
-        size = sum(document.stop - document.start for document in documents)
-        remedy = f"give a larger --length than {length}, or a longer text" if size > wanted else "give a longer text"
-        count, message = len(text.ids), f"at least {2 * RUN_UP} symbols; {remedy}"
-        require(places(count, rows_for(count)) > 0, f"analyze: the length of the {name}", count, message)
+        count, size = len(text.ids), sum(document.stop - document.start for document in documents)
+        if not places(count, rows_for(count)):
+            there = f"{count} symbols, up to the end of a line, were read of the {name}"
+            remedy = (
+                f"give a larger --length than {length}, or a longer text" if size > wanted else "give a longer text"
+            )
+            raise InputError(
+                f"analyze: {there}; expected at least {2 * RUN_UP}, the first {RUN_UP} as run-up; {remedy}"
+            )
     (chosen_on, scored_on), (first, second) = texts, names
     return Subject(best.cell, best.params, untrained, (first, second), chosen_on, scored_on, ids)
 
