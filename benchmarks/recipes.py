@@ -19,13 +19,11 @@ from matplotlib.figure import Figure
 
 from benchmarks import results
 from benchmarks.commands import command, metrics, train, validations
+from jaxrnn.data import named
+from jaxrnn.data.cache import cache_folder
 from jaxrnn.settings import resolve
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-FILES = {
-    "ptb": {"corpus": "ptb/ptb.train.txt.gz", "valid": "ptb/ptb.valid.txt.gz", "test": "ptb/ptb.test.txt.gz"},
-    "tinyshakespeare": {"corpus": "tinyshakespeare/input.txt"},
-}
 PROTOCOLS = {
     "plain": [],
     "full chunks only": ["--drop-tail"],
@@ -47,25 +45,18 @@ def main(
     ] = (),
 ) -> None:
     """Train a recipe, score it by several protocols, and keep what came of it."""
-    data = data or os.environ.get("JAXRNN_DATA")
-    found = [run(recipe, seed, runs / f"{recipe}-{seed}", where_texts_are(recipe, data), help_from) for seed in seeds]
+    corpus, folder = resolve(CONFIGS / f"{recipe}.toml").data.corpus, data or os.environ.get("JAXRNN_DATA")
+    if folder and corpus in named.NAMED:
+        named.put(corpus, Path(folder), place=cache_folder(None))
+    found = [run(recipe, seed, runs / f"{recipe}-{seed}", help_from) for seed in seeds]
     result = {"recipe": recipe, "mean": averages(found), "seeds": found}
     print(json.dumps(result["mean"], indent=2))
     print(f"written: {results.save(f'recipe_{recipe}', result, picture(recipe, found))}")
 
 
-def where_texts_are(recipe: str, data: str | None) -> list[str]:
-    """The options that name a recipe's texts in a folder; none where its corpus is found by its name."""
-    corpus = resolve(CONFIGS / f"{recipe}.toml").data.corpus
-    if data is None or corpus not in FILES:
-        return []
-    return [word for key, file in FILES[corpus].items() for word in (f"--data.{key}", str(Path(data) / file))]
-
-
-def run(recipe: str, seed: int, folder: Path, texts: list[str], help_from: Sequence[str]) -> dict[str, Any]:
+def run(recipe: str, seed: int, folder: Path, help_from: Sequence[str]) -> dict[str, Any]:
     """Train in a process of its own, or go on where it was left, and score what was best in processes of their own."""
-    begin = [str(CONFIGS / f"{recipe}.toml"), *texts, "--seed", str(seed)]
-    trained = train(folder, *begin)
+    trained = train(folder, str(CONFIGS / f"{recipe}.toml"), "--seed", str(seed))
     learnt = {line["step"]: line["targets"] for line in metrics(folder, "update")}  # over all of its stretches
     trained["tokens_per_second"] = sum(learnt.values()) / trained["seconds"]
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}

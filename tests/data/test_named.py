@@ -1,5 +1,6 @@
 """Named texts, fetched from a server on loopback: a good file, a file cut short, and one with a byte changed."""
 
+import gzip
 import hashlib
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,6 +69,20 @@ def test_lines_are_stripped_and_a_single_file_is_split_by_position(server, tmp_p
     parts = texts(open_corpus("tinyshakespeare", cache=tmp_path))
     assert "".join(parts.values()).encode() == TEXTS["train"]
     assert len(server.asked) == 3  # one file under two names
+
+
+def test_files_that_are_at_hand_need_no_net(server, tmp_path):
+    at_hand, cache = tmp_path / "at_hand", tmp_path / "cache"
+    (at_hand / "packed").mkdir(parents=True)
+    (at_hand / "training.txt").write_bytes(TEXTS["train"])
+    (at_hand / "packed" / "v.txt.gz").write_bytes(gzip.compress(TEXTS["valid"]))
+    (at_hand / "other.txt").write_text("something else")
+    with pytest.raises(InputError, match=f"^{at_hand}: has no test of 'ptb', by its SHA-256; expected it there"):
+        named.put("ptb", at_hand, place=cache)
+    (at_hand / "test.txt").write_bytes(TEXTS["test"])
+    named.put("ptb", at_hand, place=cache)
+    assert texts(open_corpus("ptb", cache=cache)) == {split: text.decode() for split, text in TEXTS.items()}
+    assert server.asked == [] and len(files_in(cache)) == 3
 
 
 @pytest.mark.parametrize("damage", ["truncated", "cut off", "corrupted", "missing", "refused"])

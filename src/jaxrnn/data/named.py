@@ -11,9 +11,11 @@ import pooch
 import requests
 
 from jaxrnn.data import cache
+from jaxrnn.data.reading import scan, unpacked
 from jaxrnn.errors import InputError
 
 _BLOCK = 1 << 20
+_DOWNLOADS, _KEPT = "downloads", ".txt"  # where files are kept, each under its digest
 _FORMAT = 1  # raise it when a text would be made otherwise from the same file
 
 
@@ -80,9 +82,30 @@ def fetch(name: str, *, place: Path) -> dict[str, Path]:
     return {split: _whole(name, remote, text.strip, place) for split, remote in text.files.items()}
 
 
+def put(name: str, folder: Path, *, place: Path) -> None:
+    """Take the files of a text that has a name from a folder, so that `fetch` finds them without a net.
+
+    Args:
+        name: one of `NAMED`.
+        folder: where they are, under any name that ends in `.txt`, or in `.txt.gz` where they are packed.
+        place: the cache folder.
+
+    Raises:
+        InputError: the folder does not have them all, or something cannot be read or written.
+    """
+    wanted = {remote.sha256: remote for remote in NAMED[name].files.values()}
+    for path in sorted([*folder.rglob("*.txt"), *folder.rglob("*.txt.gz")]):
+        if wanted.pop(scan(path, name=name).digest, None):
+            with unpacked(path) as stream:
+                cache.store(place / _DOWNLOADS, stream, suffix=_KEPT)
+    if wanted:
+        missing = ", ".join(remote.url.rpartition("/")[2] for remote in wanted.values())
+        raise InputError(f"{folder}: has no {missing} of {name!r}, by its SHA-256; expected it there, packed or not")
+
+
 def _whole(name: str, remote: Remote, strip: bool, place: Path) -> Path:
     """One file, as it is read."""
-    path = _download(name, remote, place / "downloads")
+    path = _download(name, remote, place / _DOWNLOADS)
     if not strip:
         return path
     key = cache.key(_FORMAT, "strip", remote.sha256)
@@ -91,7 +114,7 @@ def _whole(name: str, remote: Remote, strip: bool, place: Path) -> Path:
 
 def _download(name: str, remote: Remote, folder: Path) -> Path:
     """The file with this digest. It is written under another name first, and gets its own when its digest is right."""
-    digest, kept = f"sha256:{remote.sha256}", f"{remote.sha256}.txt"
+    digest, kept = f"sha256:{remote.sha256}", f"{remote.sha256}{_KEPT}"
     culprit, by_hand = f"data.corpus = {name!r}", "get it by hand and name the file instead: --data.corpus FILE"
     try:
         return Path(pooch.retrieve(remote.url, digest, kept, folder, downloader=_get))  # pyright: ignore[reportArgumentType]

@@ -36,6 +36,21 @@ class Document(NamedTuple):
     digest: str
 
 
+def unpacked(path: Path) -> IO[bytes]:
+    """Open a file to read its bytes.
+
+    Args:
+        path: the file; one that ends in `.gz` is unpacked.
+
+    Returns:
+        The stream, to be closed.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]
+
+
 def scan(path: Path, *, name: str) -> Document:
     """The whole file as a document: its size and digest, from one pass over it.
 
@@ -141,7 +156,7 @@ def _then_end(blocks: Iterator[bytes]) -> Iterator[bytes]:
 def _bytes(path: Path, start: int, stop: int | None, *, name: str) -> Iterator[bytes]:
     """The unpacked file's bytes from `start` to `stop` (None: its end), in blocks."""
     try:
-        with _open(path) as file:
+        with unpacked(path) as file:
             if start:
                 file.seek(start)
             while stop is None or start < stop:
@@ -154,8 +169,3 @@ def _bytes(path: Path, start: int, stop: int | None, *, name: str) -> Iterator[b
         raise InputError(f"{name}: '{path}' is not a whole gzip file ({error}); get it again, or unpack it") from None
     except OSError as error:
         raise InputError(f"{name}: cannot read '{path}' ({error.strerror or error}); expected a text file") from None
-
-
-def _open(path: Path) -> IO[bytes]:
-    """The file's bytes, unpacked."""
-    return gzip.open(path, "rb") if path.suffix == ".gz" else open(path, "rb")  # type: ignore[return-value]
