@@ -261,7 +261,9 @@ def test_what_units_tell_in_the_readme_is_what_was_measured():
 def test_the_recipes_of_the_readme_score_what_was_measured():
     """Each row has its file, the scores by the protocol that is named, and the time."""
     readme = PAGES["README.md"].read_text("utf-8")
-    for path in (ROOT / "benchmarks/results").glob("recipe_*.json"):
+    paths = list((ROOT / "benchmarks/results").glob("recipe_*.json"))
+    assert paths
+    for path in paths:
         found = json.loads(path.read_text("utf-8"))
         row = next(line for line in readme.splitlines() if line.startswith(f"| [`{found['recipe']}`]"))
         words = "perplexity, full chunks only" if "perplexity" in row else "bits_per_character, plain"
@@ -270,3 +272,6 @@ def test_the_recipes_of_the_readme_score_what_was_measured():
         said = f"perplexity {', '.join(f'{score:.1f}' for score in scores)}, mean {fmean(scores):.1f}"
         said = said if name == "perplexity" else f"{fmean(scores):.2f} bits per character"
         assert f"| {said} | {found['mean']['seconds'] / 60:.0f} minutes |" in row
+        if "where this has" in row:
+            best = min(bits for _, bits in found["seeds"][0]["validation"])
+            assert f"on validation, where this has {best:.2f} |" in row

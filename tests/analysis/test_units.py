@@ -255,6 +255,7 @@ def test_a_label_that_does_not_fit_its_text_is_refused(label, message):
     cell = language_model(gru(2, 3), SYMBOLS)
     text = Labelled(np.arange(1000) % SYMBOLS, {"mine": label})
     for call in (
+        lambda: find(cell, None, text, text),
         lambda: choose(cell, None, text, top=1),
         lambda: tell(cell, None, text, findings.Choice({}, {}, None, 0)),
     ):

@@ -128,6 +128,8 @@ def find(cell: Cell, params: Params, chosen_on: Labelled, scored_on: Labelled, *
         A forward pass over both texts, O(N D^2) for the fit with D floats in the state, and for each unit a sort of
         the places it is chosen on. Memory for these places, at most 1 GiB, and for the chosen units at all places.
     """
+    for text in (chosen_on, scored_on):  # before some are left out: one that is too short may seem not to vary
+        _check_labels(text)
     names = varying(chosen_on.labels, scored_on.labels)
     here, there = (
         Labelled(text.ids, with_moved({name: text.labels[name] for name in names})) for text in (chosen_on, scored_on)
