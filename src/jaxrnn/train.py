@@ -11,6 +11,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from signal import Signals
@@ -39,7 +40,7 @@ from jaxrnn.running.meter import Meter
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.particulars import particulars
 from jaxrnn.running.position import Position, load
-from jaxrnn.running.programs import build_beginning, shardings
+from jaxrnn.running.programs import Programs, build_programs, compile_ahead
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.runs import Run
 from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
@@ -71,6 +72,7 @@ class Session(NamedTuple):
 
     Attributes:
         experiment: what is trained.
+        programs: its compiled functions.
         run: where everything is kept.
         start: state and position to go on from.
         n_grams: for each split, bits per symbol of n-grams of orders 1, 2, 3, ...
@@ -79,6 +81,7 @@ class Session(NamedTuple):
     """
 
     experiment: Experiment
+    programs: Programs
     run: Run
     start: tuple[TrainState, Position]
     n_grams: dict[str, list[float]]
@@ -187,25 +190,28 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     experiment = set_up(config, its_run)
     check_memory(experiment)
     opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
-    start = _last_snapshot(experiment, its_run) if its_run else None
+    programs = build_programs(experiment)
+    start = _last_snapshot(experiment, programs, its_run) if its_run else None
     if its_run:
         _lengthen(experiment, its_run)
-    with screen.status("measuring the pace ..."):
-        experiment = fix_length(experiment)
-    screen.print(summary.introduction(experiment, config.training.length))
-    with screen.status("counting n-grams, to compare with ..."):
+    with screen.status("compiling, and counting n-grams to compare with ..."), ThreadPoolExecutor(1) as aside:
+        compiling = aside.submit(compile_ahead, programs, experiment, resumed=start is not None)
         n_grams = baselines(experiment.dataset)
+        compiled = compiling.result()
+    with screen.status("measuring the pace ..."):
+        experiment = fix_length(experiment, programs)
+    screen.print(summary.introduction(experiment, config.training.length))
     screen.print(summary.n_gram_line(experiment, n_grams["test"]))
-    start = start or (build_beginning(experiment)(), Position())
+    start = start or (programs.beginning(), Position())
     if asked.verbose:
-        screen.print(particulars(experiment, *start))
+        screen.print(particulars(experiment, compiled))
     if not is_first():  # it writes what the first one writes, where nobody looks
         folder, its_run = Path(held.enter_context(TemporaryDirectory())) / "run", None
     if not its_run:
         its_run = runs.create(folder, _first_files(experiment))
         held.enter_context(runs.locked(its_run))
     screen.print(f"{'run':<11} {folder}\n")
-    return Session(experiment, its_run, start, n_grams, _make_score(experiment), screen)
+    return Session(experiment, programs, its_run, start, n_grams, _make_score(experiment), screen)
 
 
 def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
@@ -241,19 +247,19 @@ def _run(session: Session) -> Outcome:
             params = params if jax.process_count() == 1 else on_one_device(params)
             return session.score(params, text, "data.corpus: validation text").score
 
-        job = Job(experiment, its_run, validate, meter, announce, agreed(stop))
+        job = Job(experiment, session.programs, its_run, validate, meter, announce, agreed(stop))
         state, position = train(job, state, position)
     speed = round(meter.symbols / meter.seconds, 1) if meter.seconds else None
     return Outcome(position, stop.received, speed, int(state.skipped))
 
 
-def _last_snapshot(experiment: Experiment, its_run: Run) -> tuple[TrainState, Position] | None:
+def _last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> tuple[TrainState, Position] | None:
     """What the newest snapshot holds; None where there is none yet."""
     newest = snapshots.newest(its_run.snapshots)
     if newest is None:
         return None
     state, position = load(newest, experiment.config, experiment.learner)
-    return place(state, shardings(experiment)), position
+    return place(state, programs.shardings), position
 
 
 def _leave(session: Session, outcome: Outcome) -> dict[str, Any]:

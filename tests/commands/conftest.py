@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,6 +96,20 @@ def jaxrnn(capsys):
         return Said(code, *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def compiled():
+    """How often each function was compiled, or read from the folder of compiled ones; grows while the test runs."""
+    seen = Counter()
+
+    def hear(event: str, _: float, **about: Any) -> None:
+        if event.endswith("backend_compile_duration"):
+            seen[about["fun_name"]] += 1
+
+    jax.monitoring.register_event_duration_secs_listener(hear)
+    yield seen
+    jax.monitoring.unregister_event_duration_listener(hear)
 
 
 @pytest.fixture

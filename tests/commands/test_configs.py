@@ -13,7 +13,7 @@ from jaxrnn.data.lengths import longest
 from jaxrnn.gradients import Chunk
 from jaxrnn.mesh import data_mesh
 from jaxrnn.running.experiment import Experiment, build_learner, first_state
-from jaxrnn.running.programs import build_train_step
+from jaxrnn.running.programs import build_programs
 from jaxrnn.settings import check_read, resolve
 from jaxrnn.training import stack_chunks
 from jaxrnn.types import Marked
@@ -54,7 +54,7 @@ def test_every_configuration_starts_to_train(path):
     chunks = stack_chunks([Chunk(inputs, ids, np.ones(ids.shape, np.float32))])
     experiment: Any = Experiment(config, None, None, None, learner, 1000, data_mesh(1))  # without its text
     before = jax.eval_shape(lambda: first_state(config, learner))
-    after, _ = jax.eval_shape(build_train_step(experiment), before, chunks, 1000)
+    after, _ = jax.eval_shape(build_programs(experiment).train_step, before, chunks, 1000)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), before)
 
 

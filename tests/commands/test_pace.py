@@ -12,14 +12,15 @@ from jaxrnn.running import pace, runs
 @pytest.fixture
 def clock(monkeypatch):
     """A clock that is looked at after each dispatch: one is slow at first, one is held up later."""
-    looks = itertools.accumulate([100.0, 0.5, 0.25, 1.5, 0.75])
+    looks = itertools.accumulate([100.0, 0.25, 0.125, 0.75, 0.375])
     monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: next(looks)))
 
 
-def test_minutes_are_measured_once_and_kept_as_updates(jaxrnn, settings, tmp_path, clock):
+def test_minutes_are_measured_once_and_kept_as_updates(jaxrnn, settings, tmp_path, clock, compiled):
     words = settings(training__length="1 minutes", training__validate_every=8, sampling__length=1)
     said = jaxrnn("train", *words, "--run", tmp_path / "run", "--json")
-    update = 0.75 / 2  # the median of 0.25, 1.5 and 0.75 seconds, for two updates, when half a second has passed
+    assert compiled["jit(train_step)"] == compiled["jit(first_state)"] == 1  # for the pace and for the run
+    update = 0.375 / 2  # the median of 0.125, 0.75 and 0.375 seconds, for two updates, when a quarter second has passed
     validation = update / 3 * 40 / (4 * 8 * 2)  # a third of an update for each 64 symbols, 40 symbols
     updates = round(60 / (update + validation / 8))
     assert said.answer["updates"] == updates

@@ -15,9 +15,8 @@ import numpy as np
 import pytest
 
 from jaxrnn import snapshots, train
-from jaxrnn.running import position, runs, trainer
+from jaxrnn.running import position, runs
 from jaxrnn.running.experiment import build_learner, kept_vocabulary
-from jaxrnn.running.programs import build_train_step
 from jaxrnn.running.trained import load_trained
 from jaxrnn.settings import resolve
 
@@ -130,19 +129,14 @@ def test_validation_does_not_disturb_training(jaxrnn, settings, tmp_path):
     assert often[1:] == seldom[1:]
 
 
-def test_a_run_compiles_one_training_program(jaxrnn, settings, tmp_path, monkeypatch):
-    made = []
-
-    def kept(*parts):
-        made.append(build_train_step(*parts))
-        return made[-1]
-
-    monkeypatch.setattr(trainer, "build_train_step", kept)
+def test_a_run_compiles_one_training_program(jaxrnn, settings, tmp_path, compiled):
+    """For what it says and for all of its updates; so does one that goes on, which needs no beginning."""
     words = settings(training__length="24 updates", sampling__length=1)  # beyond the end of an epoch
-    jaxrnn("train", *words, "--run", tmp_path / "run")
+    jaxrnn("train", *words, "--run", tmp_path / "run", "--verbose")
+    assert compiled["jit(train_step)"] == compiled["jit(first_state)"] == compiled["jit(next_epoch)"] == 1
     shutil.rmtree(tmp_path / "run" / "snapshots" / "step_24")
     assert "going on after update 21" in jaxrnn("train", "--run", tmp_path / "run", "--resume").out
-    assert [step._cache_size() for step in made] == [1, 1]
+    assert compiled["jit(train_step)"] == 2 and compiled["jit(first_state)"] == 1
 
 
 def test_verbose_says_what_runs_and_changes_no_bit(finished_run, jaxrnn, settings, tmp_path):

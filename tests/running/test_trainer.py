@@ -1,80 +1,21 @@
-"""When the loop validates, stops and reads what: over the positions alone, without a device."""
-
-from collections import Counter
+"""When the loop validates and stops: over the positions alone, without a device."""
 
 import jax.numpy as jnp
-import numpy as np
 import pytest
 
 from jaxrnn.averaging import Averaged
-from jaxrnn.config import Config, Data, Optimizer, Training
-from jaxrnn.data.chunks import make_streams, number_of_chunks, read
+from jaxrnn.config import Config, Optimizer, Training
 from jaxrnn.evaluation import Score
 from jaxrnn.running import trainer
-from jaxrnn.running.experiment import Experiment, epoch_streams, updates_per_epoch
+from jaxrnn.running.experiment import Experiment
 from jaxrnn.running.position import Position
-from jaxrnn.running.trainer import finished, next_chunks, validation_due
+from jaxrnn.running.trainer import finished, validation_due
 from jaxrnn.training import TrainState
 
 
-def experiment(ids=61, updates=20, batch_size=2, chunk_length=4, **training):
-    config = Config(data=Data(batch_size=batch_size, chunk_length=chunk_length), training=Training(**training))
-    streams = make_streams(np.arange(ids), batch_size, chunk_length, drop_tail=True)
-    return Experiment(config, None, None, streams, None, updates, None)  # what the loop's decisions need
-
-
-def dispatches(made):
-    """Run through all dispatches; the positions after each, and the chunks."""
-    position, seen = Position(), []
-    while position.updates < made.updates:
-        chunks, position = next_chunks(made, position)
-        seen.append((chunks, position))
-    return seen
-
-
-@pytest.mark.parametrize("accumulate", [1, 2, 3])
-@pytest.mark.parametrize("updates_per_dispatch", [1, 2, 5])
-def test_every_target_of_an_epoch_is_learned_once_in_order(accumulate, updates_per_dispatch):
-    made = experiment(accumulate=accumulate, updates_per_dispatch=updates_per_dispatch)
-    per_epoch = updates_per_epoch(made.config, made.streams)
-    made = made._replace(updates=2 * per_epoch)
-    seen = dispatches(made)
-    assert {chunks.weight.shape for chunks, _ in seen} == {(updates_per_dispatch, accumulate, 4, 2)}
-    learned = Counter(int(t) for chunks, _ in seen for t in chunks.targets[chunks.weight > 0])
-    assert learned == dict.fromkeys(range(1, 61), 2)
-    places = [(chunks.inputs.reshape(-1, 4, 2), chunks.weight.reshape(-1, 8)) for chunks, _ in seen]
-    kept = [chunk for inputs, weights in places for chunk, w in zip(inputs, weights, strict=True) if w.any()]
-    expected = [read(made.streams, index).inputs for _ in range(2) for index in range(number_of_chunks(made.streams))]
-    assert np.array_equal(kept, expected)
-    assert [position.epoch for _, position in seen][-1] == 2 and seen[-1][1].chunk == 0
-    assert seen[-1][1].updates == made.updates
-
-
-@pytest.mark.parametrize("updates", [1, 4, 7, 8, 9, 20])
-def test_a_run_makes_exactly_its_updates(updates):
-    made = experiment(updates=updates, accumulate=2, updates_per_dispatch=3)
-    seen = dispatches(made)
-    real = sum(int(update.any()) for chunks, _ in seen for update in chunks.weight)
-    assert real == updates == seen[-1][1].updates
-
-
-def test_with_random_lengths_every_epoch_has_its_own_cuts_and_all_targets():
-    made = experiment(ids=401)
-    config = Config(data=Data(batch_size=2, chunk_length=20, chunk_spread=3.0))
-    streams = make_streams(np.arange(401), 2, 26, drop_tail=True)
-    made = made._replace(config=config, streams=epoch_streams(config, streams, 0))
-    made = made._replace(updates=2 * updates_per_epoch(config, made.streams))
-    seen = dispatches(made)
-    learned = Counter(int(t) for chunks, _ in seen for t in chunks.targets[chunks.weight > 0])
-    assert learned == dict.fromkeys(range(1, 401), 2)
-    steps = [int(chunks.weight[0, 0, :, 0].sum()) for chunks, _ in seen]
-    assert seen[-1][1].epoch == 2 and steps[: len(steps) // 2] != steps[len(steps) // 2 :]
-    assert sorted(steps[: len(steps) // 2]) == sorted(steps[len(steps) // 2 :])
-
-
-def test_a_dispatch_never_crosses_the_end_of_an_epoch():
-    made = experiment(updates=10, updates_per_dispatch=5)  # 8 chunks an epoch
-    assert [(p.updates, p.epoch, p.chunk) for _, p in dispatches(made)] == [(5, 0, 5), (8, 1, 0), (10, 1, 2)]
+def experiment(updates=20, **training):
+    config = Config(training=Training(**training))
+    return Experiment(config, None, None, None, None, updates, None)  # what the loop's decisions need
 
 
 def test_validation_comes_at_each_multiple_and_at_the_end_once():
@@ -110,7 +51,7 @@ def test_a_worse_score_begins_the_average_and_validation_sees_it(after, first, m
 
     kept = Averaged((), jnp.array(False), jnp.ones((), int), {"w": jnp.array(5.0)})
     state = TrainState(*[None] * len(TrainState._fields))._replace(params={"w": jnp.array(7.0)}, optimizer=kept)
-    job = trainer.Job(experiment()._replace(config=config), None, validate, None, lambda *said: None, None)
+    job = trainer.Job(experiment()._replace(config=config), None, None, validate, None, lambda *said: None, None)
     position, begun = Position(), []
     for _ in range(4):
         state, position = trainer._validate(job, state, position)

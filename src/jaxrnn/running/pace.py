@@ -13,33 +13,34 @@ import msgspec
 
 from jaxrnn.config import length
 from jaxrnn.running.experiment import Experiment
+from jaxrnn.running.feed import next_chunks, put_chunks
 from jaxrnn.running.position import Position
-from jaxrnn.running.programs import build_beginning, build_train_step
-from jaxrnn.running.trainer import next_chunks, put_chunks
+from jaxrnn.running.programs import Programs
 
-_WARM_UP = 0.5  # seconds: the first updates after the compilation are slower
-_SECONDS = 2.0
+_WARM_UP = 0.25  # seconds: the first updates after the compilation are slower
+_SECONDS = 1.25  # about ten updates of the built-in model
 _FORWARD = 1 / 3  # the share of an update that a validation takes for as many symbols: it has no backward pass
 
 
-def fix_length(experiment: Experiment) -> Experiment:
+def fix_length(experiment: Experiment, programs: Programs) -> Experiment:
     """Turn a length in minutes into one in updates; any other length stays as it is.
 
     Args:
         experiment: the experiment.
+        programs: its compiled functions.
 
     Returns:
         The same with its length in updates. The minutes are for training and its validations; compilation before, and
         the test after, come on top. How exact they are depends on what else the machine does.
 
     Cost:
-        One compilation, and a few seconds of updates that are thrown away.
+        A second or two of updates that are thrown away; and compilation, unless `compile_ahead` has done it.
     """
     config = experiment.config
     amount, unit = length(config.training)
     if unit != "minutes":
         return experiment
-    update = _seconds_per_update(experiment._replace(updates=10**9))
+    update = _seconds_per_update(experiment._replace(updates=10**9), programs)
     places = config.data.batch_size * config.data.chunk_length
     validation = _FORWARD * update * config.training.validate_targets / (places * config.training.accumulate)
     updates = max(1, round(60 * amount / (update + validation / config.training.validate_every)))
@@ -48,14 +49,13 @@ def fix_length(experiment: Experiment) -> Experiment:
     return experiment._replace(config=config, updates=updates)
 
 
-def _seconds_per_update(experiment: Experiment) -> float:
-    """Make updates for a few seconds, and forget them: what half of them took at most, once they were warm."""
-    train_step = build_train_step(experiment)
-    state, position = build_beginning(experiment)(), Position()
+def _seconds_per_update(experiment: Experiment, programs: Programs) -> float:
+    """Make updates for a second or two, and forget them: what half of them took at most, once they were warm."""
+    state, position = programs.beginning(), Position()
     looks: list[tuple[float, int]] = []  # the clock and the updates made by then, the first one after the compilation
     while not looks or looks[-1][0] - looks[0][0] < _WARM_UP + _SECONDS:
         chunks, position = next_chunks(experiment, position)
-        state, metrics = train_step(state, put_chunks(experiment, chunks), experiment.updates)
+        state, metrics = programs.train_step(state, put_chunks(experiment, chunks), experiment.updates)
         jax.block_until_ready(metrics)
         looks.append((time.monotonic(), position.updates))
     took = [(now, (now - then) / (n - before)) for (then, before), (now, n) in pairwise(looks)]

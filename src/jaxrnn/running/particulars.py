@@ -2,7 +2,6 @@
 
 import os
 import platform
-import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -14,11 +13,8 @@ from jaxrnn.build import FORWARD_RULES
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config, Gradient
 from jaxrnn.running.experiment import Experiment
-from jaxrnn.running.position import Position
-from jaxrnn.running.programs import build_train_step
+from jaxrnn.running.programs import Compiled
 from jaxrnn.running.summary import many, table
-from jaxrnn.running.trainer import next_chunks, put_chunks
-from jaxrnn.training import TrainState
 
 _OF_EACH_STEP = "of each step the carry and the results of its products; what is elementwise is computed again"
 
@@ -35,36 +31,17 @@ class Loops(NamedTuple):
     plain: int
 
 
-class Compiled(NamedTuple):
-    """A compiled program.
-
-    Attributes:
-        seconds: what compilation took, or reading it from the folder of compiled programs.
-        temp_bytes: memory for all that it makes on the way, on each device; None where the backend does not tell.
-        argument_bytes: memory of what it is given, likewise.
-    """
-
-    seconds: float
-    temp_bytes: int | None
-    argument_bytes: int | None
-
-
-def particulars(experiment: Experiment, state: TrainState, position: Position) -> str:
+def particulars(experiment: Experiment, compiled: Compiled) -> str:
     """Say what runs, and what it takes.
 
     Args:
         experiment: the experiment.
-        state: where it stands; only looked at.
-        position: likewise.
+        compiled: its train step.
 
     Returns:
         Some lines, for `jaxrnn train --verbose`.
-
-    Cost:
-        One compilation of the train step, which the folder of compiled programs spares the training.
     """
     config = experiment.config
-    compiled = compile_step(experiment, state, position)
     return table(
         ("backend", f"{jax.default_backend()} ({jax.devices()[0].device_kind}), jax {jax.__version__}"),
         ("rows", _rows(experiment)),
@@ -159,27 +136,6 @@ def block(config: Config) -> str:
     parts = {"checkpointed": gradient.segment_length, "randomized": gradient.segment_length}
     parts |= {"truncated": min(steps, gradient.horizon)} | dict.fromkeys(FORWARD_RULES, 1)
     return many(parts.get(gradient.rule, steps), "step")
-
-
-def compile_step(experiment: Experiment, state: TrainState, position: Position) -> Compiled:
-    """Compile the train step, and look at what it takes.
-
-    Args:
-        experiment: the experiment.
-        state: where it stands; only looked at.
-        position: likewise.
-
-    Returns:
-        Time and memory.
-    """
-    chunks = put_chunks(experiment, next_chunks(experiment, position)[0])
-    lowered = build_train_step(experiment).lower(state, chunks, experiment.updates)
-    began = time.perf_counter()
-    analysis = lowered.compile().memory_analysis()
-    seconds = time.perf_counter() - began
-    if analysis is None:
-        return Compiled(seconds, None, None)
-    return Compiled(seconds, analysis.temp_size_in_bytes, analysis.argument_size_in_bytes)
 
 
 def _rows(experiment: Experiment) -> str:

@@ -9,22 +9,19 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import jax
-
 from jaxrnn import snapshots
 from jaxrnn.averaging import begin, evaluated
 from jaxrnn.config import average_after
-from jaxrnn.data.chunks import number_of_chunks, read
 from jaxrnn.evaluation import Score
-from jaxrnn.gradients import Chunk
-from jaxrnn.mesh import gathered, in_turn, own_rows, put_rows
-from jaxrnn.running.experiment import Experiment, epoch_streams
+from jaxrnn.mesh import gathered, in_turn
+from jaxrnn.running.experiment import Experiment
+from jaxrnn.running.feed import next_chunks, put_chunks
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.position import Position, save
-from jaxrnn.running.programs import build_next_epoch, build_train_step
+from jaxrnn.running.programs import Programs
 from jaxrnn.running.runs import Run
 from jaxrnn.schedules import Plateau, observe, remember, stalled, worsened
-from jaxrnn.training import TrainState, scale_rate, stack_chunks
+from jaxrnn.training import TrainState, scale_rate
 
 
 class Job(NamedTuple):
@@ -32,6 +29,7 @@ class Job(NamedTuple):
 
     Attributes:
         experiment: the experiment.
+        programs: its compiled functions.
         run: where its parts are written.
         validate: `(params) -> Score` on the validation text.
         meter: reads the metrics.
@@ -40,6 +38,7 @@ class Job(NamedTuple):
     """
 
     experiment: Experiment
+    programs: Programs
     run: Run
     validate: Callable[[Any], Score]
     meter: Meter
@@ -62,8 +61,7 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
         InputError: after too many updates in a row that were not finite.
     """
     config = job.experiment.config
-    train_step = in_turn(build_train_step(job.experiment), job.experiment.mesh)
-    begin_epoch = build_next_epoch(job.experiment)
+    train_step = in_turn(job.programs.train_step, job.experiment.mesh)
     began = time.monotonic() - position.seconds
     while not finished(job.experiment, position) and not job.stop():
         if validation_due(job.experiment, position):
@@ -74,7 +72,7 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
         state, metrics = train_step(state, put_chunks(job.experiment, chunks), job.experiment.updates)
         job.meter.put(metrics, position.updates, after.updates)
         if after.epoch > position.epoch:
-            state = begin_epoch(state, after.epoch)
+            state = job.programs.next_epoch(state, after.epoch)
         position = after
     job.meter.pause()
     if not finished(job.experiment, position):  # else the last validation has saved it
@@ -110,42 +108,6 @@ def validation_due(experiment: Experiment, position: Position) -> bool:
     every = experiment.config.training.validate_every
     crossed = position.updates // every > position.validated // every
     return crossed or position.validated < position.updates >= experiment.updates
-
-
-def next_chunks(experiment: Experiment, position: Position) -> tuple[Chunk, Position]:
-    """Read what one dispatch takes. It stays within an epoch, and within the run's length.
-
-    Args:
-        experiment: the experiment.
-        position: where the run stands.
-
-    Returns:
-        Chunks `[U, A, K, B]`, filled up with weight 0 where there are fewer, and the position after them.
-    """
-    training = experiment.config.training
-    streams = epoch_streams(experiment.config, experiment.streams, position.epoch)
-    accumulate, in_epoch = training.accumulate, number_of_chunks(streams)
-    updates = min(training.updates_per_dispatch, experiment.updates - position.updates)
-    end = min(position.chunk + updates * accumulate, in_epoch)
-    chunks = [read(streams, index) for index in range(position.chunk, end)]
-    updates = -(-len(chunks) // accumulate)
-    stacked = stack_chunks(chunks, updates=training.updates_per_dispatch, accumulation=accumulate)
-    epoch, chunk = (position.epoch + 1, 0) if end == in_epoch else (position.epoch, end)
-    return stacked, position._replace(updates=position.updates + updates, epoch=epoch, chunk=chunk)
-
-
-def put_chunks(experiment: Experiment, chunks: Chunk) -> Chunk:
-    """Bring chunks to the devices that work on them.
-
-    Args:
-        experiment: the experiment.
-        chunks: `[U, A, K, B]`, with the rows of all processes, of which this one takes its own.
-
-    Returns:
-        The same, each row where it belongs.
-    """
-    own = own_rows(chunks.weight.shape[3])
-    return put_rows(experiment.mesh, jax.tree.map(lambda leaf: leaf[:, :, :, own], chunks), axis=3)
 
 
 def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainState, Position]:

@@ -1,0 +1,46 @@
+"""What one dispatch takes: the next chunks of the text, on the devices that work on them."""
+
+import jax
+
+from jaxrnn.data.chunks import number_of_chunks, read
+from jaxrnn.gradients import Chunk
+from jaxrnn.mesh import own_rows, put_rows
+from jaxrnn.running.experiment import Experiment, epoch_streams
+from jaxrnn.running.position import Position
+from jaxrnn.training import stack_chunks
+
+
+def next_chunks(experiment: Experiment, position: Position) -> tuple[Chunk, Position]:
+    """Read what one dispatch takes. It stays within an epoch, and within the run's length.
+
+    Args:
+        experiment: the experiment.
+        position: where the run stands.
+
+    Returns:
+        Chunks `[U, A, K, B]`, filled up with weight 0 where there are fewer, and the position after them.
+    """
+    training = experiment.config.training
+    streams = epoch_streams(experiment.config, experiment.streams, position.epoch)
+    accumulate, in_epoch = training.accumulate, number_of_chunks(streams)
+    updates = min(training.updates_per_dispatch, experiment.updates - position.updates)
+    end = min(position.chunk + updates * accumulate, in_epoch)
+    chunks = [read(streams, index) for index in range(position.chunk, end)]
+    updates = -(-len(chunks) // accumulate)
+    stacked = stack_chunks(chunks, updates=training.updates_per_dispatch, accumulation=accumulate)
+    epoch, chunk = (position.epoch + 1, 0) if end == in_epoch else (position.epoch, end)
+    return stacked, position._replace(updates=position.updates + updates, epoch=epoch, chunk=chunk)
+
+
+def put_chunks(experiment: Experiment, chunks: Chunk) -> Chunk:
+    """Bring chunks to the devices that work on them.
+
+    Args:
+        experiment: the experiment.
+        chunks: `[U, A, K, B]`, with the rows of all processes, of which this one takes its own.
+
+    Returns:
+        The same, each row where it belongs.
+    """
+    own = own_rows(chunks.weight.shape[3])
+    return put_rows(experiment.mesh, jax.tree.map(lambda leaf: leaf[:, :, :, own], chunks), axis=3)
