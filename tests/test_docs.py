@@ -272,6 +272,8 @@ def test_the_recipes_of_the_readme_score_what_was_measured():
         said = f"perplexity {', '.join(f'{score:.1f}' for score in scores)}, mean {fmean(scores):.1f}"
         said = said if name == "perplexity" else f"{fmean(scores):.2f} bits per character"
         assert f"| {said} | {found['mean']['seconds'] / 60:.0f} minutes |" in row
+        if "best n-gram" in row:
+            assert f"| best n-gram here {found['seeds'][0]['trained']['baselines']['best_ngram']:.2f};" in row
         if "where this has" in row:
             best = min(bits for _, bits in found["seeds"][0]["validation"])
             assert f"on validation, where this has {best:.2f} |" in row
