@@ -84,11 +84,10 @@ def compile_ahead(programs: Programs, experiment: Experiment, *, resumed: bool =
     """
     beginning = programs.beginning.trace()
     with ThreadPoolExecutor(max_workers=1) as aside:
-        first = None if resumed else aside.submit(lambda: beginning.lower().compile())
-        compiled = _compile_step(programs, experiment, beginning.out_info)
-    if first is not None:
-        first.result()
-    return compiled
+        step = aside.submit(_compile_step, programs, experiment, beginning.out_info)
+        if not resumed:
+            beginning.lower().compile()
+        return step.result()
 
 
 def _train_step(experiment: Experiment) -> Callable[[TrainState, Chunk, Array], tuple[TrainState, Metrics]]:
