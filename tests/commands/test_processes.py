@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -26,11 +27,12 @@ def free_port() -> int:
 def train_together(*words, number=2):
     """Train in processes that each have one device; what the first of them says."""
     meeting = ["--parallel.coordinator", f"127.0.0.1:{free_port()}", "--parallel.processes", str(number)]
-    environment = os.environ | {"JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "1"}
+    environment = os.environ | {"JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "1", "JAX_LOG_COMPILES": "1"}
     command = [sys.executable, "-m", "jaxrnn.train", *map(str, words), *meeting, "--parallel.process"]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}
     started = [subprocess.Popen([*command, str(own)], **piped) for own in range(number)]
-    said = [process.communicate(timeout=300)[0] for process in started]
+    with ThreadPoolExecutor(number) as readers:  # all at once: who is not read from waits, and the others for it
+        said = list(readers.map(lambda process: process.communicate(timeout=300)[0], started))
     assert [process.returncode for process in started] == [0] * number, said
     return said
 
@@ -56,6 +58,7 @@ def test_two_processes_train_as_one(jaxrnn, settings, alone, tmp_path):
     said = train_together(*words, "--run", tmp_path / "run")
     assert_close(last_state(tmp_path / "run"), last_state(alone))
     assert "validation" in said[0] and "validation" not in said[1]
+    assert [words.count("Finished XLA compilation of jit(train_step)") for words in said] == [1, 1]
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
     rows = [[row["loss"] for row in runs.metrics(runs.at(run))] for run in (tmp_path / "run", alone)]
     assert_close(*rows)
