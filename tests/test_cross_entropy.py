@@ -49,6 +49,22 @@ def test_logits_of_any_size_are_safe():
         assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(blocked))
 
 
+def test_targets_that_do_not_exist_are_nan_as_in_the_plain_one():
+    targets = np.array([[-1, 9], [-WORDS, 3], [WORDS, 5]])
+    losses, cotangents = with_cotangents(lambda *args: readout_cross_entropy(*args, targets, block=3))
+    assert np.isnan(losses).tolist() == [[True, False]] * 3
+    assert_close((losses, cotangents), with_cotangents(lambda *args: plain(*args, targets)))
+
+
+def test_an_input_of_another_dtype_than_the_readout(default_settings):
+    """To 1e-6: in float32."""
+    given = jnp.asarray(H, jnp.bfloat16), jnp.asarray(W, jnp.float32), jnp.asarray(B, jnp.float32)
+    blocked = with_cotangents(lambda *args: readout_cross_entropy(*args, TARGETS, block=3), *given)
+    whole = with_cotangents(plain, *given)
+    assert_close((blocked[0], blocked[1][1:]), (whole[0], whole[1][1:]), tolerance=1e-6)
+    assert_close(blocked[1][0], whole[1][0], tolerance=2**-8)  # bfloat16
+
+
 def test_a_row_without_credit_may_hold_anything():
     d_loss = np.where(np.arange(STEPS)[:, None] == 1, 0, D_LOSS)
     h = np.where(np.arange(STEPS)[:, None, None] == 1, np.inf, H)

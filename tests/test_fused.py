@@ -375,6 +375,31 @@ def test_single_precision(name):
     assert_close(wide, quick_jit(partial(all_gradients, double.unroll, 1))(*arguments), tolerance=1e-5)
 
 
+IN_OTHER_DTYPES = {
+    "before the loop": lambda: (CELLS["elman"].unroll, scanned(CELLS["elman"]), random_params(0, CELLS["elman"])),
+    "in the loop": lambda: (fused_scan(input_gated_by_state), plain_scan(input_gated_by_state), PARAMS),
+}
+
+
+@pytest.mark.parametrize("inputs", ["int32", "bool", "bfloat16", "float32"])
+@pytest.mark.parametrize("where", IN_OTHER_DTYPES)
+def test_inputs_and_parameters_of_other_dtypes(where, inputs, default_settings):
+    """Integers do not cut off the weights that they meet; every cotangent has the dtype of what it is of.
+
+    To rounding: in float32 sums in another order, 2e-6; gradients of bfloat16 parameters have 8 bits and are summed.
+    """
+    fused, plain, params = IN_OTHER_DTYPES[where]()
+    narrow = jnp.bfloat16 if inputs == "float32" else jnp.float32
+    params = jax.tree.map(lambda p: p if p.dtype.kind in "bi" else jnp.asarray(p, narrow), params)
+    xs = jnp.asarray(3 * np.abs(ZS[..., : INPUT if where == "before the loop" else HIDDEN]), inputs)
+    state = jnp.asarray(STATE, jnp.float32)
+    run = quick_jit(lambda *its: tuple(all_gradients(unroll, 1, *its) for unroll in (fused, plain)))
+    (results, cotangents), (expected, expected_cotangents) = run(params, state, xs)
+    assert_close(results, expected, tolerance=2e-6)
+    assert_close(cotangents, expected_cotangents, tolerance=2e-2 if inputs == "float32" else 2e-6)
+    assert_close(quick_jit(fused)(params, state, xs), results, tolerance=2e-6)  # the loss that a gradient comes with
+
+
 def test_trace_is_the_unroll_with_its_notes():
     model = language_model(stack(lstm(4, 3), gru(3, 3), names=("low", "high")), 7)
     params, carry = random_params(0, model), random_like(1, model.initial_carry(ROWS))

@@ -12,7 +12,7 @@ from agreement import assert_close, quick_jit
 from jaxrnn.cell import scan_unroll
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import dropout, embedding, language_model, stack, zoneout
-from jaxrnn.lookup import TakesLookup
+from jaxrnn.lookup import TakesLookup, look_up
 from jaxrnn.types import Marked
 
 SYMBOLS, WIDTH, ROWS = 4, 3, 2
@@ -71,6 +71,11 @@ def test_the_table_is_multiplied_where_there_are_more_symbols():
     assert products(STACKS["elman"](), LONG) == [SYMBOLS]
     assert products(STACKS["a stack"](), LONG) == [SYMBOLS]
     assert products(STACKS["elman"](), SHORT) == [SHORT * ROWS]
+
+
+def test_ids_that_do_not_exist_are_nan_from_whichever_end():
+    rows = look_up(np.arange(4.0)[:, None], np.array([-1, -4, -5, 4, 3]))
+    assert_close(rows.ravel(), np.array([np.nan] * 4 + [3.0]))
 
 
 def test_marks_are_heeded():

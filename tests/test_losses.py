@@ -29,6 +29,11 @@ def test_value_and_slope(loss, by_hand, targets):
     assert loss(OUTPUTS, targets).shape == (5, 2)
 
 
+def test_targets_that_do_not_exist_are_nan_from_whichever_end():
+    losses = softmax_cross_entropy(np.zeros((5, 4)), np.array([-1, -4, -5, 4, 3]))
+    assert_close(losses, np.array([np.nan] * 4 + [np.log(4)]))
+
+
 @pytest.mark.parametrize("dtype", [bool, int, float])
 def test_one_sigmoid_unit(dtype):
     logits, targets = OUTPUTS[..., 0], IDS > 3

@@ -227,3 +227,13 @@ def test_every_cell_refuses_marks_that_do_not_fit():
             unroll(params, carry, Marked(XS, keep=KEEP[:, :1]))
         with pytest.raises(AssertionError, match="Marked: keep must be boolean"):
             unroll(params, carry, Marked(XS, keep=KEEP.astype(float)))
+
+
+@pytest.mark.parametrize("name", ["reset", "keep"])
+def test_marks_of_rows_are_not_taken_for_those_of_steps(name):
+    """`[B]` in the place of `[T, B]`, where T is B."""
+    cell, _ = CELLS["elman"]
+    params, carry = random_params(1, cell), cell.initial_carry(ROWS)
+    marks = {name: np.array([True, False, True, True])}
+    with jax.numpy_rank_promotion("allow"), pytest.raises(AssertionError, match=rf"^Marked: {name} is \[\] at a step"):
+        cell.unroll(params, carry, Marked(XS[:ROWS], **marks))

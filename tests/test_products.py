@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxrnn.products import as_now, in_reverse, made_from, multiply, narrowed, times, weight_gradient
+from jaxrnn.products import as_now, in_reverse, made_from, multiply, narrowed, promoted, times, weight_gradient
 
 
 @pytest.mark.parametrize("wide", ["float32", "float64"])
@@ -32,6 +32,16 @@ def test_a_function_called_later_makes_its_products_as_now():
     later = made_from(jnp.bfloat16, lambda: as_now(times))()
     assert later(a, a) == 1
     assert as_now(times) is times
+
+
+@pytest.mark.parametrize("kind", ["int32", "bool", "bfloat16", "float16"])
+def test_sides_of_two_dtypes_meet_in_that_of_their_product(kind, default_settings):
+    """However it is made: the weights are not rounded to what the inputs are."""
+    a, w = jnp.array([[1, 0, 1]]).astype(kind), jnp.array([[0.3], [0.4], [0.5]])
+    assert {side.dtype for side in promoted(a, w)} == {(a @ w).dtype}
+    for product in (times, in_reverse(times)):
+        assert product(a, w).item() == pytest.approx(0.8, rel=1e-6)
+    assert made_from(jnp.bfloat16, times)(a, w).item() == pytest.approx(0.8, rel=2**-8)
 
 
 @pytest.mark.parametrize("dtype", [None, jnp.bfloat16])

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.choices import is_whole, require
+from jaxrnn.errors import expect
 from jaxrnn.types import Array
 
 
@@ -25,7 +26,7 @@ def readout_cross_entropy(h: Array, w: Array, b: Array, targets: Array, *, block
         h: `[*batch, H]`, the input of the readout.
         w: `[H, V]`.
         b: `[V]`.
-        targets: integer `[*batch]`, each in `[0, V)`.
+        targets: integer `[*batch]`, each in `[0, V)`; one outside gives NaN.
         block: how many symbols to have the logits of at a time.
 
     Returns:
@@ -45,10 +46,13 @@ def readout_cross_entropy(h: Array, w: Array, b: Array, targets: Array, *, block
         Array([2.0794, 2.0794], dtype=float32)
     """
     require(is_whole(block), "readout_cross_entropy: block", block, "at least 1 symbol")
-    chex.assert_shape(w, (h.shape[-1], None), custom_message="readout_cross_entropy: w must be [H, V], after h [*, H]")
-    chex.assert_shape(b, w.shape[1:], custom_message="readout_cross_entropy: b must be [V], after w [H, V]")
-    chex.assert_shape(targets, h.shape[:-1], custom_message="readout_cross_entropy: targets must be [*batch], after h")
-    chex.assert_type(targets, int, custom_message="readout_cross_entropy: targets must be integers")
+    name = "readout_cross_entropy"
+    expect(f"{name}: w must be [H, V], after h [*batch, H]", chex.assert_shape, w, (h.shape[-1], None))
+    expect(f"{name}: b must be [V], after w [H, V]", chex.assert_shape, b, w.shape[1:])
+    expect(f"{name}: targets must be [*batch], after h", chex.assert_shape, targets, h.shape[:-1])
+    expect(f"{name}: targets must be integers", chex.assert_type, targets, int)
+    dtype = jnp.result_type(h, w, b)
+    h, w, b = h.astype(dtype), w.astype(dtype), b.astype(dtype)
     rows, targets_of_rows = h.reshape(-1, h.shape[-1]), targets.reshape(-1).astype(jnp.int32)
     return jnp.reshape(_by_blocks(rows, w, b, targets_of_rows, min(block, w.shape[1])), targets.shape)
 
@@ -68,7 +72,8 @@ def _forward(h, w, b, targets, block):
 
     start = jnp.full(h.shape[:1], -jnp.inf, h.dtype), jnp.zeros(h.shape[:1], h.dtype)
     (log_sum, picked), _ = jax.lax.scan(add, start, jnp.arange(-(-w.shape[1] // block), dtype=jnp.int32))
-    return log_sum - picked, (h, w, b, targets, log_sum)
+    there = (targets >= 0) & (targets < w.shape[1])
+    return jnp.where(there, log_sum - picked, jnp.nan), (h, w, b, targets, log_sum)
 
 
 def _backward(block, saved, d_loss):

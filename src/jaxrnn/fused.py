@@ -26,8 +26,8 @@ from jaxrnn.cell import Cell, Recurrence, product, unnoted
 from jaxrnn.lookup import TakesLookup, of_rows
 from jaxrnn.loop import scan
 from jaxrnn.marks import heed_marks
-from jaxrnn.products import as_now, in_reverse, multiply, narrowed, quick_by_rows, weight_gradient
-from jaxrnn.trees import dependencies, is_float, join, partition, split_carry
+from jaxrnn.products import as_now, in_reverse, multiply, narrowed, promoted, quick_by_rows, weight_gradient
+from jaxrnn.trees import add_where_present, dependencies, is_float, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
 
@@ -169,8 +169,9 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
 
             def dot(a, w, plus=None):
                 del w  # made once, before the loop
-                lefts.append(narrowed(a))
                 right, by_rows = rights[len(products)]
+                a, right = promoted(a, right)
+                lefts.append(narrowed(a))
                 result = multiply(a, narrowed(right), by_rows=by_rows)
                 products.append(result if plus is None else plus + result)
                 return products[-1]
@@ -201,7 +202,8 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
                 def dot(a, w, plus=0.0):
                     del w
                     (right, by_rows), result = next(given)
-                    return _recall(by_rows, a, right, jnp.broadcast_to(plus, result.shape), result)
+                    a, plus = a.astype(result.dtype), jnp.broadcast_to(plus, result.shape).astype(result.dtype)
+                    return _recall(by_rows, a, right, plus, result)
 
                 return _floats(recur(join(direct, others), carry, z, dot, unnoted))
 
@@ -213,8 +215,9 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
         start = (d_final, jax.tree.map(jnp.zeros_like, direct))
         xs = (products, carries, zs, d_ys)  # the cotangents of products take their place
         (d_carry, d_direct), (d_zs, d_products) = scan(body, start, xs, reverse=True)
-        (d_params,) = weights_vjp([weight_gradient(_rows(a), _rows(d)) for a, d in zip(lefts, d_products, strict=True)])
-        return _add_where_present(d_params, d_direct), d_carry, d_zs
+        d_weights = [weight_gradient(_rows(a), _rows(d)) for a, d in zip(lefts, d_products, strict=True)]
+        (d_params,) = weights_vjp([d.astype(w.dtype) for d, w in zip(d_weights, weights, strict=True)])
+        return add_where_present(d_params, d_direct), d_carry, d_zs
 
     loop.defvjp(forward, backward)
     return loop
@@ -284,8 +287,3 @@ def _at_one_step(zs: Any) -> Any:
 def _floats(tree: Any, like: Any = None) -> Any:
     """The float leaves of a tree (where those of `like` are floats: cotangents of others have no proper dtype)."""
     return jax.tree.map(lambda a, b: b if is_float(a) else None, tree if like is None else like, tree)
-
-
-def _add_where_present(tree: Any, some: Any) -> Any:
-    """Add two trees, of which the second has None in many places."""
-    return jax.tree.map(lambda s, a: a if s is None else a + s, some, tree, is_leaf=lambda node: node is None)

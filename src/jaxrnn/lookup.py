@@ -74,7 +74,7 @@ def look_up(table: Array, ids: Array) -> Array:
     Returns:
         `[*batch, I]`.
     """
-    return jnp.take(table, ids, axis=0)
+    return jnp.asarray(table).at[ids].get(mode="fill", wrap_negative_indices=False)
 
 
 def of_rows(project: Callable[[Params, Any], Any], params: Params, xs: Any) -> Any:

@@ -14,7 +14,7 @@ def softmax_cross_entropy(logits: Array, targets: Array) -> Array:
 
     Args:
         logits: `[*batch, V]`.
-        targets: integer `[*batch]`, each in `[0, V)`.
+        targets: integer `[*batch]`, each in `[0, V)`; one outside gives NaN.
 
     Returns:
         `[*batch]`.
@@ -38,7 +38,8 @@ def _softmax_cross_entropy(logits: Array, targets: Array) -> Array:
     That of picking `logits[target]` is a scatter, for which XLA goes once more through an array as large as the logits;
     here everything is elementwise, and one pass.
     """
-    return optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    return jnp.where(targets < 0, jnp.nan, loss)  # those of V and more are NaN as they are
 
 
 @_softmax_cross_entropy.defjvp

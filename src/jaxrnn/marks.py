@@ -45,6 +45,7 @@ def heed_marks(recurrence: Recurrence, initial_carry: Callable[..., Carry]) -> R
     def recur(params, carry, z, dot, note):
         if not isinstance(z, Marked):
             return recurrence.recur(params, carry, z, dot, note)
+        _check_rows(z, carry, initial_carry)
         if z.reset is not None:
             carry = restart_rows(z.reset, carry, initial_carry(z.reset.shape))
         new, y = recurrence.recur(params, carry, z.x, dot, note)
@@ -166,3 +167,13 @@ def _check_marks(marked: Marked) -> None:
             for x in jax.tree.leaves(marked.x):
                 message = f"Marked: {name} must have the shape [*batch] or [T, *batch] of x, {x.shape[: mark.ndim]}"
                 expect(message, chex.assert_shape, mark, x.shape[: mark.ndim])
+
+
+def _check_rows(marked: Marked, carry: Carry, initial_carry: Callable[..., Carry]) -> None:
+    """Refuse marks of a step for other rows than the carry has: `[B]` for many steps would pass as `[T]` if T is B."""
+    for name, mark in (("reset", marked.reset), ("keep", marked.keep)):
+        if mark is not None:
+            fresh = jax.eval_shape(partial(initial_carry, mark.shape))
+            mend = "give [*batch] to step, [T, *batch] to unroll"
+            message = f"Marked: {name} is {list(mark.shape)} at a step, but the carry has other rows; {mend}"
+            expect(message, chex.assert_trees_all_equal_shapes, split_carry(carry)[0], split_carry(fresh)[0])

@@ -67,6 +67,27 @@ def quick_by_rows(rows: int, w: Any, *, transposed: bool) -> bool:
     return large and (transposed or w.shape[1] * w.dtype.itemsize % _PAGE == 0)
 
 
+def promoted(a: Array, w: Array) -> tuple[Array, Array]:
+    """Bring both sides of a product to the dtype that JAX gives `a @ w`.
+
+    `multiply` takes the narrower dtype of two, which is right for a side that was rounded on purpose. Of integers, and
+    of inputs that came in another dtype than the weights, it would round or cut off the weights.
+
+    Args:
+        a: one side.
+        w: the other.
+
+    Returns:
+        Both, in one dtype.
+
+    Example:
+        >>> [side.dtype.name for side in promoted(jnp.ones((1, 2), int), jnp.ones((2, 1)))]
+        ['float32', 'float32']
+    """
+    dtype = jnp.result_type(a, w)
+    return a.astype(dtype), w.astype(dtype)
+
+
 def narrowed(a: Array) -> Array:
     """Round one side of a product to the dtype that products are made from, where there is one.
 
@@ -85,12 +106,13 @@ def times(a: Array, w: Array) -> Array:
 
     Args:
         a: `[N, I]`.
-        w: `[I, O]`, of the same dtype.
+        w: `[I, O]`.
 
     Returns:
-        `[N, O]`, of that dtype. Where operands are rounded its gradients are products of rounded operands, summed in
-        that dtype. There, and within `in_reverse`, there is reverse mode only.
+        `[N, O]`, of the dtype of `a @ w`. Where operands are rounded its gradients are products of rounded operands,
+        summed in that dtype. There, and within `in_reverse`, there is reverse mode only.
     """
+    a, w = promoted(a, w)
     narrow = narrowed(w).dtype
     return _times(narrow, a, w) if _reverse_only.value or narrow != w.dtype else a @ w
 

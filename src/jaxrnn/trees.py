@@ -103,6 +103,23 @@ def join(some: Any, others: Any) -> Any:
     return jax.tree.map(lambda a, b: b if a is None else a, some, others, is_leaf=lambda node: node is None)
 
 
+def add_where_present(tree: Any, some: Any) -> Any:
+    """Add two trees, of which the second lacks leaves.
+
+    Args:
+        tree: any tree of arrays.
+        some: a tree of the same structure, with None where there is nothing to add.
+
+    Returns:
+        The sum.
+
+    Example:
+        >>> add_where_present({"a": 1, "b": 2}, {"a": 10, "b": None})
+        {'a': 11, 'b': 2}
+    """
+    return jax.tree.map(lambda s, a: a if s is None else a + s, some, tree, is_leaf=lambda node: node is None)
+
+
 def row_norms(tree: Any, rows: int) -> Array:
     """Measure each row, over all leaves together; the squares of small and of large numbers do no harm.
 

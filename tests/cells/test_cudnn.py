@@ -63,6 +63,10 @@ def test_what_it_does_not_take_is_refused_by_name():
         cell.unroll(params, carry, xs.astype(np.float64))
     with pytest.raises(InputError, match="expected at least one step"):
         cell.unroll(params, carry, xs[:0])
+    with pytest.raises(AssertionError, match="lstm: the input x .* must end in an axis of size 3"):
+        cell.unroll(params, carry, np.concatenate([xs, xs], axis=-1))
+    with pytest.raises(AssertionError, match="lstm: the carry"):
+        cell.unroll(params, carry, xs[:, :1])
     with pytest.raises(TypeError, match="dtype"):
         cudnn_lstm(INPUT, HIDDEN, dtype=jnp.float64)
 

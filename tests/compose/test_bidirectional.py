@@ -69,6 +69,11 @@ def test_the_two_directions_have_parameters_of_their_own():
     assert np.abs(same["forward"]["w_hh"] - same["backward"]["w_hh"]).max() > 0.1
 
 
+def test_one_sequence_without_an_axis_of_rows_is_refused():
+    with pytest.raises(InputError, match=r"bidirectional: expected inputs \[T, B, I\]"):
+        BOTH.apply(params_of(BOTH), XS[:, 0])
+
+
 @pytest.mark.parametrize("lengths", [LENGTHS[:-1], LENGTHS.astype(float), LENGTHS[:, None]])
 def test_lengths_that_are_none_are_refused(lengths):
     with pytest.raises(InputError, match=r"bidirectional: lengths is .*; expected int \[4\]"):

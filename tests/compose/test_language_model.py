@@ -7,7 +7,7 @@ import pytest
 import reference
 from agreement import assert_close, count_of, quick_jit, random_like, random_params
 from jaxrnn.cells import lstm
-from jaxrnn.compose import Noise, dropout, language_model
+from jaxrnn.compose import Noise, dense, dropout, language_model
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
@@ -56,8 +56,20 @@ def test_layers_sit_below_and_above_the_core():
     assert_close(run(quiet), run(quiet), tolerance=0)
 
 
+def test_the_readout_takes_what_the_layer_above_the_core_gives():
+    """So a narrower one lets the weights be tied."""
+    for tie in (False, True):
+        model = language_model(lstm(3, HIDDEN), VOCABULARY, above=dense(HIDDEN, 3), tie=tie)
+        params = jax.eval_shape(model.init, jax.random.key(0))
+        _, logits = jax.eval_shape(model.unroll, params, model.initial_carry(ROWS), IDS)
+        assert logits.shape == (STEPS, ROWS, VOCABULARY)
+        assert tie or params["readout"]["w"].shape == (3, VOCABULARY)
+
+
 def test_cores_that_do_not_fit_are_refused():
-    with pytest.raises(InputError, match="tied weights need equal sizes, but the core takes 3 and gives 4"):
+    with pytest.raises(InputError, match="tied weights need equal sizes, but the core takes 3 and the readout 4"):
         language_model(lstm(3, 4), VOCABULARY, tie=True)
+    with pytest.raises(InputError, match="tied weights need equal sizes, but the core takes 4 and the readout 3"):
+        language_model(lstm(4, 4), VOCABULARY, above=dense(4, 3), tie=True)
     with pytest.raises(InputError, match="the core needs fixed sizes"):
         language_model(dropout(0.5), VOCABULARY)

@@ -97,6 +97,14 @@ def test_a_word_is_dropped_at_every_place_of_a_row_or_at_none():
         assert np.abs(stays.mean(axes) - 0.7).max() < 5 * (0.3 * 0.7 / n) ** 0.5
 
 
+def test_a_word_has_one_fate_whatever_the_dtype_of_its_number():
+    """The highest number of a uint8, too: counted on from it is 0, which is the next key of the chain."""
+    cell = word_dropout(embedding(256, 1), 0.5)
+    carry = cell.initial_carry(ROWS, jax.random.key(0))
+    few, many = (cell.step({"w": np.ones((256, 1))}, carry, np.full(ROWS, 255, kind))[1] for kind in (np.uint8, int))
+    assert_close(few, many, tolerance=0)
+
+
 def test_word_dropout_heeds_padding_and_passes_the_gradient_of_what_is_read():
     cell = word_dropout(embedding(WORDS, 3), 0.3)
     carry, keep = cell.initial_carry(ROWS, jax.random.key(0)), np.random.default_rng(2).random(IDS.shape) < 0.5

@@ -92,6 +92,16 @@ def test_without_a_key_there_is_no_penalty():
     assert_close(with_penalties(squared_error)(ys, targets), squared_error(ys, targets), tolerance=0)
 
 
+def test_sizes_that_do_not_fit_are_refused():
+    layer = temporal_penalty(1, BETA)
+    with pytest.raises(AssertionError, match="temporal_penalty: the input x .* must end in an axis of size 1"):
+        layer.step({}, layer.initial_carry(ROWS, KEY), XS[0])
+    with pytest.raises(InputError, match="expects inputs of size 2, but cell '0' below it gives outputs of size 3"):
+        stack(dense(2, SIZE), temporal_penalty(2, BETA))
+    with pytest.raises(InputError, match="temporal_penalty: size is 0; it must be a whole number"):
+        temporal_penalty(0, BETA)
+
+
 def test_negative_weights_are_refused():
     with pytest.raises(InputError, match="activation_penalty: weight is -1"):
         activation_penalty(-1)

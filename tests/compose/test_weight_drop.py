@@ -7,7 +7,7 @@ import pytest
 
 from agreement import assert_close, quick_jit, random_like, random_params, scanned
 from jaxrnn.cells import elstm, gru, lstm
-from jaxrnn.compose import stack, weight_drop, zoneout
+from jaxrnn.compose import stack, weight_drop, with_readout, zoneout
 from jaxrnn.errors import InputError
 from jaxrnn.trees import renew_keys, split_carry
 
@@ -83,7 +83,17 @@ def test_the_key_is_one_for_all_rows():
     assert len(jax.tree.leaves(split_carry((NOISE, START))[0])) == 2
 
 
+def test_a_string_is_one_name():
+    """And not all names that are a part of it, such as the readout's "w"."""
+    cells = [weight_drop(with_readout(CORE, 2), RATE, names=names) for names in ("w_hh", ["w_hh"])]
+    params, carry = random_params(1, cells[0]), cells[0].initial_carry(ROWS, jax.random.key(0))
+    one, other = (cell.step(params, carry, XS[0])[1] for cell in cells)
+    assert_close(one, other, tolerance=0)
+
+
 def test_what_cannot_be_dropped_is_refused():
+    with pytest.raises(InputError, match=r"weight_drop: names is \('w_h',\)"):
+        weight_drop(CORE, RATE, names="w_h")
     with pytest.raises(InputError, match=r"weight_drop: names is \('w_hh',\); .*'w_c', 'w_co', 'w_ih'"):
         weight_drop(elstm(INPUT, HIDDEN), RATE)
     with pytest.raises(InputError, match="weight_drop: rate is 1"):

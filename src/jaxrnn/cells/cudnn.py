@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.experimental import rnn
 from jax.extend import backend
 
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, scan_unroll
 from jaxrnn.cells.lstm import LSTMCarry, lstm
 from jaxrnn.errors import InputError
 from jaxrnn.types import Array, Marked, Params
@@ -46,7 +46,7 @@ def cudnn_lstm(input_size: int, hidden_size: int, **options: Any) -> Cell:
     cell = lstm(input_size, hidden_size, dtype=jnp.float32, **options)
 
     def unroll(params, carry, xs):
-        _check(params, xs)
+        _check(cell, params, carry, xs)
         return unroll_with(rnn.lstm, params, carry, xs)
 
     return cell._replace(unroll=unroll)
@@ -92,7 +92,7 @@ def pack(params: Params) -> Array:
     return jnp.concatenate([params["w_ih"].T.ravel(), params["w_hh"].T.ravel(), params["b_ih"], second])
 
 
-def _check(params: Params, xs: Any) -> None:
+def _check(cell: Cell, params: Params, carry: LSTMCarry, xs: Any) -> None:
     """Refuse what cuDNN, or JAX's door to it, does not take."""
     instead = "use lstm, which has the same parameters"
     if isinstance(xs, Marked):
@@ -103,5 +103,6 @@ def _check(params: Params, xs: Any) -> None:
         raise InputError(f"cudnn_lstm: {found}; expected float32, or {instead}")
     if 0 in xs.shape:
         raise InputError(f"cudnn_lstm: the input is {list(xs.shape)}; expected at least one step and one row")
+    jax.eval_shape(scan_unroll(cell.step), params, carry, xs)  # the layer's own checks: the kernel has none
     if "cuda" not in backend.get_backend().platform_version.lower():
         raise InputError(f"cudnn_lstm: it runs on CUDA, and this is {jax.default_backend()!r}; {instead}")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
+from typing import Any
 
 import chex
 import jax
@@ -147,7 +148,7 @@ def derive_layer(
 
     Returns:
         The cell. It raises an AssertionError (from chex) for an input whose last axis is not I, and for a carry that is
-        not like its `initial_carry(*batch)`.
+        not like its `initial_carry(*batch)`, and an InputError for an input of a wider dtype than its own.
 
     Raises:
         InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
@@ -170,19 +171,20 @@ def derive_layer(
         zeros = [jnp.zeros((*batch, size), canonical) for size in state_sizes]
         return tuple(zeros) if len(zeros) > 1 else zeros[0]
 
-    recurrence = _checked(name, input_size, init, initial_carry, Recurrence(project, recur))
+    recurrence = _checked(name, input_size, dtype, init, initial_carry, Recurrence(project, recur))
     return derive(init, initial_carry, recurrence, input_size=input_size, output_size=state_sizes[0])
 
 
 def _checked(
-    name: str, input_size: int, init: Callable, initial_carry: Callable[..., Carry], recurrence: Recurrence
+    name: str, input_size: int, dtype: Any, init: Callable, initial_carry: Callable[..., Carry], recurrence: Recurrence
 ) -> Recurrence:
-    """The recurrence of a layer, which refuses inputs, parameters and carries of other shapes by name."""
+    """The recurrence of a layer, which refuses inputs, parameters and carries that do not fit by name."""
     one_row = jax.eval_shape(lambda: initial_carry(()))
     own_params = cache(lambda: jax.eval_shape(init, jax.random.key(0)))
 
     def project(params, x):
         check_last_axis(f"{name}: the input x [*batch, I]", x, input_size)
+        _check_dtype(name, x, jax.dtypes.canonicalize_dtype(dtype))
         _check_params(name, params, own_params())
         return recurrence.project(params, x)
 
@@ -194,6 +196,13 @@ def _checked(
         return recurrence.recur(params, carry, z, dot, note)
 
     return Recurrence(project, recur)
+
+
+def _check_dtype(name: str, x: Array, dtype: jnp.dtype) -> None:
+    """Refuse an input that would make the carry wider than it is; integers and narrower floats become what it is."""
+    found = jnp.result_type(x)
+    if jnp.issubdtype(found, jnp.floating) and jnp.finfo(found).bits > jnp.finfo(dtype).bits:
+        raise InputError(f"{name}: the input x is {found}, which {dtype} cannot hold; cast it, or build with its dtype")
 
 
 def _check_params(name: str, params: Params, own: Params) -> None:

@@ -60,7 +60,7 @@ def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
         return {"forward": forward.init(key_forward), "backward": backward.init(key_backward)}
 
     def apply(params, xs, lengths=None):
-        if isinstance(xs, Marked) or jnp.ndim(xs) < 2:
+        if isinstance(xs, Marked) or jnp.ndim(xs) < 2 + (forward.input_size is not None):
             raise InputError("bidirectional: expected inputs [T, B, I]; where rows end, `lengths` says")
         steps, rows = xs.shape[:2]
         lengths = jnp.full((rows,), steps) if lengths is None else jnp.asarray(lengths)

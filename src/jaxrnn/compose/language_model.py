@@ -34,7 +34,7 @@ def language_model(
         core: a recurrent cell or stack, with `input_size` E (the embedding's) and `output_size` H.
         vocabulary_size: V.
         below: a layer between embedding and core, or a stack of them; None for none.
-        above: a layer between core and readout.
+        above: a layer between core and readout; it may change the size.
         word_dropout: the rate at which whole symbols are dropped at the input: see `jaxrnn.compose.word_dropout`.
         tie: use the embedding table, transposed, as the readout's matrix; it is one array and counts once. Needs E = H.
         vocabulary_block: the logits of how many symbols to hold at a time where the model is told its targets; None: of
@@ -65,8 +65,14 @@ def language_model(
         (5, 2, 50)
     """
     layers = _beneath(core, vocabulary_size, below, above, word_dropout, tie, embedding_init, dtype)
-    readout = dense(core.output_size or 1, vocabulary_size, w=readout_init, dtype=dtype)
     trunk = stack(*layers.values(), names=tuple(layers))
+    assert trunk.output_size is not None  # since the core's is not
+    if tie and core.input_size != trunk.output_size:
+        raise InputError(
+            f"language_model: tied weights need equal sizes, but the core takes {core.input_size} and the readout "
+            f"{trunk.output_size}; make them equal or do not tie"
+        )
+    readout = dense(trunk.output_size, vocabulary_size, w=readout_init, dtype=dtype)
     model = stack(*layers.values(), readout, names=(*layers, "readout"))
     model = loss_where_told(model, trunk, vocabulary_block)
     return _tied(model) if tie else model
@@ -123,11 +129,6 @@ def _beneath(core, vocabulary_size, below, above, word_dropout, tie, embedding_i
     """The layers beneath the readout, by their names."""
     if core.input_size is None or core.output_size is None:
         raise InputError("language_model: the core needs fixed sizes; build it with input_size=... and output_size=...")
-    if tie and core.input_size != core.output_size:
-        raise InputError(
-            f"language_model: tied weights need equal sizes, but the core takes {core.input_size} and gives "
-            f"{core.output_size}; make them equal or do not tie"
-        )
     spread = 1.0 / core.input_size**0.5 if tie else 1.0
     table = embedding(vocabulary_size, core.input_size, w=embedding_init or initializers.normal(spread), dtype=dtype)
     table = drop_words(table, word_dropout) if word_dropout else table

@@ -95,7 +95,7 @@ def word_dropout(embedding: Cell, rate: float) -> Cell:
     check_rate("word_dropout", rate)
 
     def stays(key, word):
-        return jax.random.bernoulli(jax.random.fold_in(key, DRAW + word), 1.0 - rate)
+        return jax.random.bernoulli(jax.random.fold_in(key, DRAW + word.astype(jnp.uint32)), 1.0 - rate)
 
     def through(method):
         def run(params, carry, x):

@@ -10,6 +10,7 @@ from jaxrnn.cell import Cell, Recurrence, as_shape, opaque
 from jaxrnn.choices import is_number, require
 from jaxrnn.compose.pointwise import pointwise
 from jaxrnn.fused import derive
+from jaxrnn.shapes import check_last_axis, check_sizes
 from jaxrnn.types import Array, Penalized
 
 
@@ -76,7 +77,7 @@ def temporal_penalty(size: int, weight: float, *, dtype: jnp.dtype | type = floa
         A cell without parameters.
 
     Raises:
-        InputError: for a negative weight.
+        InputError: for a negative weight, and for a size that is not a whole number of at least 1.
 
     References:
         S. Merity, B. McCann, R. Socher, as in `activation_penalty`, section 2.2 (TAR, on the output of the last layer
@@ -88,17 +89,24 @@ def temporal_penalty(size: int, weight: float, *, dtype: jnp.dtype | type = floa
         >>> layer.unroll({}, layer.initial_carry(1, jax.random.key(0)), xs)[1].penalty.ravel().tolist()
         [0.5, 4.5, 0.0]
     """
+    check_sizes("temporal_penalty", size=size)
     _check("temporal_penalty", weight)
 
     def initial_carry(batch_shape, key=None):
         del key
         return Measuring(jnp.zeros((*as_shape(batch_shape), size), jax.dtypes.canonicalize_dtype(dtype)))
 
+    def project(params, x):
+        del params
+        check_last_axis("temporal_penalty: the input x [*batch, H]", x, size)
+        return x
+
     def recur(params, carry, x, dot, note):
         del params, dot, note
         return Measuring(x), Penalized(x, weight * jnp.mean(jnp.square(x - carry.previous), axis=-1))
 
-    measuring = derive(lambda key: {}, initial_carry, Recurrence(lambda params, x: x, recur))
+    recurrence = Recurrence(project, recur)
+    measuring = derive(lambda key: {}, initial_carry, recurrence, input_size=size, output_size=size)
     return _in_training_only(measuring, initial_carry)
 
 
@@ -140,7 +148,8 @@ def _in_training_only(measuring: Cell, start: Callable[..., Measuring]) -> Cell:
         return () if key is None else start(batch_shape)
 
     step = either("step")
-    return Cell(lambda key: {}, initial_carry, step, either("unroll"), opaque(step))
+    sizes = (measuring.input_size, measuring.output_size)
+    return Cell(lambda key: {}, initial_carry, step, either("unroll"), opaque(step), *sizes)
 
 
 def _check(name: str, weight: Any) -> None:

@@ -26,7 +26,7 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
     Args:
         cell: a cell, or a stack: each weight of these names has a mask of its own.
         rate: the probability of dropping a weight, in [0, 1).
-        names: of the parameters to drop from, at any depth.
+        names: of the parameters to drop from, at any depth; a string is one name.
 
     Returns:
         A cell with the same parameters, and with carry `(Noise, the cell's carry)`, where the noise has one key `[]`
@@ -52,9 +52,10 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
         (True, 0)
     """
     check_rate("weight_drop", rate)
+    names = (names,) if isinstance(names, str) else tuple(names)
     found = jax.tree.leaves_with_path(jax.eval_shape(cell.init, jax.random.key(0)))
     dropped = [path for path, _ in found if _name(path) in names]
-    require(dropped, "weight_drop: names", tuple(names), f"names of parameters: {sorted({_name(p) for p, _ in found})}")
+    require(dropped, "weight_drop: names", names, f"names of parameters: {sorted({_name(p) for p, _ in found})}")
 
     def thinned(params: Params, noise: Noise) -> Params:
         if noise.key is None or rate == 0:

@@ -11,7 +11,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Estimate, GradientEstimator
 from jaxrnn.gradients.segments import chunk_loss, renewing
-from jaxrnn.trees import dependencies, join, partition, split_carry
+from jaxrnn.trees import add_where_present, dependencies, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
 
@@ -68,7 +68,7 @@ def forward_mode(cell: Cell, loss: Callable[[Any, Any], Array], rule: OnlineRule
     run = chunk_loss(cell._replace(unroll=_unroll_one(cell.step)), loss)
 
     def init(key, params, carry, chunk):
-        x = jax.tree.map(lambda xs: jnp.zeros(xs.shape[1:], xs.dtype), chunk.inputs)
+        x = jax.tree.map(lambda xs: jnp.zeros(xs.shape[1:], jax.dtypes.canonicalize_dtype(xs.dtype)), chunk.inputs)
         return OnlineState(carry, rule.start(key, params, carry, x))
 
     def estimate(params, state, moment):
@@ -84,7 +84,7 @@ def forward_mode(cell: Cell, loss: Callable[[Any, Any], Array], rule: OnlineRule
         influence = state.influence
         if jax.tree.leaves(through_carry):  # else no parameter reaches the carry, as in a cell without memory
             influence = rule.advance(params, state.carry, _first(moment.inputs), influence)
-        grads = _add_where_present(direct, through_carry)
+        grads = add_where_present(direct, through_carry)
         return Estimate(loss, weight, grads), OnlineState(carry, influence)
 
     return renewing(accumulate(GradientEstimator(init, estimate), 1))
@@ -226,8 +226,3 @@ def _unroll_one(step: Callable) -> Callable:
 def _first(xs: Any) -> Any:
     """The first time step."""
     return jax.tree.map(lambda leaf: leaf[0], xs)
-
-
-def _add_where_present(tree: Any, some: Any) -> Any:
-    """Add two trees, of which the second has None in places."""
-    return jax.tree.map(lambda s, a: a if s is None else a + s, some, tree, is_leaf=lambda node: node is None)
