@@ -24,6 +24,7 @@ from jaxrnn.gradients import (
     geometric,
     randomized_bptt,
 )
+from jaxrnn.gradients.base import CarryState
 from jaxrnn.losses import softmax_cross_entropy, squared_error
 from jaxrnn.mesh import data_mesh, gathered, in_turn, on_one_device, place, put_rows
 from jaxrnn.optimizers import optimizer
@@ -132,6 +133,25 @@ def test_snap1_is_split_alike():
     chunk = make_chunk(row, cell, 4, 3, ROWS, INPUT)
     build = ESTIMATORS["snap1"].build
     assert_split_alike(build(cell, squared_error, 2), random_params(1, cell), cell.initial_carry(ROWS), [chunk])
+
+
+def test_a_budget_is_that_of_each_device():
+    """One that a part of the rows fits and all of them do not."""
+    cell, params, carry, chunks = noisy_case()
+    state = CarryState(carry)
+
+    def refusal(memory, mesh):
+        estimator = checkpointed_bptt(cell, squared_error, memory=memory)
+        estimator = estimator if mesh is None else data_parallel(estimator, mesh)
+        estimator.init(None, params, carry, chunks[0])
+        try:
+            jax.eval_shape(estimator.estimate, params, state, chunks[0])
+        except InputError as error:
+            return int(str(error).split()[-3])
+        return None
+
+    enough = refusal("1B", data_mesh(2))
+    assert refusal(enough, data_mesh(2)) is None and refusal(enough, None) > enough
 
 
 def test_noise_that_all_rows_share_is_drawn_alike():

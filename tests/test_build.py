@@ -23,8 +23,10 @@ from jaxrnn.cells.elman import elman
 from jaxrnn.cells.gru import gru
 from jaxrnn.compose import mixed_precision
 from jaxrnn.config import Config, Data, Gradient, Model, Optimizer, Regularizer, Training
+from jaxrnn.consistency import check
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt
+from jaxrnn.gradients.base import CarryState
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.settings import flatten
 from jaxrnn.training import init, update
@@ -199,9 +201,8 @@ def test_a_budget_takes_the_place_of_a_segment_length():
     cell = build_model(small(cell="elman"), V)
     estimator = build_estimator(Gradient(rule="checkpointed", memory="10B"), cell)
     with pytest.raises(InputError, match="memory"):
-        estimator.init(
-            jax.random.key(0), some_params(cell), cell.initial_carry((B,)), Chunk(IDS, IDS, jnp.ones((K, B)))
-        )
+        state = CarryState(cell.initial_carry((B,)))
+        jax.eval_shape(estimator.estimate, some_params(cell), state, Chunk(IDS, IDS, jnp.ones((K, B))))
 
 
 def test_layers_widths_and_tying_are_those_of_the_configuration():
@@ -289,6 +290,9 @@ def test_a_projection_has_a_size_of_its_own():
         params = shapes(build_model(small(cell="projection_lstm", projection_size=asked, num_layers=2), V))
         assert [core["w_ih"][0] for core in params["core"].values()] == [3, size]
         assert params["readout"]["w"] == (size, V)
+        tied = small(cell="projection_lstm", projection_size=asked, embedding_size=size, tie=True)
+        check(Config(model=tied))
+        assert "w" not in shapes(build_model(tied, V))["readout"]
 
 
 def test_the_optimizer_follows_the_configuration():

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +103,21 @@ def test_what_cannot_be_read_is_an_input_error_but_no_damage(intact, tmp_path):
         with pytest.raises(InputError, match=str(folder)) as caught:
             folders.read(folder)
         assert not isinstance(caught.value, folders.Damaged)
+
+
+@pytest.mark.parametrize("seen", [folders.MANIFEST, "a"])
+def test_a_folder_that_is_replaced_while_it_is_read_is_no_damage(intact, monkeypatch, seen):
+    """Between one of its files and the next, the writer puts a new one in its place."""
+    read_bytes, waiting = Path.read_bytes, [NEW]
+
+    def slowly(path):
+        data = read_bytes(path)
+        if path.name == seen and waiting:
+            folders.write(intact, waiting.pop(), {})
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", slowly)
+    assert folders.read(intact)[1] == NEW
 
 
 # Faults

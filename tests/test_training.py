@@ -337,9 +337,10 @@ def test_nothing_but_the_chunk_crosses_to_the_device():
     assert int(metrics.step[0]) == 3
 
 
-def test_float32_stays_float32():
+@pytest.mark.parametrize("narrow", [jnp.float32, jnp.bfloat16])
+def test_narrow_floats_stay_narrow(narrow):
     params, carry, chunk = jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, np.float32), (PARAMS, CELL.initial_carry((B,)), chunks_of(1)[0])
+        lambda leaf: jnp.asarray(leaf, narrow), (PARAMS, CELL.initial_carry((B,)), chunks_of(1)[0])
     )
     state = init(BPTT, MOMENTUM, jax.random.key(5), params, carry, chunk)
     shapes = jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)

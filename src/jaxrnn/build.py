@@ -41,6 +41,7 @@ from jaxrnn.compose import (
 )
 from jaxrnn.config import Config, Data, Gradient, Model, Regularizer, average_after
 from jaxrnn.config import Optimizer as OptimizerSection
+from jaxrnn.consistency import state_size
 from jaxrnn.data.corpora import Corpus, open_corpus
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
@@ -204,7 +205,7 @@ def build_trunk(model: Model, vocabulary_size: int, regularizer: Regularizer = U
 
 def _beneath_readout(model: Model, regularizer: Regularizer) -> dict[str, Any]:
     """What a language model is made of, but its vocabulary and its readout."""
-    size = _sizes(model).get("projection_size", model.hidden_size)
+    size = state_size(model)
     layers = [_layer(model, regularizer, model.embedding_size)]
     for _ in range(model.num_layers - 1):
         layers += _drops(model.dropout, regularizer.dropout_hidden)
@@ -249,7 +250,7 @@ def _layer(model: Model, regularizer: Regularizer, input_size: int) -> Cell:
 
 def _sizes(model: Model) -> dict[str, int]:
     """The sizes that the cell has beside those of its input and its units."""
-    sizes = {"projection_size": model.projection_size or max(1, model.hidden_size // 2)}
+    sizes = {"projection_size": state_size(model)}
     return {name: size for name, size in sizes.items() if name in signature(CELLS[model.cell]).parameters}
 
 

@@ -3,7 +3,7 @@
 Every message names the keys, and the nearest values that work.
 """
 
-from jaxrnn.config import Config, Data, Gradient, Parallel, Training, average_after, length
+from jaxrnn.config import Config, Data, Gradient, Model, Parallel, Training, average_after, length
 from jaxrnn.errors import InputError
 
 
@@ -27,9 +27,10 @@ that work are 32 and 64
     length(config.training)
     if (data.valid is None) != (data.test is None):
         raise InputError("data.valid, data.test: expected both or neither; one of them is missing")
-    projected = "projection_size" if model.cell == "projection_lstm" and model.projection_size else "hidden_size"
-    if model.tie and model.embedding_size != getattr(model, projected):
-        sizes = f"{model.embedding_size} is not model.{projected} = {getattr(model, projected)}"
+    size = state_size(model)
+    if model.tie and model.embedding_size != size:
+        projected = "projection_size" if model.cell == "projection_lstm" else "hidden_size"
+        sizes = f"{model.embedding_size} is not model.{projected} = {size}"
         raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
     if model.initializer == "chrono" and model.cell != "lstm":
         raise InputError(f"model.initializer = 'chrono': it is for model.cell = 'lstm', not for {model.cell!r}")
@@ -39,6 +40,24 @@ that work are 32 and 64
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
     _check_horizons(data, gradient)
     _check_processes(config.parallel, config.training)
+
+
+def state_size(model: Model) -> int:
+    """Tell how many numbers a layer hands on: its units, or what they are projected to, by default half as many.
+
+    Args:
+        model: the section.
+
+    Returns:
+        The number.
+
+    Example:
+        >>> state_size(Model(hidden_size=8)), state_size(Model(cell="projection_lstm", hidden_size=8))
+        (8, 4)
+    """
+    if model.cell != "projection_lstm":
+        return model.hidden_size
+    return model.projection_size or max(1, model.hidden_size // 2)
 
 
 def _check_processes(parallel: Parallel, training: Training) -> None:
@@ -59,7 +78,8 @@ def _check_processes(parallel: Parallel, training: Training) -> None:
 def _check_horizons(data: Data, gradient: Gradient) -> None:
     """Refuse lengths of the gradient rule that do not go with that of a chunk."""
     steps, rule = data.chunk_length, gradient.rule
-    if rule in ("checkpointed", "randomized") and gradient.segment_length > steps:
+    segments = rule == "randomized" or (rule == "checkpointed" and not gradient.memory)
+    if segments and gradient.segment_length > steps:
         raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {steps}, one chunk")
     if rule == "truncated" and gradient.horizon > steps:  # it would run, but for nothing over a part of old chunks
         _check_replay("gradient.horizon", gradient.horizon, data, least=1)

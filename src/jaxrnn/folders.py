@@ -73,7 +73,10 @@ def write(folder: Path, contents: Mapping[str, bytes], about: Mapping[str, Any])
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
-    """Reads a folder that `write` has written. Each file is read once, and what is returned is what was verified.
+    """Reads a folder that `write` has written. What is returned is what was verified.
+
+    A fault counts only where the manifest stayed the same meanwhile; else the folder was being replaced, and is read
+    anew.
 
     Args:
         folder: the folder.
@@ -85,15 +88,34 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
         Damaged: a file is missing, added, or not bit for bit as it was written.
         InputError: there is no such folder, or it cannot be read.
     """
+    while True:
+        sealed = _manifest(folder)
+        try:
+            return _verified(folder, sealed)
+        except InputError:
+            if _manifest(folder) == sealed:
+                raise
+
+
+def _manifest(folder: Path) -> bytes | None:
+    """The bytes of a folder's manifest, or None where there is none."""
+    with _naming(folder, "cannot be read", "mend its permissions or its disk"):
+        try:
+            return (folder / MANIFEST).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def _verified(folder: Path, sealed: bytes | None) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """What `read` returns, held against the manifest."""
     with _naming(folder, "cannot be read", "mend its permissions or its disk"):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give one that was saved")
-        present = {path.name for path in folder.iterdir()}
-        if MANIFEST not in present:
+        if sealed is None:
             raise _damaged(folder, f"{MANIFEST} is missing")
-        sealed = (folder / MANIFEST).read_bytes()
         if not _is_sealed(sealed):
             raise _damaged(folder, f"{MANIFEST} does not match its own digest")
+        present = {path.name for path in folder.iterdir()}
         expected = msgspec.json.decode(sealed, type=_Envelope).files
         for name in sorted(present ^ {MANIFEST, *expected}):
             raise _damaged(folder, f"{name} is {'added' if name in present else 'missing'}")

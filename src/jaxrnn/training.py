@@ -214,7 +214,7 @@ def update(
     # The mean is a factor that its users multiply the sums by, which are in memory anyway; it need never be.
     share = 1.0 / jnp.where(counted, total.weight, 1.0)
     grads = jax.tree.map(lambda g: share.astype(g.dtype) * g, total.grads)
-    gradient_norm = share * optax.tree.norm(total.grads)  # finite only if every entry is, and its square
+    gradient_norm = share * optax.tree.norm(total.grads).astype(share.dtype)  # finite only if every square is
     sound = _all_finite(after)
     finite = sound & jnp.isfinite(total.loss) & jnp.isfinite(gradient_norm)
 

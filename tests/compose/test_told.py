@@ -68,9 +68,11 @@ def test_who_is_not_told_gives_logits_and_whose_recurrence_is_used_gives_the_sam
     assert logits.shape == (STEPS, ROWS, VOCABULARY)
     assert_close(model.unroll(params, carry, inputs), (last, softmax_cross_entropy(logits, TARGETS)))
     first = jax.tree.map(lambda a: a[0], inputs)
-    recur = partial(model.recurrence.recur, dot=product, note=lambda name, value: value)
+    noted = []
+    recur = partial(model.recurrence.recur, dot=product, note=lambda name, value: noted.append(name) or value)
     for x in (IDS[0], first):
         assert_close(recur(params, carry, model.recurrence.project(params, x)), model.step(params, carry, x))
+    assert noted and noted == 2 * noted[: len(noted) // 2]  # the same, told or not
 
 
 def test_the_memory_of_an_estimate_does_not_grow_with_the_vocabulary():

@@ -1,6 +1,7 @@
 """Parts of a chunk, one after another: truncation by its definition, at every awkward length."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,7 +9,9 @@ from agreement import assert_close, estimate_by_definition, quick_jit, random_li
 from jaxrnn.cells import lstm
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, accumulate, bptt, truncated_bptt
+from jaxrnn.gradients.base import CarryState
 from jaxrnn.losses import squared_error
+from jaxrnn.stepwise import from_step
 
 ROWS, K = 2, 3
 CELL = lstm(2, 4)
@@ -53,6 +56,19 @@ def test_parts_are_the_loop_over_chunks():
         total = part if total is None else jax.tree.map(np.add, total, part)
     found, last = estimated(accumulate(estimator, K), chunk)
     assert_close((found, last.carry), (jax.tree.map(jax.numpy.asarray, total), state.carry))
+
+
+def test_sums_do_not_stop_where_a_narrow_float_would():
+    """401 losses of 1 and slopes of 2: in bfloat16, 256 + 1 is 256."""
+    zero = np.zeros((), jnp.bfloat16)
+    cell = from_step(
+        lambda key: {"b": zero}, lambda shape, key=None: (), lambda params, carry, x: (carry, params["b"] + x)
+    )
+    chunk = Chunk(np.full((401, 1, 1), zero), np.full((401, 1, 1), zero - 1), np.ones((401, 1), np.float32))
+    for estimator in (bptt(cell, squared_error), accumulate(bptt(cell, squared_error), 1)):
+        (loss, weight, grads), _ = quick_jit(estimator.estimate)(cell.init(None), CarryState(()), chunk)
+        assert loss == weight == 401 and loss.dtype == weight.dtype == np.float32
+    assert grads["b"].dtype == zero.dtype and grads["b"] == 800  # 802, rounded once, at the end
 
 
 @pytest.mark.parametrize("length", [0, -1])

@@ -224,3 +224,11 @@ def test_settings_that_do_not_fit_are_refused(settings, message):
     chunk = Chunk(*(np.zeros((LENGTH, 1, 1)),) * 2, np.zeros((LENGTH, 1)))
     with pytest.raises(InputError, match=message):
         adaptive_bptt(LINEAR, slopes, **settings).init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
+
+
+def test_a_chunk_of_another_length_is_refused():
+    chunk = Chunk(*(np.zeros((LENGTH, 1, 1)),) * 2, np.zeros((LENGTH, 1)))
+    estimator = adaptive_bptt(LINEAR, slopes, longest=2 * LENGTH)
+    state = estimator.init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
+    with pytest.raises(InputError, match="the chunk has 2 time steps"):
+        estimator.estimate({}, state, jax.tree.map(lambda a: a[:2], chunk))

@@ -7,7 +7,7 @@ import pytest
 
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import elman, gru, lstm
-from jaxrnn.compose import stack, with_readout
+from jaxrnn.compose import language_model, stack, with_readout
 from jaxrnn.gradients import Chunk, accumulate, bptt, rtrl
 from jaxrnn.losses import squared_error
 from jaxrnn.types import Marked
@@ -92,6 +92,14 @@ def test_a_reset_stops_even_an_infinite_influence():
         quick_jit(estimator.estimate)(params, clean._replace(influence=s), chunk) for s in (clean.influence, exploded)
     )
     assert_close(broken, finite)
+
+
+@pytest.mark.usefixtures("default_settings")
+def test_the_first_state_takes_numpys_wide_numbers_silently():
+    model = language_model(elman(2, HIDDEN), 5)
+    ids = np.zeros((STEPS, ROWS), np.int64)
+    chunk = Chunk(ids, ids, np.ones(ids.shape))
+    rtrl(model, squared_error).init(None, model.init(jax.random.key(0)), model.initial_carry(ROWS), chunk)
 
 
 def test_what_does_not_reach_the_carry_has_no_influence():

@@ -6,7 +6,7 @@ import pytest
 
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import elman, elstm, gru, lstm, lstm_step
-from jaxrnn.compose import dropout, language_model, stack, with_readout
+from jaxrnn.compose import dropout, language_model, stack, weight_drop, with_readout
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, accumulate, bptt, rtrl, snap1, truncated_bptt
 from jaxrnn.losses import softmax_cross_entropy, squared_error
@@ -155,6 +155,7 @@ REFUSED = {
     "no state": (lambda: dropout(0.5), "sizes \\[\\]"),
     "two sizes": (lambda: stack(elman(INPUT, 3), elman(3, 4)), "sizes \\[\\(3,\\), \\(4,\\)\\]"),
     "two layers of one size": (lambda: stack(elman(INPUT, 3), elman(3, 3)), "more layers"),
+    "dropped weights": (lambda: weight_drop(elman(INPUT, 3), 0.5), "dropped weights"),
     "a step that shows no dot": (
         lambda: from_step(lstm(INPUT, 3).init, lstm(INPUT, 3).initial_carry, lstm_step, output_size=3),
         "a hand-written step",
@@ -166,7 +167,7 @@ REFUSED = {
 def test_it_refuses_what_it_cannot_follow_and_rtrl_does_not(case):
     make, message = REFUSED[case]
     cell = make()
-    params, carry = random_params(2, cell), cell.initial_carry(ROWS)
+    params, carry = random_params(2, cell), cell.initial_carry(ROWS, jax.random.key(0))
     inputs = np.ones((STEPS, ROWS, INPUT))
     chunk = Chunk(inputs, inputs, np.ones((STEPS, ROWS)))
     with pytest.raises(InputError, match=f"snap1: .*{message}.*rtrl"):

@@ -42,8 +42,6 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
             return carry, y
         return carry, _in_place_of_output(y, lambda logits: _silenced(x, softmax_cross_entropy(logits, target)))
 
-    step = partial(whole, model.step)
-
     def unroll(params, carry, xs):
         inputs, targets = _told_apart(xs)
         if block is None or targets is None:
@@ -55,10 +53,11 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
         return (*carry, top), _in_place_of_output(hs, lambda hs: _silenced(inputs, loss(hs)))
 
     def recur(params, carry, x, dot, note):
-        told = _told_apart(x)[1] is not None
-        return step(params, carry, x) if told else model.recurrence.recur(params, carry, x, dot, note)
+        return whole(partial(model.recurrence.recur, dot=dot, note=note), params, carry, x)
 
-    return model._replace(step=step, unroll=unroll, recurrence=Recurrence(lambda params, x: x, recur))
+    return model._replace(
+        step=partial(whole, model.step), unroll=unroll, recurrence=Recurrence(lambda params, x: x, recur)
+    )
 
 
 def _told_apart(x: Any) -> tuple[Any, Array | None]:

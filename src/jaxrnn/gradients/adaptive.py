@@ -11,7 +11,7 @@ from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.decay import Credit, certify, credit_by_lag
-from jaxrnn.gradients.replay import Past, ReplayState, empty_past, estimate_with_replay
+from jaxrnn.gradients.replay import Past, ReplayState, check_length, empty_past, estimate_with_replay
 from jaxrnn.gradients.segments import chunk_loss, renewing
 from jaxrnn.types import Array, Carry
 
@@ -73,7 +73,8 @@ def adaptive_bptt(
         that is not finite, which is left out of the mean.
 
     Raises:
-        InputError: for settings out of range; from `init`, if `longest` is no multiple of the chunk's length above it.
+        InputError: for settings out of range; from `init`, if `longest` is no multiple of the chunk's length above it;
+            from `estimate`, for a chunk of another length.
 
     Cost:
         Memory as `truncated_bptt` with the longest horizon. Time in proportion to the horizon chosen, and for each
@@ -143,6 +144,7 @@ def adaptive_bptt(
         return state._replace(credit=credit, windows=count, calls=zero, horizon=horizon, bound=bound)
 
     def estimate(params, state, chunk):
+        check_length(state.past, chunk)
         steps = chunk.weight.shape[0]
         full = state.past.seen == longest // steps - 1
         due = full & ((state.windows == 0) | (state.calls >= every)) & jnp.any(chunk.weight[-1] != 0)

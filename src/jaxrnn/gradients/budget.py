@@ -102,7 +102,7 @@ def plan(
         The plan.
 
     Raises:
-        InputError: if not even the smallest plan fits, with what it takes.
+        InputError: if not even the smallest plan fits, with a budget that would do.
 
     Cost:
         One to a few compilations, of a second or so each whatever K is.
@@ -120,7 +120,7 @@ def plan(
             steps, rows = chunk.weight.shape
             raise InputError(
                 f"checkpointed_bptt: memory is {budget} bytes, too little for a chunk of {steps} steps and {rows} "
-                f"rows; the least that works is {memory} bytes"
+                f"rows; a budget of {memory} bytes works"
             )
         ratio = memory / estimate
 

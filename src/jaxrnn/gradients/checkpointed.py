@@ -9,7 +9,7 @@ import jax
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import InputError
-from jaxrnn.gradients.base import CarryState, GradientEstimator
+from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.budget import Plan, plan, read_bytes, shapes
 from jaxrnn.gradients.segments import ChunkLoss, chunk_loss, renewing, reverse_mode, segmented
 from jaxrnn.types import Array
@@ -40,8 +40,8 @@ def checkpointed_bptt(
         The estimator; its state is the carry. Exact within the chunk, to rounding.
 
     Raises:
-        InputError: if there is not exactly one of segment length and memory, or one that is no such thing; from `init`
-            and `estimate`, if the budget is too small for the chunk.
+        InputError: if there is not exactly one of segment length and memory, or one that is no such thing; from
+            `estimate`, as soon as it is traced, if the budget is too small for the chunk.
 
     Cost:
         The forward pass twice, about 1.33 times the time of `bptt`, and once more for each further level. Memory of
@@ -66,10 +66,10 @@ def checkpointed_bptt(
         >>> float(estimate.weight)
         200.0
         >>> tiny = checkpointed_bptt(cell, squared_error, memory="100B")
-        >>> tiny.init(jax.random.key(1), params, carry, chunk)  # doctest: +ELLIPSIS
+        >>> tiny.estimate(params, state, chunk)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        jaxrnn.errors.InputError: checkpointed_bptt: memory is 100 bytes, ... the least that works is ... bytes
+        jaxrnn.errors.InputError: checkpointed_bptt: memory is 100 bytes, ... a budget of ... bytes works
     """
     run = chunk_loss(cell, loss)
     if (segment_length is None) == (memory is None):
@@ -126,16 +126,10 @@ def _within_budget(run: ChunkLoss, budget: int) -> GradientEstimator:
     def planned(structure, leaves) -> Plan:
         return plan(run, recomputing, *jax.tree.unflatten(structure, leaves), budget=budget)
 
-    def fitted(*trees):
-        leaves, structure = jax.tree.flatten(shapes(trees))
-        return recomputing(planned(structure, tuple(leaves)).lengths)
-
-    def init(key, params, carry, chunk):
-        del key
-        fitted(params, carry, chunk)  # here, a budget that is too small is refused before anything is compiled or read
-        return CarryState(carry)
-
+    # `init` plans nothing: it may be asked for all rows, where each device is to run its own ones only.
     def estimate(params, state, chunk):
-        return fitted(params, state.carry, chunk).estimate(params, state, chunk)
+        leaves, structure = jax.tree.flatten(shapes((params, state.carry, chunk)))
+        fitted = recomputing(planned(structure, tuple(leaves)).lengths)
+        return fitted.estimate(params, state, chunk)
 
-    return GradientEstimator(init, estimate)
+    return recomputing(())._replace(estimate=estimate)

@@ -113,7 +113,7 @@ def estimate_with_replay(
         Memory of one chunk's intermediates at a time, and of N chunks' inputs and carries. Time for each chunk of one
         forward and backward pass over itself and over every one replayed.
     """
-    _check_length(state.past, chunk)
+    check_length(state.past, chunk)
     floats, others = split_carry(state.carry)
 
     def newest(params, floats):
@@ -146,16 +146,24 @@ def estimate_with_replay(
     return Estimate(loss, weight, grads), ReplayState(carry, past)
 
 
-def _room(past: Past) -> int:
-    """N, how many chunks there is room for."""
-    return jax.tree.leaves(past.inputs)[0].shape[0]
+def check_length(past: Past, chunk: Chunk) -> None:
+    """Refuse a chunk that is not as long as those that are kept.
 
+    Args:
+        past: the chunks before it.
+        chunk: `[K, B, ...]`.
 
-def _check_length(past: Past, chunk: Chunk) -> None:
-    """Refuse a chunk that is not as long as those that are kept."""
+    Raises:
+        InputError: if it is longer or shorter.
+    """
     before, now = jax.tree.leaves(past.inputs)[0].shape[1], chunk.weight.shape[0]
     if now != before:
         raise InputError(
             f"the chunk has {now} time steps; a horizon longer than the chunk replays past ones, which must all have "
             f"the {before} that the state was made for: pad with weight 0, or make a new state with init"
         )
+
+
+def _room(past: Past) -> int:
+    """N, how many chunks there is room for."""
+    return jax.tree.leaves(past.inputs)[0].shape[0]

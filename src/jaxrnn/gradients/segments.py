@@ -33,7 +33,7 @@ def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
         loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`; see `jaxrnn.losses`.
 
     Returns:
-        `(params, carry, chunk) -> (carry, (loss [], weight []))`, both sums.
+        `(params, carry, chunk) -> (carry, (loss [], weight []))`, both sums, in float32 at least.
 
     Example:
         >>> from jaxrnn.cells.elman import elman
@@ -53,6 +53,7 @@ def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
         outputs = jax.tree.map(partial(credit_where, counts), outputs)
         each = loss(outputs, chunk.targets)
         expect("the loss must give one number for each weight, [K, B]", chex.assert_shape, each, counts.shape)
+        each = each.astype(sum_dtype(each.dtype))
         weight = chunk.weight.astype(each.dtype)
         total = jnp.sum(jnp.where(counts, weight * each, jnp.zeros_like(each)))
         return carry, (total, jnp.sum(weight))
@@ -142,7 +143,7 @@ def sum_over_pieces(
         length: time steps in a piece; the last one may be shorter.
 
     Returns:
-        `(state, total)`.
+        `(state, total)`. Floats are added up in float32 at least, however narrow they are.
 
     Example:
         >>> count = lambda state, s, steps: (state + 1, jnp.asarray(steps))
@@ -152,16 +153,34 @@ def sum_over_pieces(
     """
     number, left = divmod(steps, length)
     shapes = jax.eval_shape(lambda state, s: function(state, s, min(length, steps)), state, jnp.asarray(0))[1]
-    running = state, jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), shapes)
+    running = state, jax.tree.map(lambda a: jnp.zeros(a.shape, sum_dtype(a.dtype)), shapes)
 
     def add(running, s, steps):
         state, total = running
         state, part = function(state, s, steps)
-        return state, jax.tree.map(jnp.add, total, part)
+        return state, jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, part)
 
     if number:
         running = jax.lax.fori_loop(0, number, lambda s, running: add(running, s, length), running)
-    return add(running, jnp.asarray(number), left) if left else running
+    state, total = add(running, jnp.asarray(number), left) if left else running
+    return state, jax.tree.map(lambda a, like: a.astype(like.dtype), total, shapes)
+
+
+def sum_dtype(dtype: Any) -> Any:
+    """Choose what to add up many numbers in: in bfloat16, 256 + 1 is 256.
+
+    Args:
+        dtype: that of the numbers.
+
+    Returns:
+        The same, but float32 for a narrower float.
+
+    Example:
+        >>> [sum_dtype(jnp.dtype(name)).name for name in ("bfloat16", "float16", "float64", "int32")]
+        ['float32', 'float32', 'float64', 'int32']
+    """
+    narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+    return jnp.dtype(jnp.float32) if narrow else dtype
 
 
 def reverse_mode(run: ChunkLoss) -> GradientEstimator:

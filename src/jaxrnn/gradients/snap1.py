@@ -12,7 +12,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.influence import OnlineRule, by_row, followed, forward_mode, influencing, rows_of, times
 from jaxrnn.shapes import spread
-from jaxrnn.trees import is_float, join, split_carry
+from jaxrnn.trees import is_float, is_key, join, split_carry
 from jaxrnn.types import Array, Carry, Marked, Params
 
 
@@ -51,7 +51,7 @@ def snap1(cell: Cell, loss: Callable[[Any, Any], Array]) -> GradientEstimator:
 
     Raises:
         InputError: (from `init`) for more than one recurrent layer, and for a layer whose units mix otherwise: by a
-            norm, a projection, or a hand-written `step` that shows no `dot`.
+            norm, a projection, dropped weights, or a hand-written `step` that shows no `dot`.
 
     Cost:
         Memory B S P, and for each step compute of about B S^2 P: both free of T, and no H times P anywhere.
@@ -83,7 +83,7 @@ def snap1(cell: Cell, loss: Callable[[Any, Any], Array]) -> GradientEstimator:
         del key
         size = _one_size(carry)
         states = len(jax.tree.leaves(split_carry(carry)[0]))
-        fed = _feeding_one_unit(cell, influencing(cell, params, carry, x), params, x, size)
+        fed = _feeding_one_unit(cell, influencing(cell, params, carry, x), params, carry, x, size)
         return jax.tree.map(lambda p: jnp.zeros((rows_of(x), states, *p.shape), p.dtype), fed)
 
     def credit(d_carry, influence):
@@ -154,26 +154,34 @@ def _one_size(carry: Carry) -> int:
     return sizes[0][0]
 
 
-def _feeding_one_unit(cell: Cell, reaching: Params, params: Params, x: Any, size: int) -> Params:
+def _feeding_one_unit(cell: Cell, reaching: Params, params: Params, carry: Carry, x: Any, size: int) -> Params:
     """Those parameters of which each number feeds the unit of its column, and no other; None for the others.
 
     Asked of the step itself, at random numbers: if only unit i hangs on a number, then weighing the units by v weighs
-    its derivative by v_i.
+    its derivative by v_i. A cell with noise is asked with it, for that may change its products, and without, for that
+    may hide them.
     """
-    with jax.ensure_compile_time_eval():  # numbers are needed, even where `init` is being traced
-        carry, x, params = _random_numbers((cell.initial_carry(()), _first_row(x), params))
-        states, step = _unit_by_unit(cell, params, carry, x)
+
+    def alone(carry, x, params):
+        floats, noise = split_carry(carry)
+        floats, x, params = _random_numbers((floats, x, params))
+        states, step = _unit_by_unit(cell, params, join(floats, noise), x)
         _, pull = jax.vjp(step, params, states)
         v = jax.random.normal(jax.random.key(1), (size,), states.dtype)
         plain, weighed = (pull(jnp.broadcast_to(w, states.shape)) for w in (jnp.ones_like(v), v))
-        if not _is_weighed(plain[1], weighed[1], v):
-            raise InputError(
-                "snap1: the units of the carry act on each other otherwise than by the `dot` products of one recurrent "
-                "layer (more layers, a norm over units, a hand-written step); for such cells use rtrl, uoro, or a rule "
-                "that goes back through time"
-            )
-        alone = jax.tree.map(partial(_is_weighed, v=v), plain[0], weighed[0])
-    return jax.tree.map(lambda p, yes: p if yes else None, reaching, alone, is_leaf=lambda p: p is None)
+        return jax.tree.map(partial(_is_weighed, v=v), plain, weighed)
+
+    with jax.ensure_compile_time_eval():  # numbers are needed, even where `init` is being traced
+        keys = [None, jax.random.key(0)] if any(map(is_key, jax.tree.leaves(carry))) else [None]
+        answers = [alone(cell.initial_carry((), key), _first_row(x), params) for key in keys]
+    by_parameter, by_state = jax.tree.map(lambda *yes: all(yes), *answers)
+    if not by_state:
+        raise InputError(
+            "snap1: the units of the carry act on each other otherwise than by the `dot` products of one recurrent "
+            "layer (more layers, a norm over units, dropped weights, a hand-written step); for such cells use rtrl, "
+            "uoro, or a rule that goes back through time"
+        )
+    return jax.tree.map(lambda p, yes: p if yes else None, reaching, by_parameter, is_leaf=lambda p: p is None)
 
 
 def _is_weighed(plain: Array, weighed: Array, v: Array) -> bool:

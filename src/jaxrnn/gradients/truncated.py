@@ -24,6 +24,9 @@ def truncated_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, horizon: in
     `horizon - K + i`. This is BPTT(h; h') of Williams and Peng, with h = k2 and h' = k1. Where parameters have changed
     since, past chunks are replayed under the new ones, each from the carry that it had.
 
+    Which of the two it is, the chunk given to `init` decides: after one of `horizon` steps or more nothing is replayed,
+    and a shorter one that follows keeps the lags within itself.
+
     The definition, and the oracle in the tests, is `stop_gradient` on the carry at the boundaries inside one big
     gradient; taking gradients piece by piece gives the same numbers in the memory of one piece. The carry crosses every
     boundary by value, so that the forward pass is that of full BPTT.

@@ -7,6 +7,7 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import msgspec
 
 from jaxrnn import build, training
@@ -98,7 +99,11 @@ def _train_step(experiment: Experiment) -> Callable[[TrainState, Chunk, Array], 
 
     def train_step(state: TrainState, chunks: Chunk, updates: Array) -> tuple[TrainState, Metrics]:
         optimizer = build.build_optimizer(config.optimizer, updates)
-        return training.make_train_step(estimator, optimizer, full_weight=full_weight, mesh=mesh)(state, chunks)
+        # What fills up a dispatch has weight 0. It is left out, so that a longer run goes on from the same carry.
+        full = jnp.any(chunks.weight != 0, axis=(1, 2, 3))
+        count = jnp.sum(full) if full.size > 1 else None
+        step = training.make_train_step(estimator, optimizer, full_weight=full_weight, mesh=mesh)
+        return step(state, chunks, count)
 
     return train_step
 
