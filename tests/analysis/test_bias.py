@@ -152,6 +152,8 @@ def test_the_answer_is_the_shortest_horizon_from_which_on_all_are_good():
     assert third == exact + "2.0 times the time a step."
     about_as_long = EXACT._replace(seconds_per_step=1.3e-6)
     assert answer(Bias(rows, about_as_long, 1024, 8)).splitlines()[2] == exact + "about the same time a step."
+    far = [each._replace(relative_bias=1.31) for each in rows]
+    assert "its bias 131 %." in answer(Bias(tuple(far), EXACT, 1024, 8))
     assert answer(Bias(rows, EXACT, 1024, 8), keep=0.8).startswith("k = 4 keeps 80 %")
     without = [each._replace(temp_bytes=None) for each in rows]
     assert "memory" not in answer(Bias(tuple(without), EXACT, 1024, 8))

@@ -5,7 +5,7 @@ import pytest
 
 from jaxrnn.analysis.held_out import halves, read_held_out
 from jaxrnn.analysis.labels import STRING, python_labels, text_labels
-from jaxrnn.data.corpora import open_corpus
+from jaxrnn.data.corpora import open_corpus, whole_text
 from jaxrnn.data.dataset import prepare
 from jaxrnn.data.text import BYTE, CHARACTER, WHITESPACE, WORD
 from jaxrnn.data.vocabulary import Vocabulary
@@ -133,8 +133,19 @@ def test_a_symbol_that_the_model_does_not_know_is_left_out_and_labels_stay_true(
     assert (
         "".join(text.pieces) == "a = 'b'\n" and text.labels[STRING].tolist() == [False] * 4 + [True] * 2 + [False] * 2
     )
+    assert text.unseen == 1 == sum(half.unseen for half in halves(text))
     text = read_held_out(documents, Vocabulary("character", tuple("ab ='\n\ufffd")), 100)
-    assert "".join(text.pieces) == "a = '?b'\n" and text.ids[5] == 6
+    assert "".join(text.pieces) == "a = '?b'\n" and text.ids[5] == 6 and text.unseen == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "nothing", "tokenizer"), [("b.py", b"\xef\xbb\xbf", CHARACTER), ("b.txt", b"   ", WHITESPACE)]
+)
+def test_a_file_without_a_symbol_does_no_harm(tmp_path, name, nothing, tokenizer):
+    (tmp_path / f"a{name[1:]}").write_text("a = 1\n")
+    (tmp_path / name).write_bytes(nothing)
+    text = read_held_out(whole_text(str(tmp_path)).splits["text"], Vocabulary(tokenizer.name, (*"a =1",)), 100)
+    assert len(text.files) == 2 and text.pieces[0] == "a" and len(text.ids) == len(text.labels["end of a word"]) >= 3
 
 
 def test_a_piece_does_not_end_within_a_string(tmp_path):

@@ -15,7 +15,7 @@ from jaxrnn.analysis.findings import Finding
 from jaxrnn.analysis.flow import Decay
 from jaxrnn.analysis.gates import saturation
 from jaxrnn.analysis.health import health
-from jaxrnn.analysis.report import Report, make_ready, numbers, page, write
+from jaxrnn.analysis.report import Report, horizon_rows, make_ready, numbers, page, write
 from jaxrnn.analysis.states import Quantity, States
 from jaxrnn.analysis.text_view import lively_passage, view, view_json
 from jaxrnn.analysis.units import Unit, choose_units
@@ -74,13 +74,13 @@ def report(states):
     update = {"kind": "update", "gradient_norm": 1.0, "update_norm": 0.1, "parameter_norm": 50.0, "bits": 2.0}
     rows = [update | {"step": step, "clipped": step < 3, "skipped": False} for step in range(1, 11)]
     rows += [rows[-1] | {"step": 11, "bits": None, "gradient_norm": None, "skipped": True}]
-    decay = Decay(*(np.linspace(0, -9, 20)[:, None] * np.ones(2) for _ in range(4)))
+    decay = Decay(*(np.linspace(0, -9, 20)[:, None] * np.ones(2) for _ in range(3)), np.ones((20, 2)))
     grid = tuple(Horizon(k, 1 / k, 1 - 1 / k**2, 1.0, np.inf, 1000 * k, 1e-5) for k in (4, 8))
     bias = Bias(grid, Horizon(64, 0.0, 1.0, np.nan, 0.0, None, 1e-5), 64, 4)
     measured = health(rows)
     pictures = {
         "run": [figures.learning_curve(rows, "character")],
-        "units": [figures.unit_through_run("h 3", "inside", "AUC", [0, 5, 10], [0.5, 0.7, 0.9], [0.6, 0.8, 0.95])],
+        "units": [figures.unit_through_run("h 3", "inside", "AUC", 5, [0, 5, 10], [0.5, 0.7, 0.9], [0.6, 0.8, 0.95])],
         "flow": [figures.gradient_flow({"trained": decay, "untrained": decay}), figures.horizon_bias(bias)],
         "gates": figures.gate_scatters(saturation(states)),
         "health": [figures.step_sizes(measured), figures.long_text(np.ones((9, 2)), 100)],
@@ -243,6 +243,51 @@ def test_every_layer_of_every_model_has_a_curve_of_its_own_kind(monkeypatch):
     kinds = {(line.get_linestyle(), line.get_marker(), line.get_fillstyle()) for line in curves}
     assert len(kinds) == len(curves) == 12 and len({line.get_color() for line in curves}) == 2
     drawn.draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("falls", "alive", "said"),
+    [
+        (-1.0, np.ones(20), "at 1\u00a0% of its first value after 6 steps"),
+        (-0.1, np.ones(20), "above 1\u00a0% at all lags"),
+        (
+            -1.0,
+            np.linspace(1, 0.05, 20),
+            "at 1\u00a0% of its first value after 6 steps, over the 75\u00a0% of losses that have any",
+        ),
+        (-0.1, np.linspace(1, 0.005, 20), "above 1\u00a0% at all lags, over the 0.5\u00a0% of losses that have any"),
+        (-0.1, np.arange(20) < 7, "0 from lag 8 on"),
+        (-1.0, np.arange(20) < 3, "0 from lag 4 on"),
+    ],
+)
+def test_where_credit_falls_is_said_of_all_losses_also_of_those_that_have_none(falls, alive, said):
+    mean_log = np.where(alive > 0, falls * np.arange(20), np.nan)[:, None]
+    decay = Decay(mean_log, mean_log, mean_log, 1.0 * alive[:, None])
+    assert figures.gradient_flow({"trained": decay}).caption.endswith(f" It is {said} (trained).")
+
+
+@pytest.mark.parametrize("count", [1, 299, 300, 601, 899, 30_001])
+def test_what_a_curve_ends_with_is_the_mean_of_as_many_as_elsewhere(count):
+    """One update beyond full groups of neighbours is none of its own."""
+    steps, values = figures._thinned(np.arange(count) + 0.0, np.arange(count) % 7.0)
+    size = max(1, count // 300)
+    assert values[-1] == pytest.approx((np.arange(count) % 7.0)[-size:].mean(), abs=1e-12) and len(steps) < 600
+    assert steps[-1] == pytest.approx(count - 1 - (size - 1) / 2, abs=1e-12)
+
+
+def test_shares_and_means_are_written_out(report):
+    inside, depth = report.findings
+    some = [inside._replace(mean=0.004), inside._replace(mean=0.997), depth._replace(mean=123.4)]
+    text = page(report._replace(findings=some, untrained=some))
+    assert all(f"<small>{words};" in text for words in ("0.4 % of the text", "99.7 % of the text", "mean 123"))
+    far = report.bias.rows[0]._replace(relative_bias=1310.0, bound=250.0)
+    assert {"1310", "250"} <= set(horizon_rows(report.bias._replace(rows=(far,)))[0].values())
+
+
+def test_the_unit_is_the_best_of_the_snapshot_that_it_was_chosen_in(report):
+    said = report.pictures["units"][0].caption
+    assert said.startswith("In the best snapshot, after 5 updates, the best for \u201cinside\u201d: h 3.")
+    assert "0.500 before training and 0.900 after 10 updates" in said
 
 
 def test_the_page_is_the_same_every_time(report):

@@ -130,6 +130,16 @@ def _seen(model, text):
     return states, {name: label[RUN_UP : RUN_UP + len(states.nats)] for name, label in text.labels.items()}
 
 
+@pytest.mark.parametrize("every", range(1, 42))
+def test_units_are_chosen_on_one_place_of_each_stretch_and_on_all_parts_of_a_line_of_any_length(every):
+    """A fixed stride would see but one place of each line of as many symbols, and of some labels nothing."""
+    drawn = findings._one_of_each(every, 20_000)
+    assert (drawn // every).tolist() == list(range(20_000 // every))
+    for line in (*range(2, 42), 81, every * every):
+        kinds = set((drawn % line).tolist())
+        assert len(kinds) == line or len(drawn) < 20 * line
+
+
 @pytest.mark.parametrize(("enough", "every"), [(20_000, 1), (100, 20)])
 def test_units_are_chosen_on_one_text_and_scored_on_the_other(model, texts, monkeypatch, enough, every):
     """Against the same done at once on all that was kept of both texts; of a short one every place counts."""
@@ -138,7 +148,8 @@ def test_units_are_chosen_on_one_text_and_scored_on_the_other(model, texts, monk
     (here, labels), (there, later) = (_seen(model, text) for text in texts)
     assert found.choice.places == len(here.nats) and found.told.places == len(there.nats)
     assert found.told.bits == pytest.approx(there.nats.mean(dtype=float) / np.log(2), rel=1e-6)
-    some = np.arange(RUN_UP, RUN_UP + len(here.nats)) % every == 0
+    some = found.choice.sample.at - RUN_UP
+    assert (some // every).tolist() == list(range(len(here.nats) // every))
     sample = States({name: seen[some] for name, seen in here.values.items()}, here.nats[some])
     expected = choose_units(sample, {name: label[some] for name, label in labels.items()}, top=3)
     for finding in found.findings:
@@ -208,6 +219,12 @@ def test_less_may_be_read_spread_over_the_text(model, texts):
         np.testing.assert_array_equal(one.at, other.at)
         np.testing.assert_array_equal(one.nats, other.nats)
     assert min(block.at.min() for block in some) == RUN_UP and max(block.at.max() for block in some) > len(ids) // 2
+
+
+def test_where_nothing_of_the_last_quarter_is_read_it_is_refused(model, texts):
+    """Each of two rows is left after a quarter of its places."""
+    with pytest.raises(InputError, match="choose: most 1300: of the last quarter of the text nothing is read"):
+        choose(*model, texts[0], top=1, most=1300)
 
 
 def test_where_memory_is_short_units_are_chosen_on_fewer_places(model, texts, monkeypatch):

@@ -173,6 +173,22 @@ def test_the_exact_value_is_said_where_the_mouse_is(page):
     assert said(page).startswith(f"“{view['pieces'][place]}”") and "surprise" in said(page)
 
 
+@pytest.mark.parametrize(("piece", "sign"), [("constructor", "“constructor”"), ("\n", "end of line"), ("\t", "tab")])
+def test_every_symbol_is_named_also_one_that_javascript_knows_as_something_else(page, report, piece, sign):
+    """As a model of words may have it."""
+    text = report.read_text("utf-8")
+    held = find(page, "#data").get_attribute("textContent")
+    data = json.loads(held)
+    data["view"]["pieces"][0] = piece
+    try:
+        report.write_text(text.replace(held, json.dumps(data).replace("<", "\\u003c")), "utf-8")
+        page.get(report.as_uri())
+        find(page, "#passage").send_keys(Keys.HOME)
+        assert said(page).startswith(f"{sign} · ")
+    finally:
+        report.write_text(text, "utf-8")
+
+
 def test_keys_move_through_text_and_units(page):
     find(page, "#passage").send_keys(Keys.HOME)
     places = []

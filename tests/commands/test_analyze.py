@@ -14,6 +14,13 @@ from jaxrnn.errors import InputError
 from jaxrnn.running import following, study
 
 CORPUS = object()  # stands for the small text
+MINE = """
+def a_vowel(text):
+    return [letter in 'aeiou' for letter in text]
+
+def an_end(text):  # of each half: the last symbols do not count
+    return [at in (len(text) // 2 - 1, len(text) - 1) for at in range(len(text))]
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -24,15 +31,18 @@ def small(monkeypatch):
 
 def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
     folder = tmp_path / "report"
-    (tmp_path / "mine.py").write_text("def a_vowel(text):\n    return [letter in 'aeiou' for letter in text]\n")
-    own = ["--label", tmp_path / "mine.py:a_vowel", "--follow", "a vowel"]
+    (tmp_path / "mine.py").write_text(MINE)
+    own = ["--label", tmp_path / "mine.py:a_vowel", "--label", tmp_path / "mine.py:an_end", "--follow", "a vowel"]
     said = jaxrnn("analyze", finished_run[0], "--text", corpus, "--out", folder, "--json", *own)
     assert said.code == 0, said.err
     assert said.answer["report"] == str(folder / "report.html") and said.answer["seconds"] > 0
     numbers = json.loads((folder / "analysis.json").read_text("utf-8"))
     names = {finding["label"] for finding in numbers["units"]}
     assert {"end of a word", "position in the line", "a vowel"} <= names and "inside a string literal" not in names
-    assert numbers["notes"] == ["Labels that do not vary in both texts: inside quotes, indentation."]
+    assert numbers["notes"] == [
+        "Labels that do not vary in both texts: inside quotes, indentation.",
+        "Labels that do not vary at the places that units are chosen on, so that none was chosen for them: an end.",
+    ]
     assert set(numbers["gates"]) == {"1/r", "1/z"} and [row["horizon"] for row in numbers["horizon"]["rows"]][:2] == [
         4,
         16,
@@ -42,7 +52,8 @@ def test_it_writes_a_report(jaxrnn, finished_run, corpus, tmp_path):
     assert through["label"] == "a vowel" and through["updates"] == sorted({0} | kept) and len(kept) > 1
     vowels = next(finding for finding in numbers["units"] if finding["label"] == "a vowel")
     assert through["unit"] == vowels["units"][0]["unit"]
-    best = through["updates"].index(int(said.answer["snapshot"].rpartition("_")[2]))
+    assert through["best"] == int(said.answer["snapshot"].rpartition("_")[2])
+    best = through["updates"].index(through["best"])
     # All of this small text is read: so the best snapshot's scores are those in the table, and the first is untrained.
     assert through["scores"][best] == pytest.approx(vowels["units"][0]["held_out"], abs=1e-9)
     assert through["probes"][best] == pytest.approx(vowels["probe"], abs=1e-9)

@@ -58,6 +58,7 @@ def test_what_a_label_must_not_give(file, function, message):
 
 def test_what_is_not_there_is_named(file):
     (file.parent / "broken.py").write_text("import nowhere_to_be_found\n")
+    (file.parent / "leaving.py").write_text("def f(text):\n    return [True] * len(text)\n\nraise SystemExit(0)\n")
     for spec, message in (
         ("in_capitals", "expected FILE.py:function or module:function"),
         (f"{file}:", "expected FILE.py:function"),
@@ -66,6 +67,7 @@ def test_what_is_not_there_is_named(file):
         (f"{file.parent}/other.py:f", "no file .*other.py"),
         ("nowhere_to_be_found:f", r"cannot be run \(ModuleNotFoundError"),
         (f"{file.parent}/broken.py:f", r"cannot be run \(ModuleNotFoundError"),
+        (f"{file.parent}/leaving.py:f", r"cannot be run \(SystemExit: 0\)"),
     ):
         with pytest.raises(InputError, match=message):
             load_label(spec)

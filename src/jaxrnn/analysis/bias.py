@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.analysis.numerals import plain
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.gradients.base import Chunk, GradientEstimator, check_chunk
@@ -169,7 +170,7 @@ def answer(bias: Bias, *, keep: float = 0.99) -> str:
     require(is_number(keep) and 0 < keep < 1, "answer: keep", keep, "a cosine above 0 and below 1")
     kept = f"{100 * keep:.6g} % of the gradient's direction"
     keeping, chosen = _keeping(bias, keep), chosen_horizon(bias, keep)
-    quality = f"its cosine with the exact one is {chosen.cosine:.4f}, its bias {100 * chosen.relative_bias:.2g} %"
+    quality = f"its cosine with the exact one is {chosen.cosine:.4f}, its bias {plain(100 * chosen.relative_bias)} %"
     lines = [f"k = {chosen.horizon} keeps {kept}: {quality}."]
     if not keeping:
         lines = [f"No k up to {bias.rows[-1].horizon} keeps {kept}. The best is k = {chosen.horizon}: {quality}."]

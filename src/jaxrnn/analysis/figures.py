@@ -12,6 +12,7 @@ from jaxrnn.analysis.bias import Bias
 from jaxrnn.analysis.flow import Decay
 from jaxrnn.analysis.gates import GATES, Saturation
 from jaxrnn.analysis.health import Health
+from jaxrnn.analysis.numerals import percent, plain
 from jaxrnn.analysis.pictures import DASHES, INK, MARKERS, QUIET, SERIES, Picture, picture
 from jaxrnn.analysis.states import Quantity
 
@@ -53,7 +54,13 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], noun: str) -> Picture | No
 
 
 def unit_through_run(
-    unit: str, label: str, measure: str, updates: Sequence[int], scores: Sequence[float], probes: Sequence[float]
+    unit: str,
+    label: str,
+    measure: str,
+    best: int,
+    updates: Sequence[int],
+    scores: Sequence[float],
+    probes: Sequence[float],
 ) -> Picture:
     """Draw how well one unit tells a label as the run goes on.
 
@@ -61,9 +68,10 @@ def unit_through_run(
         unit: its name.
         label: what it tells.
         measure: "AUC" or "correlation".
+        best: the updates before the snapshot in which the unit was chosen.
         updates: `[S]` of each snapshot, 0 the untrained network.
         scores: `[S]` of the unit.
-        probes: `[S]` of a linear reading of the whole state.
+        probes: `[S]` of a linear probe of the whole state.
 
     Returns:
         The picture.
@@ -83,9 +91,9 @@ def unit_through_run(
         axes.legend()
 
     caption = (
-        f"In the end the best for \u201c{label}\u201d: {unit}. Its {measure} is {scores[0]:.3f} "
-        f"before training and {scores[-1]:.3f} after {updates[-1]:,} updates, on text on which it was not chosen. The "
-        "whole state's reading is fitted anew in each snapshot."
+        f"In the best snapshot, after {best:,} updates, the best for \u201c{label}\u201d: {unit}. Its {measure} is "
+        f"{scores[0]:.3f} before training and {scores[-1]:.3f} after {updates[-1]:,} updates, on text on which it was "
+        "not chosen. The whole state's reading is fitted anew in each snapshot."
     )
     return picture("unit", "A unit through the run", caption, draw)
 
@@ -99,7 +107,7 @@ def gradient_flow(decays: Mapping[str, Decay]) -> Picture:
     Returns:
         The picture.
     """
-    layers = max(decay.mean_log.shape[1] for decay in decays.values())
+    longest, layers = (max(decay.mean_log.shape[axis] for decay in decays.values()) for axis in (0, 1))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -115,15 +123,8 @@ def gradient_flow(decays: Mapping[str, Decay]) -> Picture:
                     low, high = middle - spread - middle[0], middle + spread - middle[0]
                     axes.fill_between(lags, low, high, color=colour, alpha=0.15, lw=0)
         axes.axhline(-2, color=QUIET, lw=0.8, ls=":")
-        axes.text(
-            max(len(decay.mean_log) for decay in decays.values()),
-            -2,
-            "1 %",
-            color=QUIET,
-            ha="right",
-            va="bottom",
-            fontsize=8,
-        )
+        axes.text(longest, -2, "1 %", color=QUIET, ha="right", va="bottom", fontsize=8)
+        axes.set_xlim(1 - 0.05 * longest, 1.05 * longest)  # all lags, also those at which no credit is left
         axes.set_xlabel("lag: steps back from the loss")
         axes.set_ylabel("norm of the gradient,\nrelative to lag 1 (powers of 10)")
         axes.legend()
@@ -230,7 +231,7 @@ def step_sizes(measured: Health) -> Picture:
 
     caption = (
         f"The gradient was clipped in {measured.clipped:.1%} of the updates; {measured.skipped} were skipped because "
-        f"something was not finite. In the median a step was {np.nanmedian(measured.update_ratio):.2g} of the "
+        f"something was not finite. In the median a step was {plain(np.nanmedian(measured.update_ratio))} of the "
         "parameters' length."
     )
     return picture("steps", "Gradients and steps", caption, draw)
@@ -280,18 +281,26 @@ def _layer_mark(layer: int, layers: int, lags: int) -> dict[str, Any]:
 
 
 def _thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Means of neighbours, so many that some hundred are left; what is not finite does not count."""
+    """Means of neighbours, so many that some hundred are left; what is not finite does not count.
+
+    The last is one of as many neighbours as the others, for what it says is quoted; the first may be of more.
+    """
     size = max(1, len(x) // _POINTS)
-    groups = [(x[start : start + size], y[start : start + size]) for start in range(0, len(x), size)]
+    cuts = range(size + len(x) % size, len(x), size)
+    groups = zip(np.split(x, cuts), np.split(y, cuts), strict=True)
     kept = [(steps, values[np.isfinite(values)]) for steps, values in groups]
     means = [(steps.mean(), values.mean()) for steps, values in kept if len(values)]
     return np.array([at for at, _ in means]), np.array([mean for _, mean in means])
 
 
 def _fall(decay: Decay) -> str:
-    """Where the mean log norm of the lowest layer has fallen to 1 %."""
-    log_norms = np.asarray(decay.mean_log)[:, 0]
+    """Where the mean log norm of the lowest layer has fallen to 1 %, or to nothing: the mean is over what is not 0."""
+    log_norms, alive = (np.asarray(part)[:, 0] for part in (decay.mean_log, decay.alive))
     if not np.isfinite(log_norms[0]):
         return "0, or not finite, from the first lag on"
-    below = np.flatnonzero(log_norms <= log_norms[0] + math.log(0.01))
-    return f"at 1 % of its first value after {below[0] + 1} steps" if len(below) else "above 1 % at all lags"
+    below = np.flatnonzero((alive == 0) | (log_norms <= log_norms[0] + math.log(0.01)))
+    lag = below[0] if len(below) else len(alive) - 1
+    if alive[lag] == 0:
+        return f"0 from lag {lag + 1} on"
+    over = f", over the {percent(alive[lag])} % of losses that have any" if alive[lag] < 1 else ""
+    return (f"at 1 % of its first value after {lag + 1} steps" if len(below) else "above 1 % at all lags") + over

@@ -1,4 +1,4 @@
-"""Finding what a model knows: the best unit and the best linear reading for each label, and whether it is chance.
+"""Finding what a model knows: the best unit and the best linear probe for each label, and whether it is chance.
 
 Whatever is chosen or fitted is chosen and fitted on one text, and scored on another, so that the best of thousands is
 not flattered by having been chosen. Two baselines say what choosing alone gives: the same labels moved half a text
@@ -15,17 +15,18 @@ import numpy as np
 from jaxrnn.analysis.labels import Labels
 from jaxrnn.analysis.probes import STATES, Moments, moments, probe
 from jaxrnn.analysis.scores import oriented, score
-from jaxrnn.analysis.states import RUN_UP, Block, Quantity, States, blocks, places, quantities, rows_for
+from jaxrnn.analysis.states import RUN_UP, Block, Quantity, blocks, places, quantities, rows_for
 from jaxrnn.analysis.units import Scored, choose_units
 from jaxrnn.cell import Cell
 from jaxrnn.choices import require
+from jaxrnn.errors import InputError
 from jaxrnn.types import Params
 
 _MOVED = "moved: "
-_EVERY = 20  # of the places that are read, units are chosen on every twentieth: its neighbours say much the same
-_ENOUGH = 20_000  # places; of a text that is too short for so many, on more than every twentieth
+_EVERY = 20  # of so many neighbouring places, which say much the same, units are chosen on one
+_ENOUGH = 20_000  # places; of a text that is too short for so many, on one of fewer neighbours
 _MEMORY = 1 << 30  # bytes for what all units do at those places; where it would be more, on fewer
-_FIRST = 0.75  # of a text: the linear readings are fitted on this part while their ridge is chosen on the rest
+_FIRST = 0.75  # of a text: the linear probes are fitted on this part while their ridge is chosen on the rest
 
 
 class Labelled(NamedTuple):
@@ -45,14 +46,14 @@ class Choice(NamedTuple):
 
     Attributes:
         units: for each label the best units, best first.
-        weights: for each label `[D]` a linear reading of all states.
-        sample: what the units did where they were chosen.
+        weights: for each label `[D]` a linear probe of all states.
+        sample: where units were chosen, and what all of them did there.
         places: how many places the readings were fitted on.
     """
 
     units: Mapping[str, Sequence[Scored]]
     weights: Mapping[str, np.ndarray]
-    sample: States
+    sample: Block
     places: int
 
 
@@ -61,7 +62,7 @@ class Told(NamedTuple):
 
     Attributes:
         units: for each label its units with their scores, in their order.
-        probes: for each label the score of its linear reading.
+        probes: for each label the score of its linear probe.
         places: how many places that is measured on.
         bits: what a symbol cost, on average.
     """
@@ -80,9 +81,9 @@ class Finding(NamedTuple):
         measure: "AUC" for truth values, "correlation" for floats.
         mean: of the label over that text: for truth values the share of places where it holds.
         units: the best, best first.
-        probe: the score of a linear reading of the whole state.
+        probe: the score of a linear probe of the whole state.
         moved: the score of the best unit for the moved label.
-        moved_probe: and of a linear reading.
+        moved_probe: and of a linear probe.
     """
 
     label: str
@@ -109,7 +110,7 @@ class Found(NamedTuple):
 
 
 def find(cell: Cell, params: Params, chosen_on: Labelled, scored_on: Labelled, *, top: int = 10) -> Found:
-    """Find the best units and linear readings for each label on one text, and score them on another.
+    """Find the best units and linear probes for each label on one text, and score them on another.
 
     Args:
         cell: symbols in and logits out.
@@ -160,7 +161,10 @@ def choose(
     names: Container[str] | None = None,
     most: int | None = None,
 ) -> Choice:
-    """Choose units on every twentieth place of a text, of a short one on more, and fit linear readings on all of it.
+    """Choose units on one of every twenty places of a text, of a short one on more, and fit readings on all of it.
+
+    Which one is drawn by chance, the same every time: of text in lines of one length, every twentieth may be the same
+    place in each line.
 
     Args:
         cell: symbols in and logits out.
@@ -174,31 +178,35 @@ def choose(
         What was chosen.
 
     Raises:
-        InputError: the text is too short, or a label does not fit it.
+        InputError: the text is too short, or a label does not fit it; with so few places, nothing of the text's last
+            quarter is read, on which the ridge is chosen.
     """
     _check_labels(text)
     rows = rows_for(len(text.ids))
     width = sum(width for _, width in quantities(cell, params).values())
     count = places(len(text.ids), rows)
     every = max(1, min(_EVERY, count // _ENOUGH), -(-4 * width * count // _MEMORY))
+    drawn = np.zeros(len(text.ids), bool)
+    drawn[RUN_UP + _one_of_each(every, count)] = True
     cut = RUN_UP + _FIRST * count
     sums: list[Moments | None] = [None, None]
     kept: list[Block] = []
     for block in blocks(cell, params, text.ids, rows=rows, names=names, most=most):
-        kept.append(_at(block, block.at % every == 0))
+        kept.append(_at(block, drawn[block.at]))
         states, later = _whole(block), block.at >= cut
         for part, here in enumerate((~later, later)):
             if here.any():
                 found = moments(states[here], {name: label[block.at[here]] for name, label in text.labels.items()})
                 known = sums[part]
                 sums[part] = found if known is None else known + found
-    at, sample = _joined(kept)
-    labels = {name: label[at] for name, label in text.labels.items()}
+    first, last = sums
+    if first is None or last is None:
+        raise InputError(f"choose: most {most}: of the last quarter of the text nothing is read; give more, or None")
+    sample = _joined(kept)
+    labels = {name: label[sample.at] for name, label in text.labels.items()}
     best = choose_units(sample, labels, top=top)
     best = {name: units[: 1 if name.startswith(_MOVED) else top] for name, units in best.items()}
-    first, last = sums
-    assert first is not None and last is not None
-    later = at >= cut
+    later = sample.at >= cut
     weights = probe(first, last, _whole(sample)[later], {name: label[later] for name, label in labels.items()})
     return Choice(best, weights, sample, first.places + last.places)
 
@@ -210,7 +218,7 @@ def tell(cell: Cell, params: Params, text: Labelled, choice: Choice, *, most: in
         cell: symbols in and logits out.
         params: its parameters.
         text: what to score on.
-        choice: units and linear readings.
+        choice: units and linear probes.
         most: about how many places are read, spread over the text; None for all.
 
     Returns:
@@ -277,7 +285,13 @@ def with_moved(labels: Labels) -> dict[str, np.ndarray]:
     return dict(labels) | {_MOVED + name: np.roll(values, len(values) // 2) for name, values in labels.items()}
 
 
-def _whole(seen: Block | States) -> np.ndarray:
+def _one_of_each(every: int, count: int) -> np.ndarray:
+    """One place of each full stretch of so many, drawn by chance, the same every time: `[count // every]`, in order."""
+    starts = every * np.arange(count // every)
+    return starts + np.random.default_rng(0).integers(every, size=len(starts))
+
+
+def _whole(seen: Block) -> np.ndarray:
     """The whole state, all layers side by side: `[n, D]`."""
     return np.concatenate([values for quantity, values in seen.values.items() if quantity.name in STATES], axis=1)
 
@@ -287,12 +301,12 @@ def _at(block: Block, here: np.ndarray) -> Block:
     return Block(block.at[here], {name: values[here] for name, values in block.values.items()}, block.nats[here])
 
 
-def _joined(kept: Sequence[Block]) -> tuple[np.ndarray, States]:
-    """Where blocks were seen, and what, one behind the other in the order of the text."""
+def _joined(kept: Sequence[Block]) -> Block:
+    """Blocks as one, in the order of the text."""
     at = np.concatenate([block.at for block in kept])
     order = np.argsort(at)
     values = {name: np.concatenate([block.values[name] for block in kept])[order] for name in kept[0].values}
-    return at[order], States(values, np.concatenate([block.nats for block in kept])[order])
+    return Block(at[order], values, np.concatenate([block.nats for block in kept])[order])
 
 
 def _check_labels(text: Labelled) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrnn.analysis.states import Quantity, States
+from jaxrnn.analysis.states import Block, Quantity, States
 
 GATES = {"i": "input gate", "f": "forget gate", "o": "output gate", "r": "reset gate", "z": "update gate"}
 """The quantities that are gates, between 0 and 1, by the name that cells give them."""
@@ -25,7 +25,7 @@ class Saturation(NamedTuple):
     shut: np.ndarray
 
 
-def saturation(states: States) -> Mapping[Quantity, Saturation]:
+def saturation(states: States | Block) -> Mapping[Quantity, Saturation]:
     """Measure how saturated every gate is.
 
     Args:

@@ -34,6 +34,7 @@ class HeldOut(NamedTuple):
         starts: `[F]` where the pieces of the files begin.
         files: their names.
         left_out: the names of files that are not Python though they are called so.
+        unseen: how many symbols are left out, for the model does not know them.
     """
 
     ids: np.ndarray
@@ -42,14 +43,16 @@ class HeldOut(NamedTuple):
     starts: np.ndarray
     files: tuple[str, ...]
     left_out: tuple[str, ...]
+    unseen: int
 
 
 class _Part(NamedTuple):
-    """The symbols of one file's beginning: what they are, their text, and what holds after each."""
+    """The symbols of one file's beginning: what they are, their text, what holds after each, how many lack."""
 
     ids: np.ndarray
     pieces: list[str]
     labels: dict[str, np.ndarray]
+    unseen: int
 
 
 def read_held_out(
@@ -107,7 +110,8 @@ def read_held_out(
     labels = {name: np.concatenate([part.labels[name] for _, part in parts]) for name in parts[0][1].labels}
     starts = np.cumsum([0, *(len(part.ids) for _, part in parts)])[:-1]
     ids = np.concatenate([part.ids for _, part in parts])
-    return HeldOut(ids, pieces, labels, starts, tuple(_name(document) for document, _ in parts), tuple(refused))
+    files, unseen = tuple(_name(document) for document, _ in parts), sum(part.unseen for _, part in parts)
+    return HeldOut(ids, pieces, labels, starts, files, tuple(refused), unseen)
 
 
 def halves(text: HeldOut) -> tuple[HeldOut, HeldOut]:
@@ -117,12 +121,12 @@ def halves(text: HeldOut) -> tuple[HeldOut, HeldOut]:
         text: what to part.
 
     Returns:
-        The first and the second half.
+        The first and the second half; what is left out counts in the first.
     """
     middle = len(text.ids) // 2
     near = text.starts[np.abs(text.starts - middle) < middle // 3]
     middle = int(near[np.argmin(np.abs(near - middle))]) if len(near) else middle
-    return _cut(text, 0, middle), _cut(text, middle, len(text.ids))
+    return _cut(text, 0, middle), _cut(text, middle, len(text.ids))._replace(unseen=0)
 
 
 def _cut(text: HeldOut, start: int, stop: int) -> HeldOut:
@@ -180,7 +184,7 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
             break
     symbols = tokenizer.split(text)[:most]
     pieces = list(symbols if tokenizer.encoding == "latin-1" else tokenizer.pieces(symbols))
-    lengths = np.array([len(piece) for piece in pieces])
+    lengths = np.array([len(piece) for piece in pieces], int)  # also where there is none
     before, whole = "", "".join(pieces)
     if _is_python(document) and tokenizer.name not in _TORN:
         whole = "".join(read([scan(document.path, name=str(document.path))], tokenizer.encoding))
@@ -193,9 +197,10 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
         pieces, ids, labels = pieces[:stop], ids[:stop], {name: label[:stop] for name, label in labels.items()}
     known = ids >= 0
     if unknown_id(vocabulary) is not None or known.all():
-        return _Part(replace_unseen(vocabulary, ids), pieces, labels)
+        return _Part(replace_unseen(vocabulary, ids), pieces, labels, unseen=0)
     seen = [piece for piece, is_known in zip(pieces, known.tolist(), strict=True) if is_known]
-    return _Part(ids[known], seen, {name: label[known] for name, label in labels.items()})
+    labels = {name: label[known] for name, label in labels.items()}
+    return _Part(ids[known], seen, labels, unseen=len(ids) - len(seen))
 
 
 def _last_end(pieces: Sequence[str], labels: Labels) -> int:

@@ -68,7 +68,7 @@ def moments(states: np.ndarray, labels: Labels) -> Moments:
 
 
 def fit(sums: Moments, ridge: float) -> dict[str, np.ndarray]:
-    """Fit a linear reading of each label.
+    """Fit a linear probe of each label.
 
     With X the states, each unit at mean 0 and variance 1, and y a label at mean 0::
 
@@ -100,7 +100,7 @@ def fit(sums: Moments, ridge: float) -> dict[str, np.ndarray]:
 
 
 def probe(first: Moments, later: Moments, states: np.ndarray, labels: Labels) -> dict[str, np.ndarray]:
-    """Fit a linear reading of each label, with the ridge that does best on text that it was not fitted on.
+    """Fit a linear probe of each label, with the ridge that does best on text that it was not fitted on.
 
     Each of `RIDGES` is tried: fitted on the first part of a text, and scored on places of the later part. The best is
     fitted again, on both.

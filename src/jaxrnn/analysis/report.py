@@ -19,6 +19,7 @@ from jaxrnn.analysis.figures import FIGURES
 from jaxrnn.analysis.findings import Finding
 from jaxrnn.analysis.gates import GATES
 from jaxrnn.analysis.labels import Labels
+from jaxrnn.analysis.numerals import percent, plain
 from jaxrnn.analysis.pictures import Picture
 from jaxrnn.analysis.text_view import TextView, view_json
 from jaxrnn.analysis.units import Unit
@@ -144,6 +145,8 @@ def page(report: Report) -> str:
         data=_embedded(_data(report)),
         unit_name=lambda unit: _unit_name(unit, _layers(report)),
         score=_score,
+        plain=plain,
+        percent=percent,
     )
 
 
@@ -183,10 +186,10 @@ def horizon_rows(bias: Bias) -> list[dict[str, str]]:
 
     def row(name: str, one: Horizon) -> dict[str, str]:
         memory = f"{one.temp_bytes / 2**20:.1f} MiB" if one.temp_bytes else "not known"
-        bound = f"{one.bound:.2g}" if math.isfinite(one.bound) else "none"
+        bound = plain(one.bound) if math.isfinite(one.bound) else "none"
         return {
             "name": name,
-            "relative_bias": f"{one.relative_bias:.3g}",
+            "relative_bias": plain(one.relative_bias, 3),
             "cosine": f"{one.cosine:.4f}",
             "bound": bound,
             "memory": memory,

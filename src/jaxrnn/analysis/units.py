@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxrnn.analysis.labels import Labels
 from jaxrnn.analysis.scores import areas, correlations, oriented
-from jaxrnn.analysis.states import States
+from jaxrnn.analysis.states import Block, States
 
 
 class Unit(NamedTuple):
@@ -39,7 +39,7 @@ class Scored(NamedTuple):
     held_out: float
 
 
-def choose_units(states: States, labels: Labels, *, top: int) -> dict[str, list[Scored]]:
+def choose_units(states: States | Block, labels: Labels, *, top: int) -> dict[str, list[Scored]]:
     """Choose the units with the highest scores.
 
     Args:
@@ -64,7 +64,7 @@ def choose_units(states: States, labels: Labels, *, top: int) -> dict[str, list[
     return best
 
 
-def _signed_scores(states: States, labels: Labels) -> dict[str, np.ndarray]:
+def _signed_scores(states: States | Block, labels: Labels) -> dict[str, np.ndarray]:
     """For each label the signed score of every unit."""
     scores = {}
     for measure, truth in ((areas, True), (correlations, False)):

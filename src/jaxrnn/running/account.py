@@ -137,7 +137,7 @@ def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
         f"The best of {number} was chosen for each label on {watched.chosen:,} places, spread over {watched.fitted:,} "
         f"{noun}s of the {chosen_on}, {here}. It is scored on {watched.scored:,} {noun}s of the {scored_on}, {there}: "
         "what holds or does not, by the area under the ROC curve (AUC: 0.5 says "
-        "nothing, 1 tells perfectly); numbers, by correlation. Whole state: a linear reading of all states, fitted on "
+        "nothing, 1 tells perfectly); numbers, by correlation. Whole state: a linear probe of all states, fitted on "
         f"those {watched.fitted:,} {noun}s, with the ridge that does best on the last quarter of them. Untrained: the "
         "same search before the first update. Chance: the same search for the same label moved on by half a text."
     )
@@ -147,7 +147,8 @@ def _through_run(followed: Followed) -> Picture:
     """The picture of a unit's way."""
     layer, quantity, number = followed.unit.unit
     unit, updates = f"{quantity} {number} of layer {layer}", followed.updates
-    drawn = figures.unit_through_run(unit, followed.label, followed.measure, updates, followed.scores, followed.probes)
+    about, scores = (unit, followed.label, followed.measure, followed.best), (followed.scores, followed.probes)
+    drawn = figures.unit_through_run(*about, updates, *scores)
     read = f" Each snapshot read {followed.fitted:,} symbols to fit on and {followed.scored:,} to be scored on."
     return drawn._replace(caption=drawn.caption + read)
 
@@ -181,22 +182,27 @@ def _notes(best: Trained, rows: list[dict[str, Any]], studied: Subject, watched:
         notes.append(
             f"Of the {len(ids):,} {noun}s of both texts {unseen:,} were read as one that the model does not know."
         )
+    missing = studied.chosen_on.unseen + studied.scored_on.unseen
+    if missing:
+        notes.append(f"Of both texts {missing:,} {noun}s are left out, for the model does not know them.")
     told = [finding.label for finding in watched.findings]
-    notes += _about_labels(studied.chosen_on.labels, studied.scored_on.labels, told)
+    notes += _about_labels(studied.chosen_on.labels, studied.scored_on.labels, told, watched.missed)
     if noun not in ("character", "byte"):
         notes.append(f"The model reads {noun}s: a label is that of the last character of each {noun}.")
     return notes
 
 
-def _about_labels(here: Labels, there: Labels, told: Sequence[str]) -> list[str]:
+def _about_labels(here: Labels, there: Labels, told: Sequence[str], missed: Sequence[str]) -> list[str]:
     """Why there is nothing of some labels, and which of those that units tell are rare."""
     vary = varying(here, there)
-    same, silent = [name for name in there if name not in vary], [name for name in vary if name not in told]
+    same = [name for name in there if name not in vary]
+    silent = [name for name in vary if name not in (*told, *missed)]
     counts = {name: min(map(_stretches, (here[name], there[name]))) for name in told if there[name].dtype == bool}
     few = [f"{name} ({count})" for name, count in counts.items() if count < FEW]
     rare = f"Labels that hold in fewer than {FEW} stretches of one of the texts, so that their scores say little"
     why = {
         "Labels that do not vary in both texts": same,
+        "Labels that do not vary at the places that units are chosen on, so that none was chosen for them": missed,
         "Labels that no unit tells, for none varies with them": silent,
         rare: few,
     }

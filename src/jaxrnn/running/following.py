@@ -31,10 +31,11 @@ class Followed(NamedTuple):
     Attributes:
         label: what it tells.
         measure: "AUC" or "correlation".
-        unit: the unit that is the best for it at the end, and which way up it is read.
+        unit: the unit that is the best for it in the best snapshot, and which way up it is read.
+        best: the updates before that.
         updates: `[S]` the updates before each snapshot; 0 is the untrained network.
         scores: `[S]` of the unit, on the text on which it was not chosen.
-        probes: `[S]` of a linear reading of the whole state, fitted in each snapshot on the text to choose on.
+        probes: `[S]` of a linear probe of the whole state, fitted in each snapshot on the text to choose on.
         bits: `[S]` what a symbol cost there.
         fitted: how many symbols each reading was fitted on.
         scored: how many symbols all that was scored on.
@@ -43,6 +44,7 @@ class Followed(NamedTuple):
     label: str
     measure: str
     unit: Scored
+    best: int
     updates: tuple[int, ...]
     scores: tuple[float, ...]
     probes: tuple[float, ...]
@@ -123,7 +125,8 @@ def follow_unit(
         seen.append((updates, told.units[name][0].held_out, told.probes[name], told.bits))
         fitted, scored = choice.places, told.places
     updates, scores, probes, bits = zip(*seen, strict=True)
-    return Followed(name, finding.measure, unit, updates, scores, probes, bits, fitted, scored)
+    at_best = int(best.snapshot.name.rpartition("_")[2])  # it may not be listed any more, while the run goes on
+    return Followed(name, finding.measure, unit, at_best, updates, scores, probes, bits, fitted, scored)
 
 
 def _params(best: Trained, studied: Subject, folder: Path | None) -> Params | None:

@@ -58,7 +58,7 @@ def _names(spec: str, place: str) -> Mapping[str, Any]:
         return runpy.run_path(place)
     except InputError:
         raise
-    except Exception as error:  # the user's code may raise anything
+    except (Exception, SystemExit) as error:  # the user's code may raise anything
         raise InputError(f"--label {spec}: {place} cannot be run ({type(error).__name__}: {error})") from error
 
 

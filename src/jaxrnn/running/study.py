@@ -51,7 +51,7 @@ class Subject(NamedTuple):
         params: as they were trained.
         untrained: as they were before the first update.
         names: of the two texts.
-        chosen_on: the text on which units are chosen and linear readings fitted.
+        chosen_on: the text on which units are chosen and linear probes fitted.
         scored_on: the text on which they are scored; `RUN_UP` symbols more than count, as in the other.
         ids: all of the split of the latter.
     """
@@ -75,7 +75,8 @@ class Watched(NamedTuple):
         labels: `[P]` each, of the passage.
         shares: the saturation of each gate, where units were chosen.
         chosen: how many symbols units were chosen on.
-        fitted: how many symbols linear readings were fitted on: the same, and those between them.
+        missed: labels that vary in both texts, but not where units were chosen: rare ones.
+        fitted: how many symbols linear probes were fitted on: the same, and those between them.
         scored: how many symbols both are scored on.
         bits: what each of these cost, on average.
         widths: how many units there are of each quantity.
@@ -87,6 +88,7 @@ class Watched(NamedTuple):
     labels: dict[str, np.ndarray]
     shares: dict[Quantity, Saturation]
     chosen: int
+    missed: list[str]
     fitted: int
     scored: int
     bits: float
@@ -176,13 +178,15 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     chosen = len(sample.nats)
     widths = {f"{quantity.layer}/{quantity.name}": values.shape[1] for quantity, values in sample.values.items()}
     told, fitted = found.told, found.choice.places
-    findings = [finding for finding in found.findings if np.isfinite(finding.units[0].chosen)]  # or no unit varies
+    there = {finding.label: texts[0].labels[finding.label][sample.at] for finding in found.findings}
+    missed = [name for name, label in there.items() if label.min() == label.max()]
+    findings = [each for each in found.findings if each.label not in missed and np.isfinite(each.units[0].chosen)]
     shown, labels = _passage(studied, [one.unit for finding in findings for one in finding.units])
     del found, sample  # their memory is wanted again
     begin("finding those of the untrained network")
     known = {finding.label for finding in findings}
     untrained = [each for each in find(studied.cell, studied.untrained, *texts, top=1).findings if each.label in known]
-    return Watched(findings, untrained, shown, labels, shares, chosen, fitted, told.places, told.bits, widths)
+    return Watched(findings, untrained, shown, labels, shares, chosen, missed, fitted, told.places, told.bits, widths)
 
 
 def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:
@@ -237,9 +241,8 @@ def read_long(studied: Subject) -> np.ndarray:
     Returns:
         `[looks, B]` its size every `EVERY` steps.
     """
-    rows = max(1, min(ROWS, len(studied.ids) // EVERY))
-    every = min(EVERY, len(studied.ids) // rows)
-    return carry_norms(studied.cell, studied.params, studied.ids[:_LONG], rows=rows, every=every)
+    rows = min(ROWS, len(studied.ids) // EVERY)
+    return carry_norms(studied.cell, studied.params, studied.ids[:_LONG], rows=rows, every=EVERY)
 
 
 def first_chunk(ids: np.ndarray, steps: int) -> Chunk:

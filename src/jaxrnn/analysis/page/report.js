@@ -11,6 +11,7 @@
   const rowOf = new Map(view.units.map((unit, row) => [key(...unit), row]));
   const named = ([layer, name, index]) => `${data.deep ? `layer ${layer}, ` : ""}${name} ${index}`;
   const valueAt = (row, at) => view.centres[row] + view.scales[row] * (levels[row * count + at] - 127) / 127;
+  const signs = new Map([["\n", "end of line"], [" ", "blank"], ["\t", "tab"]]);
   const shown = (number) => number.toPrecision(3).replace("-", "\u2212");
 
   // The text: one element a symbol. An end of line is shown, so that it can be pointed at.
@@ -78,7 +79,7 @@
   function describe() {
     if (state.at < 0) return;
     const at = state.at, piece = view.pieces[at], label = data.labels[state.label];
-    const sign = { "\n": "end of line", " ": "blank", "\t": "tab" }[piece] ?? `\u201c${piece}\u201d`;
+    const sign = signs.get(piece) ?? `\u201c${piece}\u201d`;
     const words = [sign, `${named(view.units[state.unit])} = ${shown(valueAt(state.unit, at))}`];
     if (label) words.push(`${label.name}: ${label.truth ? (label.values[at] ? "yes" : "no") : label.values[at]}`);
     words.push(`surprise ${(view.nats[at] / Math.LN2).toFixed(2)} bits`);
