@@ -19,10 +19,20 @@ def command(name: str, *options: str, environment: Mapping[str, str] | None = No
 
     Returns:
         What it says in JSON.
+
+    Raises:
+        CalledProcessError: if it fails.
     """
     words = [sys.executable, "-m", f"jaxrnn.{name}", "--json", *options]
     everything = os.environ | (environment or {})
-    said = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True, env=everything).stdout
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=everything) as process:
+        try:
+            said, _ = process.communicate()
+        except KeyboardInterrupt:  # which has come to the command too: it saves, and that may take a while
+            process.wait()
+            raise
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, words)
     return json.loads(said.splitlines()[-1])
 
 

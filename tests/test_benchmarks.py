@@ -3,6 +3,12 @@
 import contextlib
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +112,37 @@ def test_what_is_learnt_from(task):
     given = problems.problem(course, course.tasks[0]._replace(name=task, size=20))
     chunk = jax.eval_shape(given.draw, jax.random.key(0))
     assert chunk.weight.shape[0] % 2 == 0 and given.delay <= chunk.weight.shape[0]
+
+
+COMMAND = """\
+#!/bin/sh
+trap 'sleep 0.6; touch saved; exit 130' INT
+touch begun
+while :; do sleep 0.05; done
+"""
+GIVEN = """
+import signal, sys
+from benchmarks import commands
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.executable = sys.argv[1]
+commands.command("train")
+"""
+
+
+def test_an_interrupted_command_is_waited_for(tmp_path):
+    """Ctrl-C comes to both processes, and the one that trains saves first."""
+    path = tmp_path / "command"
+    path.write_text(COMMAND)
+    path.chmod(0o755)
+    where = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(Path(commands.__file__).parents[1])}}
+    given = [sys.executable, "-c", GIVEN, str(path)]
+    with subprocess.Popen(given, start_new_session=True, stderr=subprocess.PIPE, **where) as process:
+        while not (tmp_path / "begun").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGINT)
+        assert b"KeyboardInterrupt" in process.stderr.read()
+    assert (tmp_path / "saved").exists()
 
 
 @pytest.fixture

@@ -1,5 +1,7 @@
 """Configurations: files, overrides, round trips, and refusals that name the key."""
 
+import contextlib
+import itertools
 from argparse import ArgumentParser
 
 import msgspec
@@ -69,7 +71,7 @@ def test_a_whole_configuration_reads_back_equal(tmp_path):
         "optimizer.rate": "1.2345678901234567e-05",
         "optimizer.options": "{b2 = 0.99, nesterov = true}",
         "sampling.top_k": "5",
-        "sampling.prompt": "",
+        "sampling.prompt": "{",
     }
     config = resolve(None, changed)
     assert len(differences(Config(), config)) == len(changed)
@@ -204,8 +206,18 @@ def test_values_on_the_command_line_are_read_as_their_keys_type():
     assert config.data.corpus == "7"
 
 
+def test_only_limits_may_be_infinite_and_nothing_nan():
+    taken = set()
+    for name, value in itertools.product(KEYS, ("nan", "inf", "-inf")):
+        with contextlib.suppress(InputError):
+            if isinstance(flatten(resolve(None, {name: value}))[name], float):
+                taken.add((name, value))
+    assert taken == {("optimizer.clip_norm", "inf"), ("optimizer.clip_value", "inf")}
+
+
 def test_horizon_matters_only_to_the_estimator_that_has_one():
     check(Config(gradient=Gradient(horizon=65, segment_length=65)))
+    check(Config(data=Data(chunk_length=8), gradient=Gradient(rule="checkpointed", memory="64MiB")))
     check(Config(gradient=Gradient(rule="truncated", horizon=128)))  # chunks of the past are replayed
 
 
@@ -214,7 +226,8 @@ def test_one_is_singular():
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "five epochs", "-1 epochs", "1.5 epochs", "4 updates ", "4  updates", "٣ epochs"]
+    "text",
+    ["", "5", "five epochs", "-1 epochs", "1.5 epochs", "4 updates ", "4  updates", "٣ epochs", "2147483648 updates"],
 )
 def test_a_length_is_a_number_and_a_unit(text):
     with pytest.raises(InputError, match="training.length"):

@@ -292,7 +292,7 @@ def test_what_units_tell_in_the_readme_is_what_was_measured():
     assert f"{trained['bits_per_character']:.2f} bits per character in {trained['seconds'] / 60:.0f} minutes" in readme
     assert f"One of its {sum(found['text']['units'].values()):,} states, gates and candidates" in readme
     assert (
-        f"ROC curve of {string['score']:.2f}, a linear reading of the whole state with {string['whole_state']:.3f}"
+        f"ROC curve of {string['score']:.2f}, a linear probe of the whole state with {string['whole_state']:.3f}"
         in readme
     )
     assert f"the best are {string['untrained']:.2f} and {string['untrained_whole_state']:.2f}" in readme

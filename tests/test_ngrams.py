@@ -116,6 +116,14 @@ def test_baselines_score_the_splits_and_are_kept(made, tmp_path, monkeypatch):
     assert baselines(made, folder=tmp_path / "cache") == first
 
 
+def test_the_beginning_of_a_split_is_scored_by_itself(made, tmp_path):
+    whole = baselines(made, folder=tmp_path / "cache")
+    cut = made._replace(ids=made.ids | {"valid": made.ids["valid"][:20]})
+    size = len(made.vocabulary.symbols)
+    expected = bits_per_symbol(count_ngrams(made.ids["train"], size), made.ids["valid"][:20], size)
+    assert baselines(cut, folder=tmp_path / "cache") == whole | {"valid": expected}
+
+
 def test_only_the_beginning_of_a_long_text_is_counted(made, tmp_path, monkeypatch):
     monkeypatch.setattr(ngrams, "COUNTED_IDS", 100)
     size = len(made.vocabulary.symbols)

@@ -4,6 +4,7 @@ Each key is declared here once, with its type, its bounds and its meaning. The h
 (`jaxrnn.settings`) are read from that. Which names there are, for a cell or an optimizer, `jaxrnn.build` knows.
 """
 
+import sys
 from typing import Annotated, Any, NamedTuple
 
 import msgspec
@@ -18,7 +19,8 @@ def _about(text: str, **bounds: Any) -> Meta:
 
 
 _Positive = Annotated[int, Meta(ge=1)]
-_NotNegative = Annotated[float, Meta(ge=0)]
+_MOST = sys.float_info.max  # not infinity
+_NotNegative = Annotated[float, Meta(ge=0, le=_MOST)]
 _NotNegativeInt = Annotated[int, Meta(ge=0)]
 
 
@@ -66,7 +68,9 @@ class Data(Section, frozen=True):
     evaluation_streams: Annotated[
         _Positive | None, _about("streams side by side when a text is scored; left out: batch_size")
     ] = None
-    chunk_spread: Annotated[float, _about("random chunk lengths: their standard deviation; 0 = all equal", ge=0)] = 0.0
+    chunk_spread: Annotated[
+        float, _about("random chunk lengths: their standard deviation; 0 = all equal", ge=0, le=_MOST)
+    ] = 0.0
 
 
 class Model(Section, frozen=True):
@@ -81,7 +85,7 @@ class Model(Section, frozen=True):
     ] = None
     embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 64
     embedding_spread: Annotated[
-        Annotated[float, Meta(gt=0)] | None,
+        Annotated[float, Meta(gt=0, le=_MOST)] | None,
         _about("standard deviation that the embedding starts with; left out: 1, or 1/sqrt(embedding_size) when tied"),
     ] = None
     tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
@@ -91,13 +95,14 @@ class Model(Section, frozen=True):
     dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
     longest_memory: Annotated[
-        float, _for("model.initializer", "chrono", "the longest that an LSTM should remember, in steps", gt=2)
+        float, _for("model.initializer", "chrono", "the longest that an LSTM should remember, in steps", gt=2, le=_MOST)
     ] = 100.0
     recurrent_bias: Annotated[
         bool, _about("a second bias for each gate, b_hh, as PyTorch and cuDNN have it; false: one, as in textbooks")
     ] = True
     forget_bias: Annotated[
-        float | None, _about("bias of the forget gate; left out: 1 for LSTMs, 0 for elstm, chrono's own")
+        Annotated[float, Meta(ge=-_MOST, le=_MOST)] | None,
+        _about("bias of the forget gate; left out: 1 for LSTMs, 0 for elstm, chrono's own"),
     ] = None
 
 
@@ -111,8 +116,12 @@ class Regularizer(Section, frozen=True):
     weight_drop: Annotated[float, _share("share of the recurrent weights w_hh dropped, the same through a chunk")] = 0.0
     zoneout: Annotated[float, _share("how likely a unit's output stays what it was, anew at each step")] = 0.0
     zoneout_content: Annotated[float, _share("lstm and its kin: how likely a unit's content c stays what it was")] = 0.0
-    activation_penalty: Annotated[float, _about("alpha: weight in the loss of the output's mean square", ge=0)] = 0.0
-    temporal_penalty: Annotated[float, _about("beta: weight in the loss of the mean square of its change", ge=0)] = 0.0
+    activation_penalty: Annotated[
+        float, _about("alpha: weight in the loss of the output's mean square", ge=0, le=_MOST)
+    ] = 0.0
+    temporal_penalty: Annotated[
+        float, _about("beta: weight in the loss of the mean square of its change", ge=0, le=_MOST)
+    ] = 0.0
 
 
 class Gradient(Section, frozen=True):
@@ -123,7 +132,7 @@ class Gradient(Section, frozen=True):
     segment_length: Annotated[int, _rule("checkpointed, randomized", "steps in a segment", ge=1)] = 16
     memory: Annotated[str | None, _rule("checkpointed", "a budget instead, such as 64MiB")] = None
     longest: Annotated[int, _rule("adaptive", "the longest horizon, some chunks", ge=2)] = 128
-    target: Annotated[float, _rule("adaptive", "relative bias to stay below", gt=0)] = 0.1
+    target: Annotated[float, _rule("adaptive", "relative bias to stay below", gt=0, le=_MOST)] = 0.1
     measure_every: Annotated[int, _rule("adaptive", "chunks between two looks at the decay of credit", ge=1)] = 16
     cut_rate: Annotated[float, _rule("randomized", "how likely credit is cut between segments", ge=0, lt=1)] = 0.5
 
@@ -132,7 +141,7 @@ class Optimizer(Section, frozen=True):
     """What is done with a gradient."""
 
     name: Annotated[str, _about("the optimizer")] = "adam"
-    rate: Annotated[float, _about("the learning rate at its highest", gt=0)] = 1e-2
+    rate: Annotated[float, _about("the learning rate at its highest", gt=0, le=_MOST)] = 1e-2
     schedule: Annotated[str, _about("the course of the rate")] = "cosine"
     warmup: Annotated[int, _about("updates during which the rate rises to its highest", ge=0)] = 100
     final: Annotated[float, _course("linear, cosine", "the fraction of the rate left at the end", ge=0, le=1)] = 0.01
@@ -168,7 +177,9 @@ class Sampling(Section, frozen=True):
 
     prompt: Annotated[str | None, _about("the text to go on from; left out: the model begins a line")] = None
     length: Annotated[int, _about("symbols to write", ge=1)] = 500
-    temperature: Annotated[float, _about("1 = as learned, lower = safer, 0 = always the likeliest symbol", ge=0)] = 0.8
+    temperature: Annotated[
+        float, _about("1 = as learned, lower = safer, 0 = always the likeliest symbol", ge=0, le=_MOST)
+    ] = 0.8
     top_k: Annotated[_Positive | None, _about("choose among the k likeliest symbols only")] = None
     top_p: Annotated[float, _about("choose among the likeliest symbols of this total probability", gt=0, le=1)] = 1.0
 
@@ -275,7 +286,7 @@ def length(training: Training) -> Length:
     """
     amount, _, unit = training.length.partition(" ")
     unit = unit if unit in UNITS else f"{unit}s"  # one epoch
-    if not (amount.isascii() and amount.isdigit() and int(amount) > 0 and unit in UNITS):
-        expected = "expected a number and its unit, such as '2000 updates', '10 epochs' or '5 minutes'"
+    if not (amount.isascii() and amount.isdigit() and 0 < int(amount) < 2**31 and unit in UNITS):
+        expected = "expected a number below 2^31 and its unit, such as '2000 updates', '10 epochs' or '5 minutes'"
         raise InputError(f"training.length = {training.length!r}: {expected}")
     return Length(int(amount), unit)

@@ -7,14 +7,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.console import Console
 
 from jaxrnn.command import Parser, make_command
 from jaxrnn.context import doubling, make_cost_by_context, reset_every
 from jaxrnn.data.chunks import Streams
 from jaxrnn.data.corpora import whole_text
-from jaxrnn.data.dataset import prepare
+from jaxrnn.data.dataset import Dataset, prepare
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import given, tell
@@ -51,33 +50,31 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
             raise InputError(f"--{option.replace('_', '-')} {value}: expected 1 or more")
     best = load_trained(asked.run)
     keep_programs(best.config)
-    what, ids, unseen = _whole(best, asked.text) if asked.text else _split(best, asked.split or "test")
-    data = best.config.data
-    cut = partial(
-        text_in_rows,
-        streams=asked.streams or evaluation_streams(data),
-        chunk_length=asked.steps or data.chunk_length,
-        drop_tail=asked.drop_tail,
-    )
+    what, split, dataset = _opened(asked, best)
+    data, ids = best.config.data, dataset.ids[split]
+    streams, steps = asked.streams or evaluation_streams(data), asked.steps or data.chunk_length
+    if asked.drop_tail and len(ids) <= streams * steps:
+        size = f"{len(ids)} symbols, shorter than a chunk of {streams} streams x {steps} steps"
+        raise InputError(f"{what}: {size}; give a smaller --streams or --steps, or leave out --drop-tail")
+    cut = partial(text_in_rows, streams=streams, chunk_length=steps, drop_tail=asked.drop_tail)
     text = cut(ids, name=what)
     with screen.status("scoring ..."):
         evaluation = make_score(best.cell)(best.params, text)
     characters = sum(summary.characters(best.vocabulary, part) for part in scored_parts(text))
-    result = summary.Result(evaluation, characters, best.vocabulary, unseen)
+    result = summary.Result(evaluation, characters, best.vocabulary, dataset.unseen[split])
     screen.print(f"{what}, parameters of {best.snapshot}:")
     screen.print(summary.result_text(result))
     about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}
-    return 0, summary.result_json(result) | about | _more(asked, best, cut, text, characters, screen)
+    texts = _texts(best, dataset, cut, text) if any(getattr(asked, name) for name in HELP) else None
+    return 0, summary.result_json(result) | about | _more(asked, best, text, texts, characters, screen)
 
 
 def _more(
-    asked: Namespace, best: Trained, cut: Callable[..., Streams], text: Streams, characters: int, screen: Console
+    asked: Namespace, best: Trained, text: Streams, texts: Texts | None, characters: int, screen: Console
 ) -> dict[str, Any]:
     """What was asked for beside the plain score."""
     more: dict[str, Any] = {}
-    helps = [name for name in HELP if getattr(asked, name)]
-    texts = _texts(best, cut, text) if helps else None
-    for name in helps:
+    for name in (name for name in HELP if getattr(asked, name)):
         with screen.status(f"choosing on the validation text: {name} ..."):
             helped = HELP[name](best, texts)
         result = summary.Result(helped.evaluation, characters, best.vocabulary)
@@ -95,9 +92,10 @@ def _more(
     return more
 
 
-def _texts(best: Trained, cut: Callable[..., Streams], text: Streams) -> Texts:
-    """The run's own texts beside the one that is scored."""
-    _, dataset = open_text(best.config, best.run)
+def _texts(best: Trained, dataset: Dataset, cut: Callable[..., Streams], text: Streams) -> Texts:
+    """The run's own texts beside the one that is scored; standard input, opened already, is not there a second time."""
+    if "train" not in dataset.ids:
+        _, dataset = open_text(best.config, best.run)
     valid = dataset.ids["valid"][: best.config.training.validate_targets + 1]
     return Texts(cut(dataset.ids["train"], name="training text"), cut(valid, name="validation text"), text)
 
@@ -119,17 +117,17 @@ def _parser() -> Parser:
     return parser
 
 
-def _split(best: Trained, split: str) -> tuple[str, np.ndarray, int]:
-    """A split of the text that the run was trained on, which must not have changed; and how much of it is unknown."""
-    corpus, dataset = open_text(best.config, best.run, command="evaluate")
-    return f"{split} text of {corpus.name}", dataset.ids[split], dataset.unseen[split]
+def _opened(asked: Namespace, best: Trained) -> tuple[str, str, Dataset]:
+    """What is scored, in words; the split that it is; and the texts opened for it: the run's own, or another one.
 
-
-def _whole(best: Trained, source: str) -> tuple[str, np.ndarray, int]:
-    """All of another text, with the vocabulary of the run, and how many of its symbols are not in it."""
+    The run's own text must not have changed. All of another text is scored, with the vocabulary of the run.
+    """
+    if asked.text is None:
+        split = asked.split or "test"
+        corpus, dataset = open_text(best.config, best.run, command="evaluate")
+        return f"{split} text of {corpus.name}", split, dataset
     tokenizer = TOKENIZERS[best.vocabulary.tokenizer]
-    dataset = prepare(whole_text(source), tokenizer, vocabulary=best.vocabulary)
-    return f"text of {source}", dataset.ids["text"], dataset.unseen["text"]
+    return f"text of {asked.text}", "text", prepare(whole_text(asked.text), tokenizer, vocabulary=best.vocabulary)
 
 
 main = make_command(_parser, _evaluate)

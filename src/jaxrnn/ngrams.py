@@ -189,7 +189,8 @@ def baselines(
     """Bits per symbol of the n-gram baselines on every split but the training one, from the cache if they are there.
 
     Args:
-        dataset: a corpus as ids, with a split `train`; the first `COUNTED_IDS` of it are counted.
+        dataset: a corpus as ids, with a split `train`; the first `COUNTED_IDS` of it are counted. Other splits may be
+            the beginnings of what they were.
         highest_order: the longest n-gram counted.
         folder: the cache folder; None for the usual one (`cache.cache_folder`).
 
@@ -201,12 +202,14 @@ def baselines(
     """
     size = len(dataset.vocabulary.symbols)
 
+    splits = [split for split in dataset.ids if split != "train"]
+
     def build(new: Path) -> None:
         """Count, score and write."""
         counted = count_ngrams(dataset.ids["train"][:COUNTED_IDS], size, highest_order)
-        splits = [split for split in dataset.ids if split != "train"]
         scores = {split: bits_per_symbol(counted, dataset.ids[split], size) for split in splits}
         (new / "bits.json").write_text(json.dumps(scores, indent=1))
 
-    name = cache.key(_FORMAT, dataset.digest, fingerprint(dataset.vocabulary), highest_order, COUNTED_IDS)
+    scored = {split: len(dataset.ids[split]) for split in splits}
+    name = cache.key(_FORMAT, dataset.digest, fingerprint(dataset.vocabulary), highest_order, COUNTED_IDS, scored)
     return json.loads((cache.entry(cache.cache_folder(folder) / "ngrams", name, build) / "bits.json").read_text())

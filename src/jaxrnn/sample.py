@@ -1,10 +1,8 @@
 """Let a trained model write: `python -m jaxrnn.sample RUN --prompt TEXT`."""
 
-import select
-import stat
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +36,6 @@ EXAMPLES = """\
 What is left out is taken from the run's configuration. One line end at the end of a prompt from standard input is
 dropped, since echo adds it.
 """
-_PATIENCE = 0.2
 _KEYS = {name: f"sampling.{name}" for name in ("prompt", "length", "temperature", "top_k", "top_p")} | {"seed": "seed"}
 
 
@@ -106,7 +103,7 @@ def _lines(screen: Console) -> Iterator[str]:
     while True:
         if sys.stdin.isatty():
             screen.print("> ", end="")
-        line = sys.stdin.readline()
+        line = _heard(sys.stdin.readline)
         if not line:
             return
         yield line.removesuffix("\n")
@@ -129,36 +126,19 @@ def _novelty(best: Trained, texts: list[str], screen: Console) -> list[dict[str,
 def _choice(asked: Namespace, best: Trained) -> tuple[Sampling, int]:
     """The run's own way to sample and its seed, but for what was asked for."""
     given = {key: getattr(asked, name) for name, key in _KEYS.items() if getattr(asked, name) is not None}
-    if asked.interactive:
-        config = resolve(best.run.config, given)
-        return config.sampling, config.seed
-    prompt = _standard_input(wait=asked.prompt == "-") if asked.prompt in (None, "-") else None
-    if prompt is not None:
-        given["sampling.prompt"] = prompt
+    if asked.prompt == "-":
+        given["sampling.prompt"] = _heard(sys.stdin.read).removesuffix("\n")
     config = resolve(best.run.config, given)
     return config.sampling, config.seed
 
 
-def _standard_input(*, wait: bool) -> str | None:
-    """What is piped in, without its last line end; None where nothing is.
-
-    Where nobody asked for it, a pipe that stays silent must not hold up the command.
-    """
-    if not wait and not _something_is_piped():
-        return None
-    text = sys.stdin.read()
-    return text.removesuffix("\n") if wait or text else None
-
-
-def _something_is_piped() -> bool:
-    """Whether standard input is a file, or a pipe with something in it."""
+def _heard(read: Callable[[], str]) -> str:
+    """What comes from standard input, if it is text."""
     try:
-        mode = Path(f"/dev/fd/{sys.stdin.fileno()}").stat().st_mode
-        if stat.S_ISREG(mode):
-            return True
-        return stat.S_ISFIFO(mode) and bool(select.select([sys.stdin], [], [], _PATIENCE)[0])
-    except (OSError, ValueError):
-        return False
+        return read()
+    except UnicodeDecodeError as error:
+        byte = f"byte {error.start} ({error.object[error.start]:#04x})"
+        raise InputError(f"standard input: {byte} is not {error.encoding.upper()}; expected text") from None
 
 
 main = make_command(_parser, _sample)

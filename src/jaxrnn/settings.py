@@ -109,9 +109,11 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _inline(name: str, raw: str) -> Any:
-    """Read a table on the command line, such as `{b2 = 0.99}`; any other text stays text."""
+    """Read a table on the command line, such as `{b2 = 0.99}`, where the key has one; any other text stays text."""
+    if not (raw.startswith("{") and name in KEYS and isinstance(KEYS[name].default, dict)):
+        return raw
     try:
-        return tomllib.loads(f"value = {raw}")["value"] if raw.startswith("{") else raw
+        return tomllib.loads(f"value = {raw}")["value"]
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{name} = {raw!r} (command line): expected a table such as {{b2 = 0.99}}: {error}") from None
 

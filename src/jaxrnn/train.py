@@ -75,7 +75,7 @@ class Session(NamedTuple):
         programs: its compiled functions.
         run: where everything is kept.
         start: state and position to go on from.
-        n_grams: for each split, bits per symbol of n-grams of orders 1, 2, 3, ...
+        n_grams: for the test text and what validations score, bits per symbol of n-grams of orders 1, 2, 3, ...
         score: `(params, ids, name) -> Evaluation` of a text.
         screen: where words go.
     """
@@ -139,13 +139,15 @@ def _overrides(asked: Namespace) -> dict[str, str]:
 
 
 def _kept(asked: Namespace) -> tuple[Config, Run]:
-    """The run to go on with, perhaps longer. Whoever asks for other settings than it has is told which."""
+    """The run to go on with, perhaps longer, or its text elsewhere. Who asks for other settings is told which."""
     if asked.run is None:
         raise InputError("--resume: which run? name its folder: --run DIR --resume")
     its_run, config = runs.find(asked.run)
     wanted = resolve(asked.file or its_run.config, _overrides(asked))
     ends = {"length": wanted.training.length, "patience": wanted.training.patience}
-    changed = differences(replace(config, training=replace(config.training, **ends)), wanted)
+    places = {"corpus": wanted.data.corpus, "valid": wanted.data.valid, "test": wanted.data.test}  # it may have moved
+    training, data = replace(config.training, **ends), replace(config.data, **places)
+    changed = differences(replace(config, training=training, data=data), wanted)
     if changed:
         remedy = "leave out what differs, or start a new run"
         raise InputError(f"--resume: {asked.run} was started otherwise: {'; '.join(changed)}; {remedy}")
@@ -155,10 +157,14 @@ def _kept(asked: Namespace) -> tuple[Config, Run]:
     return wanted, its_run
 
 
-def _lengthen(experiment: Experiment, its_run: Run) -> None:
+def _lengthen(experiment: Experiment, its_run: Run, position: Position) -> None:
     """Keep the settings of a run that goes on; it may be longer than it was, and not shorter."""
     _, before = runs.find(its_run.folder)
-    if experiment.updates < total_updates(before, experiment.streams):
+    updates, patience = total_updates(before, experiment.streams), experiment.config.training.patience
+    if experiment.updates > updates and 0 < patience <= position.stale:
+        early = f"{its_run.folder} stopped early, after {position.stale} validations without a new best"
+        raise InputError(f"--resume: training.patience = {patience}: {early}; raise --training.patience too")
+    if experiment.updates < updates:
         was = f"{its_run.folder} is {before.training.length!r} long"
         asked = f"training.length = {experiment.config.training.length!r}"
         raise InputError(f"--resume: {asked}: {was}; expected more, or start a new run")
@@ -180,23 +186,24 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     config, its_run = _kept(asked) if asked.resume else (resolve(asked.file, _overrides(asked)), None)
     prepare(config)
     screen.quiet = not is_first()
-    folder = its_run.folder if its_run else asked.run or runs.free_folder(config)
     if its_run and is_first():
         held.enter_context(runs.locked(its_run))
     elif is_first():
         check_names(config)
         check_read(config)
-        runs.check_free(folder)
+        if asked.run:
+            runs.check_free(asked.run)
     experiment = set_up(config, its_run)
     check_memory(experiment)
     opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
     programs = build_programs(experiment)
     start = _last_snapshot(experiment, programs, its_run) if its_run else None
     if its_run:
-        _lengthen(experiment, its_run)
+        _lengthen(experiment, its_run, start[1] if start else Position())
     with screen.status("compiling, and counting n-grams to compare with ..."), ThreadPoolExecutor(1) as aside:
         compiling = aside.submit(compile_ahead, programs, experiment, resumed=start is not None)
-        n_grams = baselines(experiment.dataset)
+        ids = experiment.dataset.ids | {"valid": _validated(experiment)}
+        n_grams = baselines(experiment.dataset._replace(ids=ids))
         compiled = compiling.result()
     with screen.status("measuring the pace ..."):
         experiment = fix_length(experiment, programs)
@@ -205,6 +212,7 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     start = start or (programs.beginning(), Position())
     if asked.verbose:
         screen.print(particulars(experiment, compiled))
+    folder = asked.run or runs.free_folder(config)  # not before: another training may have begun meanwhile
     if not is_first():  # it writes what the first one writes, where nobody looks
         folder, its_run = Path(held.enter_context(TemporaryDirectory())) / "run", None
     if not its_run:
@@ -226,6 +234,11 @@ def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
     return whole
 
 
+def _validated(experiment: Experiment) -> np.ndarray:
+    """What a validation scores: the validation text, or its beginning."""
+    return experiment.dataset.ids["valid"][: experiment.config.training.validate_targets + 1]
+
+
 def _run(session: Session) -> Outcome:
     """Train to the end, or until a signal comes."""
     experiment, its_run = session.experiment, session.run
@@ -234,7 +247,7 @@ def _run(session: Session) -> Outcome:
     runs.rewind(its_run, position.updates, position.validated)
     if position.updates:
         session.screen.print(f"going on after update {position.updates:,} of {experiment.updates:,}")
-    text = experiment.dataset.ids["valid"][: config.training.validate_targets + 1]
+    text = _validated(experiment)
     with stop_on_signals() as stop, progress(session.screen, experiment.updates, position.updates) as shown:
         meter = Meter(its_run, shown, summary.in_short(noun), config.training.max_skipped)
 
@@ -291,6 +304,8 @@ def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
         "baselines": n_grams,
     }
     runs.append(its_run, {"kind": "test", "step": position.updates} | answer)
+    if position.updates < experiment.updates:
+        screen.print(f"stopped early: {position.stale} validations without a new best (training.patience)")
     skipped = f", {outcome.skipped} updates skipped" if outcome.skipped else ""
     spent = f"after {position.seconds:,.0f} seconds of training{skipped}"
     screen.print(f"\ntest text, parameters of {best.snapshot.name}, {spent}:")

@@ -106,6 +106,11 @@ def test_a_bad_text_is_refused_in_one_line(finished_run, jaxrnn, tmp_path, conte
     assert "text.txt" in said.err
 
 
+def test_no_text_is_no_name_of_one(finished_run, jaxrnn):
+    said = jaxrnn("evaluate", finished_run[0], "--text", "")
+    assert said.code == 2 and "no file or folder ''" in said.err
+
+
 def test_unseen_symbols_are_left_out_and_counted(finished_run, jaxrnn, tmp_path):
     plain, strange = tmp_path / "plain.txt", tmp_path / "strange.txt"
     plain.write_text("the dogs sat on a cat\n")
@@ -136,6 +141,7 @@ def test_a_dropped_tail_leaves_full_chunks_of_every_stream(finished_run, jaxrnn)
     assert answer["characters"] == counted
     said = jaxrnn("evaluate", folder, "--streams", whole["targets"], "--drop-tail")
     assert said.code == 2 and "shorter than a chunk" in said.err and said.err.count("\n") == 1
+    assert "give a smaller --streams or --steps" in said.err
 
 
 def test_steps_change_nothing_in_a_plain_score(finished_run, jaxrnn):
@@ -188,7 +194,8 @@ def test_a_run_on_standard_input_asks_for_its_text_again(finished_run, jaxrnn, c
     said = jaxrnn("train", "--run", folder, "--resume")
     assert said.code == 2 and "was trained on standard input" in said.err and "--text" not in said.err
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(corpus.read_bytes())))
-    assert jaxrnn("evaluate", folder, "--json").answer["loss"] == finished_run[1].answer["loss"]
+    answer = jaxrnn("evaluate", folder, "--cache", "--json").answer  # which reads the other splits as well
+    assert answer["loss"] == finished_run[1].answer["loss"] and answer["cache"]["chosen_on"] == 40
 
 
 @pytest.mark.filterwarnings("default")  # as for a user, who sees one line

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from jaxrnn.config import length
+from jaxrnn.config import Config, Training, length
 from jaxrnn.running import pace, runs
+from jaxrnn.running.experiment import Experiment
 
 
 @pytest.fixture
@@ -29,3 +30,10 @@ def test_minutes_are_measured_once_and_kept_as_updates(jaxrnn, settings, tmp_pat
     assert length(config.training) == (updates, "updates")
     again = jaxrnn("train", "--run", tmp_path / "run", "--resume", "--json")
     assert again.answer["loss"] == said.answer["loss"]
+
+
+def test_a_validation_costs_no_more_than_its_text_is_long(monkeypatch):
+    monkeypatch.setattr(pace, "_seconds_per_update", lambda *_: 0.1)
+    config = Config(training=Training(length="1 minute", validate_every=1))  # of 200,000 targets
+    experiment = Experiment(config, None, SimpleNamespace(ids={"valid": range(2049)}), None, None, 0, None)
+    assert pace.fix_length(experiment, None).updates == round(60 / (0.1 + 0.1 / 3))  # an update has 64 * 32 targets

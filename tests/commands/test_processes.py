@@ -78,6 +78,7 @@ def test_two_processes_go_on_where_one_stopped(jaxrnn, settings, alone, tmp_path
     ("words", "named"),
     [
         (["--parallel.devices", "3"], "data.batch_size is 4; it must be a multiple of the 3 devices"),
+        (["--parallel.devices", "128", "--data.batch_size", "128"], "parallel.devices is 128; it must be at most"),
         (["--parallel.process", "0"], "expected parallel.coordinator"),
         (["--parallel.coordinator", "here:1"], "expected parallel.processes and parallel.process"),
         (

@@ -1,8 +1,6 @@
 """The sampling command: what is asked for, as it comes, and the same again for the same seed."""
 
 import io
-import os
-import subprocess
 import sys
 
 import numpy as np
@@ -65,32 +63,25 @@ def test_characters_are_shown_as_they_come(finished_run, monkeypatch):
     assert [len(text) for text in shown[:5]] == [1, 2, 3, 4, 5]
 
 
-def with_input(words, text, folder):
-    """Sample in a process of its own with something piped in; None leaves the pipe open and silent."""
-    reader, writer = os.pipe()
-    if text is not None:
-        os.write(writer, text.encode())
-        os.close(writer)
-    command = [sys.executable, "-m", "jaxrnn", "sample", folder, "--length", "3", *words]
-    environment = {**os.environ, "JAX_ENABLE_X64": "1"}
-    done = subprocess.run(command, stdin=reader, capture_output=True, text=True, env=environment, timeout=120)
-    os.close(reader)
-    if text is None:
-        os.close(writer)
-    assert done.stderr == ""
-    return done.stdout
-
-
-def test_a_prompt_is_read_from_standard_input(finished_run, written):
-    folder = str(finished_run[0])
-    assert with_input([], "the cat\n", folder) == written("--prompt", "the cat", "--length", 3) + "\n"
-    assert with_input([], None, folder) == written("--length", 3) + "\n"  # a silent pipe holds nothing up
-
-
 @pytest.mark.parametrize("piped", ["the cat\n", "the cat"])
 def test_a_dash_means_standard_input(written, monkeypatch, piped):
     monkeypatch.setattr(sys, "stdin", io.StringIO(piped))
     assert written("--prompt", "-", "--length", 3) == written("--prompt", "the cat", "--length", 3)
+
+
+def test_standard_input_is_left_to_others_unless_asked_for(written, monkeypatch, tmp_path):
+    (tmp_path / "list").write_text("the next\n")  # as in: while read run; do jaxrnn sample $run; done < list
+    with open(tmp_path / "list") as file:
+        monkeypatch.setattr(sys, "stdin", file)
+        assert len(written("--length", 3)) == 3
+        assert file.read() == "the next\n"
+
+
+@pytest.mark.parametrize("words", [["--prompt", "-"], ["--interactive"]])
+def test_what_is_no_text_is_no_prompt(finished_run, jaxrnn, monkeypatch, words):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), encoding="utf-8"))
+    said = jaxrnn("sample", finished_run[0], *words)
+    assert (said.code, said.err) == (2, "error: standard input: byte 3 (0xe9) is not UTF-8; expected text\n")
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from jaxrnn import snapshots, train
-from jaxrnn.running import position, runs
-from jaxrnn.running.experiment import build_learner, kept_vocabulary
+from jaxrnn.ngrams import bits_per_symbol, count_ngrams
+from jaxrnn.running import position, runs, trainer
+from jaxrnn.running.experiment import build_learner, kept_vocabulary, open_text
 from jaxrnn.running.trained import load_trained
+from jaxrnn.schedules import Plateau
 from jaxrnn.settings import resolve
 
 UPDATES = 42  # of SETTINGS: 2 epochs of 41 chunks, 2 an update
@@ -50,6 +53,15 @@ def test_a_run_answers_with_one_line_of_json(finished_run):
     assert answer["targets"] == answer["characters"] and answer["streams"] == 4
     assert answer["bits_per_character"] == pytest.approx(answer["loss"] / np.log(2), rel=1e-12)
     assert answer["perplexity"] == pytest.approx(np.exp(answer["loss"]), rel=1e-12)
+
+
+def test_the_best_n_gram_beside_a_validation_is_of_the_same_targets(finished_run):
+    folder, said = finished_run
+    best = load_trained(folder)
+    ids = open_text(best.config, best.run)[1].ids
+    size = len(best.vocabulary.symbols)
+    bits = bits_per_symbol(count_ngrams(ids["train"], size), ids["valid"][:41], size)
+    assert len(ids["valid"]) > 41 and f"best n-gram {min(bits):.3f}), new best" in said.err
 
 
 def test_all_words_go_to_standard_error_beside_json(finished_run):
@@ -280,9 +292,11 @@ def test_a_damaged_snapshot_is_passed_over(finished_run, jaxrnn, tmp_path):
     assert arrays(folder) == arrays(whole)
 
 
-def test_a_finished_run_can_be_lengthened(finished_run, jaxrnn, settings, tmp_path):
-    """At a constant rate it is the run that was as long from the start, to the bit."""
+@pytest.mark.parametrize("in_a_dispatch", [2, 4])
+def test_a_finished_run_can_be_lengthened(in_a_dispatch, jaxrnn, settings, tmp_path):
+    """At a constant rate it is the run that was as long from the start, to the bit; also where a dispatch is cut."""
     constant = {"optimizer__schedule": "constant", "optimizer__plateau": 2, "optimizer__average_after": 99}
+    constant |= {"training__updates_per_dispatch": in_a_dispatch}
     whole, folder = tmp_path / "whole", tmp_path / "lengthened"
     assert jaxrnn("train", *settings(**constant, training__length="28 updates"), "--run", whole).code == 0
     assert jaxrnn("train", *settings(**constant, training__length="14 updates"), "--run", folder).code == 0
@@ -292,9 +306,39 @@ def test_a_finished_run_can_be_lengthened(finished_run, jaxrnn, settings, tmp_pa
         assert said.code == 2 and named in said.err
     said = jaxrnn(*longer, "28 updates")
     assert said.code == 0 and "going on after update 14 of 28" in said.out
-    assert arrays(folder, "step_28") == arrays(whole, "step_28") and untimed(folder) == untimed(whole)
+    assert arrays(folder, "step_28") == arrays(whole, "step_28")
+    ours, theirs = ([row for row in untimed(run) if row["kind"] == "update"] for run in (folder, whole))
+    assert ours == theirs
+    assert 14 % in_a_dispatch or untimed(folder) == untimed(
+        whole
+    )  # else the whole run has not stopped at 14 to validate
     assert (folder / "config.toml").read_text() == (whole / "config.toml").read_text()
     assert jaxrnn("sample", folder).code == 0
+
+
+def test_a_text_that_has_moved_is_found_by_its_new_place(copied_run, jaxrnn, corpus, tmp_path):
+    (tmp_path / "moved.txt").write_bytes(corpus.read_bytes())
+    resume = ("train", "--run", copied_run.folder, "--resume", "--data.corpus")
+    said = jaxrnn(*resume, tmp_path / "moved.txt")
+    assert said.code == 0, said
+    assert runs.find(copied_run.folder)[1].data.corpus == str(tmp_path / "moved.txt")
+    (tmp_path / "other.txt").write_text(corpus.read_text().replace("dogs", "cats"))
+    said = jaxrnn(*resume, tmp_path / "other.txt")
+    assert said.code == 2 and "not the text that" in said.err
+
+
+def test_a_run_that_stops_early_says_so(jaxrnn, settings, tmp_path, monkeypatch):
+    def observe(plateau, loss):  # the first score is the best
+        return Plateau(min(plateau.best, loss), plateau.stale + (plateau.best < np.inf))
+
+    monkeypatch.setattr(trainer, "observe", observe)
+    folder = tmp_path / "run"
+    said = jaxrnn("train", *settings(training__patience=2), "--run", folder, "--json")
+    assert said.code == 0 and said.answer["updates"] == 21
+    assert "stopped early: 2 validations without a new best (training.patience)" in said.err
+    longer = ("train", "--run", folder, "--resume", "--training.length", "9 epochs")
+    said = jaxrnn(*longer)
+    assert said.code == 2 and "training.patience = 2" in said.err and "raise --training.patience too" in said.err
 
 
 # Refusals ------------------------------------------------------------------------------------------------------------
@@ -432,4 +476,5 @@ def test_default_folders_count_up_in_runs(jaxrnn, settings, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     words = settings(training__length="1 updates", sampling__length=1)
     assert jaxrnn("train", *words, "--json").answer["run"] == "runs/tiny-gru-1"
-    assert jaxrnn("train", *words, "--json").answer["run"] == "runs/tiny-gru-2"
+    monkeypatch.setattr(train, "check_memory", lambda _: Path("runs/tiny-gru-2").mkdir())  # as another training does
+    assert jaxrnn("train", *words, "--json").answer["run"] == "runs/tiny-gru-3"

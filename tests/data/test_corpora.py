@@ -84,6 +84,15 @@ def test_every_split_may_have_its_own_file(tmp_path):
     assert [text_of(corpus, split) for split in ("train", "valid", "test")] == ["aaa", "bbb", "ccc"]
 
 
+@pytest.mark.parametrize("name", ["books", "books/shelf1/book1.txt"])
+def test_a_tilde_stands_for_the_home_folder(folder, monkeypatch, name):
+    path = folder.parent / name
+    if path.is_file():
+        path.write_text("a line\n" * 100)
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert open_corpus(f"~/{name}").splits == open_corpus(str(path)).splits
+
+
 # Folders -------------------------------------------------------------------------------------------------------------
 
 
@@ -167,6 +176,20 @@ def test_standard_library_is_the_library_s_source_alone(stdlib):
 def test_missing_corpus(tmp_path):
     with pytest.raises(InputError, match="data.corpus: no file or folder '.*boks.txt'; give a text file, a folder"):
         open_corpus(str(tmp_path / "boks.txt"))
+
+
+@pytest.mark.parametrize("name", ["", "x" * 300, "~nobody-of-this-name/x", "ptb"])
+def test_what_can_be_no_file(name):
+    with pytest.raises(InputError, match="text: no file or folder '.*'; give a text file, a folder, '-'$"):
+        whole_text(name)
+
+
+def test_a_corpus_with_splits_of_its_own_is_not_offered_where_it_is_refused(tmp_path):
+    (tmp_path / "a").write_text("text")
+    with pytest.raises(InputError, match="data.corpus: no file or folder 'stdlib'; give a text file, a folder, '-'$"):
+        open_corpus("stdlib", valid=str(tmp_path / "a"), test=str(tmp_path / "a"))
+    with pytest.raises(InputError, match="data.corpus: no file or folder ''; .* '-', 'stdlib', 'ptb'"):
+        open_corpus("")
 
 
 def test_missing_file_of_a_split(tmp_path):

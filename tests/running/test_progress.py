@@ -1,10 +1,12 @@
 """What a terminal sees, and what a log file gets."""
 
 import io
+import os
+import sys
 
 from rich.console import Console
 
-from jaxrnn.running.progress import progress
+from jaxrnn.running.progress import console, progress
 
 
 def test_a_file_gets_plain_lines_and_no_control_characters():
@@ -39,3 +41,21 @@ def test_a_terminal_gets_a_bar_that_moves():
     said = file.getvalue()
     assert "25/50" in said and "1.93 bits/character" in said and "a line that stays" in said
     assert "\x1b[?25h" in said  # the cursor is given back
+
+
+def test_a_reader_that_goes_away_ends_no_training(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        screen = console()
+        with progress(screen, total=2, every=0.0) as shown:
+            for step in (1, 2):
+                shown.update(step, "")
+        assert screen.quiet
+        file.write("what is written past the screen is lost as well\n")
+
+
+def test_words_are_shown_as_they_are(capsys):
+    console().print("runs/a:x:b [1]")
+    assert capsys.readouterr().out == "runs/a:x:b [1]\n"

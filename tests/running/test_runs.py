@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,22 @@ def test_an_empty_folder_is_as_good_as_none(tmp_path):
     assert runs.create(tmp_path, FILES).config.exists()
 
 
+def test_the_folder_that_one_is_in_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"--run \.: is the folder that you are in; choose one in it"):
+        runs.check_free(Path("."))
+
+
+def test_a_disk_that_refuses_is_named(tmp_path):
+    run = runs.create(tmp_path / "run", FILES)
+    run.metrics.mkdir()  # as good as a full disk
+    run.config.with_suffix(".tmp").mkdir()
+    for write in (lambda: runs.append(run, {"step": 1}), lambda: runs.change_config(run, "seed = 1")):
+        with pytest.raises(InputError, match="cannot be written .*; mend that, and go on with --resume"):
+            write()
+    assert run.config.read_text() == FILES["config.toml"]
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file/run: cannot be written"):
@@ -62,12 +79,14 @@ def test_a_missing_run_is_named_with_those_that_there_are(tmp_path):
         runs.find(tmp_path)
 
 
-def test_names_count_up(tmp_path):
+def test_names_count_up(tmp_path, monkeypatch):
     config = Config(data=Data(corpus="texts/My book.txt.gz"), model=Model(cell="gru"))
     assert runs.free_folder(config, tmp_path).name == "My-book-gru-1"
     (tmp_path / "My-book-gru-1").mkdir()
     assert runs.free_folder(config, tmp_path).name == "My-book-gru-2"
     assert runs.free_folder(Config(data=Data(corpus="-")), tmp_path).name == "stdin-lstm-1"
+    monkeypatch.chdir(tmp_path / "My-book-gru-1")
+    assert runs.free_folder(Config(data=Data(corpus=".")), tmp_path).name == "My-book-gru-1-lstm-1"
 
 
 def test_two_processes_cannot_train_one_run(tmp_path):

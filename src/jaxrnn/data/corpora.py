@@ -95,9 +95,10 @@ def open_corpus(
         parts = {"train": (_NAME, source), "valid": ("data.valid", valid), "test": ("data.test", test)}
         splits = {split: _documents(path, suffixes, cache, name=name) for split, (name, path) in parts.items()}
         return Corpus(source, source, splits)
-    documents = _documents(source, suffixes, cache, name=_NAME)
-    if Path(source).is_dir():
-        return Corpus(source, source, _split_by_file(documents, Path(source), shares))
+    documents = _documents(source, suffixes, cache, name=_NAME, known=(STDLIB, *NAMED))
+    place = os.path.expanduser(source)
+    if os.path.isdir(place):
+        return Corpus(source, source, _split_by_file(documents, Path(place), shares))
     return Corpus(source, source, _split_by_position(documents[0], shares))
 
 
@@ -224,17 +225,19 @@ def _is_no_library_source(name: str) -> bool:
 # Finding files -------------------------------------------------------------------------------------------------------
 
 
-def _documents(source: str, suffixes: tuple[str, ...], cache: Path | None, *, name: str) -> tuple[Document, ...]:
-    """The documents of a file, a folder or standard input, at least one and none empty."""
+def _documents(
+    source: str, suffixes: tuple[str, ...], cache: Path | None, *, name: str, known: tuple[str, ...] = ()
+) -> tuple[Document, ...]:
+    """The documents of a file, a folder or standard input, at least one and none empty; a name must be `known`."""
     if source == STANDARD_INPUT:
         return (_nonempty(scan(_keep(sys.stdin.buffer, cache), name=name), source, name),)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return _folder(path, suffixes, name)
-    if not path.exists():
-        known = ", ".join(map(repr, (STDLIB, *NAMED)))
-        raise InputError(f"{name}: no file or folder '{source}'; give a text file, a folder, '-', {known}")
-    return (_nonempty(scan(path, name=name), source, name),)
+    place = os.path.expanduser(source)  # as text: a path takes '' for the folder one is in, and fails on a long name
+    if os.path.isdir(place):
+        return _folder(Path(place), suffixes, name)
+    if not os.path.exists(place):
+        choices = ", ".join(map(repr, (STANDARD_INPUT, *known)))
+        raise InputError(f"{name}: no file or folder '{source}'; give a text file, a folder, {choices}")
+    return (_nonempty(scan(Path(place), name=name), source, name),)
 
 
 def _nonempty(document: Document, source: str, name: str) -> Document:

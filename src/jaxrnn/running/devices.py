@@ -11,6 +11,7 @@ from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxrnn.allocator import keep_buffers
+from jaxrnn.choices import require
 from jaxrnn.config import Config
 from jaxrnn.data.cache import cache_folder
 from jaxrnn.errors import InputError
@@ -71,6 +72,8 @@ def choose_mesh(config: Config) -> Mesh:
     rows, asked = config.data.batch_size, config.parallel.devices
     if asked is not None:
         check_rows(rows, asked, "data.batch_size")
+        there = jax.device_count()
+        require(asked <= there, "parallel.devices", asked, f"at most {there}, as many as there are")
         return data_mesh(asked)
     processes = jax.process_count()
     if processes > 1:

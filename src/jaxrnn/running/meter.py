@@ -68,9 +68,11 @@ class Meter:
         self.skipped += sum(row["skipped"] for row in rows)
         skipped = rows[-1]["skipped_in_a_row"]
         if skipped >= self._max_skipped:
+            folder = self._run.snapshots
+            kept = f"the last good snapshot stays in {folder}" if folder.exists() else "no snapshot was saved yet"
             raise InputError(
                 f"optimizer.rate: training came apart: {skipped} updates in a row, up to number {after}, were not "
-                f"finite; the last good snapshot stays in {self._run.snapshots}; start anew with a lower rate"
+                f"finite; {kept}; start anew with a lower rate"
             )
         self._progress.update(after, self._words(rows[-1], speed))
 

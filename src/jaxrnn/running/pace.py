@@ -42,7 +42,8 @@ def fix_length(experiment: Experiment, programs: Programs) -> Experiment:
         return experiment
     update = _seconds_per_update(experiment._replace(updates=10**9), programs)
     places = config.data.batch_size * config.data.chunk_length
-    validation = _FORWARD * update * config.training.validate_targets / (places * config.training.accumulate)
+    targets = min(config.training.validate_targets, len(experiment.dataset.ids["valid"]) - 1)
+    validation = _FORWARD * update * targets / (places * config.training.accumulate)
     updates = max(1, round(60 * amount / (update + validation / config.training.validate_every)))
     training = msgspec.structs.replace(config.training, length=f"{updates} updates")
     config = msgspec.structs.replace(config, training=training)

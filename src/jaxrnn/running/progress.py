@@ -1,5 +1,6 @@
 """What a user sees while a run goes on: a bar on a terminal, a plain line now and then in a log file."""
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -23,8 +24,17 @@ class Progress(NamedTuple):
     say: Callable[[str], None]
 
 
+class _Screen(Console):
+    """A console whose reader may go away, as `| head` does."""
+
+    def on_broken_pipe(self) -> None:
+        """Say no more, and let the work go on to its end: rich would end the process here, and a training unsaved."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+
+
 def console(*, stderr: bool = False) -> Console:
-    """Make a console that neither wraps nor colours what it is given.
+    """Make a console that neither wraps nor colours what it is given, and does without a reader who goes away.
 
     Args:
         stderr: write to standard error, so that standard output holds nothing but results.
@@ -32,7 +42,7 @@ def console(*, stderr: bool = False) -> Console:
     Returns:
         The console.
     """
-    return Console(stderr=stderr, highlight=False, soft_wrap=True, markup=False)
+    return _Screen(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 
 def show(screen: Console, pieces: Iterable[str]) -> str:

@@ -86,7 +86,8 @@ def free_folder(config: Config, parent: Path = RUNS) -> Path:
         >>> free_folder(Config(), Path("nowhere")).as_posix()
         'nowhere/stdlib-lstm-1'
     """
-    corpus = re.sub(r"\W+", "-", Path(config.data.corpus).name.split(".")[0]).strip("-") or "stdin"
+    name = os.path.basename(os.path.abspath(os.path.expanduser(config.data.corpus)))  # `.` has one as well
+    corpus = re.sub(r"\W+", "-", name.split(".")[0]).strip("-") or "stdin"
     folders = (parent / f"{corpus}-{config.model.cell}-{number}" for number in itertools.count(1))
     return next(folder for folder in folders if not folder.exists())
 
@@ -98,8 +99,10 @@ def check_free(folder: Path) -> None:
         folder: where a new run shall lie.
 
     Raises:
-        InputError: if it exists and is not an empty folder.
+        InputError: if it exists and is not an empty folder, or is the one that the process is in.
     """
+    if folder.resolve() == Path.cwd():  # a new folder cannot take its place
+        raise InputError(f"--run {folder}: is the folder that you are in; choose one in it, such as {RUNS / 'mine'}")
     if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
         remedy = "go on with it by --resume, or choose another name" if at(folder).config.exists() else "choose another"
         raise InputError(f"--run {folder}: exists already; {remedy}")
@@ -181,8 +184,11 @@ def append(run: Run, row: Mapping[str, Any]) -> None:
     Args:
         run: the run.
         row: numbers and text; must have `step`. A number that is not finite becomes null.
+
+    Raises:
+        InputError: if the disk refuses.
     """
-    with run.metrics.open("ab") as file:
+    with _refused(run.metrics), run.metrics.open("ab") as file:
         file.write(msgspec.json.encode(row) + b"\n")
 
 
@@ -206,6 +212,9 @@ def rewind(run: Run, step: int, validated: int) -> None:
         run: the run.
         step: the updates that the snapshot holds.
         validated: the updates at the last validation that it holds.
+
+    Raises:
+        InputError: if the disk refuses; then nothing has changed.
     """
     last = {"update": step, "validation": validated}  # and no test: it comes again at the end
     kept = [row for row in metrics(run) if row["step"] <= last.get(row["kind"], -1)]
@@ -218,6 +227,9 @@ def change_config(run: Run, text: str) -> None:
     Args:
         run: the run.
         text: the whole configuration.
+
+    Raises:
+        InputError: if the disk refuses; then nothing has changed.
     """
     _replace(run.config, text.encode("utf-8"))
 
@@ -225,5 +237,16 @@ def change_config(run: Run, text: str) -> None:
 def _replace(path: Path, content: bytes) -> None:
     """Put a file in the place of another, so that at any moment one of them is there."""
     beside = path.with_suffix(".tmp")
-    beside.write_bytes(content)
-    os.replace(beside, path)
+    with _refused(path):
+        beside.write_bytes(content)
+        os.replace(beside, path)
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Say in one line which file the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written ({reason}); mend that, and go on with --resume") from None
