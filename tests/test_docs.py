@@ -238,7 +238,7 @@ def test_how_far_credit_reaches_in_the_readme_is_what_was_measured():
     trained = [row for row in found["rows"] if row["updates"] == found["setting"]["updates"]]
     lags = {cell: [row["lag"] for row in trained if row["cell"] == cell] for cell in ("RNN", "LSTM", "GRU")}
     rnn, lstm, gru = (fmean(lag["mean"] for lag in lags[cell]) for cell in lags)
-    assert f"after {rnn:.0f} steps in the RNN, {lstm:.0f} in the LSTM and at least {gru:.0f} in the GRU" in readme
+    assert f"within {rnn:.0f} steps in the RNN, {lstm:.0f} in the LSTM and at least {gru:.0f} in the GRU" in readme
     rnn, lstm, gru = (fmean(lag["spread"] for lag in lags[cell]) for cell in lags)
     assert f"{rnn:.0f}, {lstm:.0f} and {gru:.0f})" in readme
     assert any(lag["not_reached"] for lag in lags["GRU"]) and "where a few losses never got so low" in readme
