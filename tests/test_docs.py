@@ -299,6 +299,19 @@ def test_what_units_tell_in_the_readme_is_what_was_measured():
     assert string["score"] >= 0.9 and string["whole_state"] >= 0.97
 
 
+def test_the_page_on_devices_has_the_measured_figures():
+    found = json.loads((ROOT / "benchmarks/results/scaling.json").read_text("utf-8"))
+    page = PAGES["devices.md"].read_text("utf-8")
+    for name in ("seqmnist", "charlm"):
+        times = [f"{1e3 * way['seconds']:.0f}" for way in found[name].values()]
+        difference = max(way["difference"] for way in found[name].values())
+        assert difference < 1e-12
+        row = next(line for line in page.splitlines() if line.startswith(f"| `{name}`"))
+        assert row.endswith(f"| {' | '.join(times)} | {difference:.1e} |")
+    assert found["seqmnist"]["2 devices"]["seconds"] < found["seqmnist"]["1 device"]["seconds"]
+    assert found["charlm"]["2 devices"]["seconds"] > found["charlm"]["1 device"]["seconds"]
+
+
 def test_the_recipes_of_the_readme_score_what_was_measured():
     """Each row has its file, the scores by the protocol that is named, and the time."""
     readme = PAGES["README.md"].read_text("utf-8")
