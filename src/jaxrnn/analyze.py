@@ -18,7 +18,7 @@ from jaxrnn.data.corpora import STANDARD_INPUT, whole_text
 from jaxrnn.data.dataset import prepare
 from jaxrnn.data.reading import Document
 from jaxrnn.data.text import TOKENIZERS
-from jaxrnn.errors import InputError
+from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.running.account import account
 from jaxrnn.running.devices import keep_programs
 from jaxrnn.running.experiment import open_text
@@ -60,7 +60,7 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     studied = subject(best, splits, ids, asked.length, more)
     label = label_to_follow(asked.follow, studied.chosen_on.labels, studied.scored_on.labels)
     folder = asked.out or best.run.folder / "analysis"
-    with _naming(folder):
+    with naming_refusals(folder, "choose another: --out DIR"):
         make_ready(folder)
     with _gone_if_empty(folder), _stages(screen, asked.length, best) as begin:
         watched = watch(studied, begin)
@@ -70,7 +70,7 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
         norms = read_long(studied)
         begin("drawing")
         report = account(best, name, asked.text is None, studied, watched, followed, credit, norms)
-        with _naming(folder):
+        with naming_refusals(folder, "choose another: --out DIR"):
             files = write(report, folder)
     seconds = round(time.monotonic() - began, 1)
     _say(screen, studied, watched, followed, credit)
@@ -123,16 +123,6 @@ def _gone_if_empty(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):  # there is something in it
             folder.rmdir()
-
-
-@contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    """What the disk refuses ends as one line on the folder."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{folder}: cannot be written ({reason}); choose another: --out DIR") from None
 
 
 def _text(source: str | None, best: Trained) -> tuple[Mapping[str, Sequence[Document]], np.ndarray]:

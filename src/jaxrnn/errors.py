@@ -1,6 +1,8 @@
 """The one error that a user can cause and mend, and assertions that begin with our own words."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -42,3 +44,27 @@ expected 1.)
     except AssertionError as error:
         words = " ".join(str(error).split())
         raise AssertionError(f"{message} ({words.partition(' failed: ')[2] or words})") from None
+
+
+@contextmanager
+def naming_refusals(place: Path, remedy: str) -> Iterator[None]:
+    """Say in one line what the disk refuses, where something is written.
+
+    Args:
+        place: a file or a folder.
+        remedy: what to do about it.
+
+    Raises:
+        InputError: for an error of the operating system.
+
+    Example:
+        >>> with naming_refusals(Path("full"), "choose another"):
+        ...     raise OSError(28, "No space left on device")
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: full: cannot be written (No space left on device); choose another
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{place}: cannot be written ({error.strerror or error}); {remedy}") from None

@@ -19,7 +19,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.gradients import given, tell
 from jaxrnn.running import summary
 from jaxrnn.running.devices import keep_programs
-from jaxrnn.running.experiment import open_text
+from jaxrnn.running.experiment import open_text, validation_ids
 from jaxrnn.running.scorer import evaluation_streams, make_score, scored_chunks, scored_parts, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.tuning import Helped, Texts, helped_json, helped_text, with_cache, with_dynamic
@@ -96,7 +96,7 @@ def _texts(best: Trained, dataset: Dataset, cut: Callable[..., Streams], text: S
     """The run's own texts beside the one that is scored; standard input, opened already, is not there a second time."""
     if "train" not in dataset.ids:
         _, dataset = open_text(best.config, best.run)
-    valid = dataset.ids["valid"][: best.config.training.validate_targets + 1]
+    valid = validation_ids(best.config, dataset)
     return Texts(cut(dataset.ids["train"], name="training text"), cut(valid, name="validation text"), text)
 
 

@@ -34,7 +34,7 @@ from jaxrnn.mesh import on_one_device, place
 from jaxrnn.ngrams import baselines
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import agreed, is_first, prepare
-from jaxrnn.running.experiment import Experiment, about_text, set_up, total_updates
+from jaxrnn.running.experiment import Experiment, about_text, set_up, total_updates, validation_ids
 from jaxrnn.running.memory import check_memory
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.pace import fix_length
@@ -202,7 +202,7 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         _lengthen(experiment, its_run, start[1] if start else Position())
     with screen.status("compiling, and counting n-grams to compare with ..."), ThreadPoolExecutor(1) as aside:
         compiling = aside.submit(compile_ahead, programs, experiment, resumed=start is not None)
-        ids = experiment.dataset.ids | {"valid": _validated(experiment)}
+        ids = experiment.dataset.ids | {"valid": validation_ids(experiment.config, experiment.dataset)}
         n_grams = baselines(experiment.dataset._replace(ids=ids))
         compiled = compiling.result()
     with screen.status("measuring the pace ..."):
@@ -234,11 +234,6 @@ def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
     return whole
 
 
-def _validated(experiment: Experiment) -> np.ndarray:
-    """What a validation scores: the validation text, or its beginning."""
-    return experiment.dataset.ids["valid"][: experiment.config.training.validate_targets + 1]
-
-
 def _run(session: Session) -> Outcome:
     """Train to the end, or until a signal comes."""
     experiment, its_run = session.experiment, session.run
@@ -247,7 +242,7 @@ def _run(session: Session) -> Outcome:
     runs.rewind(its_run, position.updates, position.validated)
     if position.updates:
         session.screen.print(f"going on after update {position.updates:,} of {experiment.updates:,}")
-    text = _validated(experiment)
+    text = validation_ids(experiment.config, experiment.dataset)
     with stop_on_signals() as stop, progress(session.screen, experiment.updates, position.updates) as shown:
         meter = Meter(its_run, shown, summary.in_short(noun), config.training.max_skipped)
 

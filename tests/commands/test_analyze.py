@@ -10,7 +10,7 @@ import pytest
 
 from jaxrnn import analyze, snapshots
 from jaxrnn.command import ended
-from jaxrnn.errors import InputError
+from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.running import following, study
 
 CORPUS = object()  # stands for the small text
@@ -110,7 +110,7 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_work(jaxrnn, finish
 def test_what_the_disk_refuses_in_the_end_names_the_folder_too(tmp_path):
     """Such an error knows of no file."""
     with pytest.raises(InputError, match=f"{tmp_path}: cannot be written .No space left on device."):
-        with analyze._naming(tmp_path):
+        with naming_refusals(tmp_path, "choose another"):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 

@@ -309,9 +309,8 @@ def test_a_finished_run_can_be_lengthened(in_a_dispatch, jaxrnn, settings, tmp_p
     assert arrays(folder, "step_28") == arrays(whole, "step_28")
     ours, theirs = ([row for row in untimed(run) if row["kind"] == "update"] for run in (folder, whole))
     assert ours == theirs
-    assert 14 % in_a_dispatch or untimed(folder) == untimed(
-        whole
-    )  # else the whole run has not stopped at 14 to validate
+    if 14 % in_a_dispatch == 0:  # else the whole run has not stopped at 14 to validate
+        assert untimed(folder) == untimed(whole)
     assert (folder / "config.toml").read_text() == (whole / "config.toml").read_text()
     assert jaxrnn("sample", folder).code == 0
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn import build, training
@@ -146,6 +147,19 @@ def kept_vocabulary(run: Run) -> Vocabulary:
     if fingerprint(vocabulary) != kept_corpus(run)["vocabulary"]:
         raise InputError(f"{run.vocabulary}: not the vocabulary that {run.folder} was started with; restore the file")
     return vocabulary
+
+
+def validation_ids(config: Config, dataset: Dataset) -> np.ndarray:
+    """Choose what a validation scores: the validation text, or its beginning.
+
+    Args:
+        config: the configuration.
+        dataset: the text as ids.
+
+    Returns:
+        `[N]`, with at most `training.validate_targets` targets.
+    """
+    return dataset.ids["valid"][: config.training.validate_targets + 1]
 
 
 def about_text(corpus: Corpus, dataset: Dataset) -> dict:

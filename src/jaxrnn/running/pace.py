@@ -12,7 +12,7 @@ import jax
 import msgspec
 
 from jaxrnn.config import length
-from jaxrnn.running.experiment import Experiment
+from jaxrnn.running.experiment import Experiment, validation_ids
 from jaxrnn.running.feed import next_chunks, put_chunks
 from jaxrnn.running.position import Position
 from jaxrnn.running.programs import Programs
@@ -42,7 +42,7 @@ def fix_length(experiment: Experiment, programs: Programs) -> Experiment:
         return experiment
     update = _seconds_per_update(experiment._replace(updates=10**9), programs)
     places = config.data.batch_size * config.data.chunk_length
-    targets = min(config.training.validate_targets, len(experiment.dataset.ids["valid"]) - 1)
+    targets = len(validation_ids(config, experiment.dataset)) - 1
     validation = _FORWARD * update * targets / (places * config.training.accumulate)
     updates = max(1, round(60 * amount / (update + validation / config.training.validate_every)))
     training = msgspec.structs.replace(config.training, length=f"{updates} updates")

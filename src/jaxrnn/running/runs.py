@@ -27,10 +27,11 @@ import filelock
 import msgspec
 
 from jaxrnn.config import Config
-from jaxrnn.errors import InputError
+from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.settings import resolve
 
 RUNS = Path("runs")
+_MEND = "mend that, and go on with --resume"
 
 
 class Run(NamedTuple):
@@ -188,7 +189,7 @@ def append(run: Run, row: Mapping[str, Any]) -> None:
     Raises:
         InputError: if the disk refuses.
     """
-    with _refused(run.metrics), run.metrics.open("ab") as file:
+    with naming_refusals(run.metrics, _MEND), run.metrics.open("ab") as file:
         file.write(msgspec.json.encode(row) + b"\n")
 
 
@@ -237,16 +238,6 @@ def change_config(run: Run, text: str) -> None:
 def _replace(path: Path, content: bytes) -> None:
     """Put a file in the place of another, so that at any moment one of them is there."""
     beside = path.with_suffix(".tmp")
-    with _refused(path):
+    with naming_refusals(path, _MEND):
         beside.write_bytes(content)
         os.replace(beside, path)
-
-
-@contextmanager
-def _refused(path: Path) -> Iterator[None]:
-    """Say in one line which file the disk refuses."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written ({reason}); mend that, and go on with --resume") from None
