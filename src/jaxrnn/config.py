@@ -290,3 +290,22 @@ def length(training: Training) -> Length:
         expected = "expected a number below 2^31 and its unit, such as '2000 updates', '10 epochs' or '5 minutes'"
         raise InputError(f"training.length = {training.length!r}: {expected}")
     return Length(int(amount), unit)
+
+
+def countable(updates: int, training: Training) -> int:
+    """Refuse more updates than a state's counter, an int32, can count.
+
+    Args:
+        updates: how many a training is long.
+        training: the section that says so.
+
+    Returns:
+        The same number.
+
+    Raises:
+        InputError: if it is too large.
+    """
+    if updates >= 2**31:
+        found = f"training.length = {training.length!r}: {updates:,} updates"
+        raise InputError(f"{found}; expected a length of fewer than 2^31")
+    return updates

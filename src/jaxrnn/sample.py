@@ -11,7 +11,7 @@ from rich.console import Console
 
 from jaxrnn.command import Parser, make_command
 from jaxrnn.config import Sampling
-from jaxrnn.data.vocabulary import decode, encode
+from jaxrnn.data.vocabulary import decode, look_up
 from jaxrnn.errors import InputError
 from jaxrnn.novelty import longest_copied
 from jaxrnn.running import summary
@@ -114,7 +114,7 @@ def _novelty(best: Trained, texts: list[str], screen: Console) -> list[dict[str,
     _, dataset = open_text(best.config, best.run)
     found = []
     for number, text in enumerate(texts, start=1):
-        ids = encode(best.vocabulary, text)
+        ids = look_up(best.vocabulary, text)  # words that were written side by side may read as an unknown one
         copied = longest_copied(ids, dataset.ids["train"])
         run = decode(best.vocabulary, ids[copied.start : copied.start + copied.length])
         found.append({"copied": copied.length, "symbols": len(ids), "place": copied.place, "run": run})

@@ -162,3 +162,10 @@ def test_the_longest_copied_run_is_found_in_the_training_text(finished_run, jaxr
         assert found["run"] in text and len(found["run"]) == found["copied"] and found["symbols"] == len(text)
         place = training[found["place"] : found["place"] + found["copied"]]
         np.testing.assert_array_equal(place, encode(best.vocabulary, found["run"]))
+
+
+def test_words_that_were_written_side_by_side_are_not_copied(jaxrnn, settings, tmp_path):
+    words = settings(data__tokenizer="word", training__length="1 updates", run=tmp_path / "run")
+    assert jaxrnn("train", *words).code == 0
+    said = jaxrnn("sample", tmp_path / "run", "--temperature", 9, "--length", 40, "--novelty", "--json")
+    assert said.code == 0 and 0 < said.answer["novelty"][0]["copied"] < said.answer["novelty"][0]["symbols"] < 40

@@ -392,6 +392,7 @@ def test_a_bad_text_is_refused(refusal, tmp_path, content, named):
         (["--optimizer.options", "{b3 = 1}"], ["adam", "'b3'", "did you mean 'b"]),
         (["--sampling.prompt", "Ω"], ["sampling.prompt", "'Ω' not in the vocabulary"]),
         (["missing.toml"], ["missing.toml: no such file"]),
+        (["--training.length", "2000000000 epochs"], ["training.length", "epochs", "updates; expected", "2^31"]),
     ],
 )
 def test_a_bad_setting_is_refused(refusal, settings, words, named):

@@ -98,15 +98,32 @@ def encode(vocabulary: Vocabulary, text: str, *, exact: bool = False, name: str 
         >>> encode(Vocabulary("character", ("l", "e", "h", "o")), "hello").tolist()
         [2, 1, 0, 0, 3]
     """
-    tokenizer = TOKENIZERS[vocabulary.tokenizer]
-    if tokenizer.encoding != "utf-8":
-        text = text.encode("utf-8", "surrogateescape").decode(tokenizer.encoding)
-    ids = tokenizer.lookup(vocabulary.symbols)(text)
+    ids = look_up(vocabulary, text)
     if (ids < 0).any():
         if exact or unknown_id(vocabulary) is None:
             raise unseen_error(vocabulary, text, ids, name)
         ids = replace_unseen(vocabulary, ids)
     return ids
+
+
+def look_up(vocabulary: Vocabulary, text: str) -> np.ndarray:
+    """The ids of a text's symbols, and -1 for each that the vocabulary does not hold.
+
+    Args:
+        vocabulary: the symbols and their ids.
+        text: any text; for a byte vocabulary, its UTF-8 bytes are the symbols.
+
+    Returns:
+        `[N]` ids, int32.
+
+    Example:
+        >>> look_up(Vocabulary("word", ("be", " ", "to")), "to be not").tolist()
+        [2, 1, 0, 1, -1]
+    """
+    tokenizer = TOKENIZERS[vocabulary.tokenizer]
+    if tokenizer.encoding != "utf-8":
+        text = text.encode("utf-8", "surrogateescape").decode(tokenizer.encoding)
+    return tokenizer.lookup(vocabulary.symbols)(text)
 
 
 def replace_unseen(vocabulary: Vocabulary, ids: np.ndarray) -> np.ndarray:

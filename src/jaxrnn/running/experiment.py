@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 
 from jaxrnn import build, training
 from jaxrnn.cell import Cell
-from jaxrnn.config import Config, length
+from jaxrnn.config import Config, countable, length
 from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks
 from jaxrnn.data.corpora import STANDARD_INPUT, Corpus, corpus_digest
 from jaxrnn.data.dataset import Dataset, prepare
@@ -249,9 +249,13 @@ def total_updates(config: Config, streams: Streams) -> int:
 
     Returns:
         The number; for a length in minutes a placeholder, see `pace.fix_length`.
+
+    Raises:
+        InputError: if it is more than can be counted.
     """
     amount, unit = length(config.training)
-    return amount * {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]
+    updates = amount * {"updates": 1, "epochs": updates_per_epoch(config, streams), "minutes": 1}[unit]
+    return countable(updates, config.training)
 
 
 def build_learner(config: Config, vocabulary_size: int) -> Learner:

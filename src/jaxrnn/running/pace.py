@@ -11,7 +11,7 @@ from statistics import median
 import jax
 import msgspec
 
-from jaxrnn.config import length
+from jaxrnn.config import countable, length
 from jaxrnn.running.experiment import Experiment, validation_ids
 from jaxrnn.running.feed import next_chunks, put_chunks
 from jaxrnn.running.position import Position
@@ -44,7 +44,8 @@ def fix_length(experiment: Experiment, programs: Programs) -> Experiment:
     places = config.data.batch_size * config.data.chunk_length
     targets = len(validation_ids(config, experiment.dataset)) - 1
     validation = _FORWARD * update * targets / (places * config.training.accumulate)
-    updates = max(1, round(60 * amount / (update + validation / config.training.validate_every)))
+    pace = update + validation / config.training.validate_every
+    updates = countable(max(1, round(60 * amount / pace)), config.training)
     training = msgspec.structs.replace(config.training, length=f"{updates} updates")
     config = msgspec.structs.replace(config, training=training)
     return experiment._replace(config=config, updates=updates)
