@@ -65,7 +65,7 @@ def test_the_passage_is_where_labels_change():
 @pytest.fixture(scope="module")
 def report(states):
     labels = {"inside": np.arange(N) % 7 < 3, "depth": np.arange(N) % 5 / 3}
-    chosen = choose_units(states, labels, top=3)
+    chosen = choose_units(states.values, labels, top=3)
     findings = [
         Finding(name, measure, 0.5, tuple(one._replace(held_out=0.6) for one in chosen[name]), 0.7, 0.5, 0.5)
         for name, measure in (("inside", "AUC"), ("depth", "correlation"))
@@ -82,7 +82,7 @@ def report(states):
         "run": [figures.learning_curve(rows, "character")],
         "units": [figures.unit_through_run("h 3", "inside", "AUC", 5, [0, 5, 10], [0.5, 0.7, 0.9], [0.6, 0.8, 0.95])],
         "flow": [figures.gradient_flow({"trained": decay, "untrained": decay}), figures.horizon_bias(bias)],
-        "gates": figures.gate_scatters(saturation(states)),
+        "gates": figures.gate_scatters(saturation(states.values)),
         "health": [figures.step_sizes(measured), figures.long_text(np.ones((9, 2)), 100)],
     }
     return Report(

@@ -35,7 +35,7 @@ def planted():
 
 def test_what_is_planted_is_found(planted):
     states, labels = planted
-    best = choose_units(states, labels, top=5)
+    best = choose_units(states.values, labels, top=5)
     truth, number = best["truth"][0], best["number"][0]
     assert truth.unit == Unit(2, "c", 4) and truth.sign == -1
     assert truth.chosen == pytest.approx(
@@ -43,7 +43,7 @@ def test_what_is_planted_is_found(planted):
     )
     assert number.unit == Unit(1, "f", 7) and number.sign == 1
     assert [one.chosen for one in best["truth"]] == sorted((one.chosen for one in best["truth"]), reverse=True)
-    assert choose_units(states, {"truth": labels["truth"]}, top=5)["truth"] == best["truth"]  # each by itself
+    assert choose_units(states.values, {"truth": labels["truth"]}, top=5)["truth"] == best["truth"]  # each by itself
 
 
 def test_the_fit_is_ridge_regression():
@@ -74,7 +74,7 @@ def test_a_unit_that_never_varies_does_no_harm():
     number = {"number": (np.arange(N) % 2).astype(float)}
     sums = moments(values, number)
     np.testing.assert_allclose(fit(sums, 1e-9)["number"], [0, 1], atol=1e-6)
-    best = choose_units(States({Quantity(1, "h"): values}, np.zeros(N)), number, top=2)["number"]
+    best = choose_units({Quantity(1, "h"): values}, number, top=2)["number"]
     assert best[0].unit.number == 1 and best[0].chosen == pytest.approx(1.0, abs=1e-12)
     assert np.isnan(best[1].chosen)
 
@@ -151,7 +151,7 @@ def test_units_are_chosen_on_one_text_and_scored_on_the_other(model, texts, monk
     some = found.choice.sample.at - RUN_UP
     assert (some // every).tolist() == list(range(len(here.nats) // every))
     sample = States({name: seen[some] for name, seen in here.values.items()}, here.nats[some])
-    expected = choose_units(sample, {name: label[some] for name, label in labels.items()}, top=3)
+    expected = choose_units(sample.values, {name: label[some] for name, label in labels.items()}, top=3)
     for finding in found.findings:
         best, label = expected[finding.label], later[finding.label]
         assert [(one.unit, one.sign) for one in finding.units] == [(one.unit, one.sign) for one in best]
@@ -255,7 +255,7 @@ def test_a_text_too_short_is_refused(model):
 
 def test_saturation_counts_places_beyond_the_thresholds():
     values = np.array([[0.95, 0.05, 0.9], [0.91, 0.5, 0.1], [0.2, 0.09, 0.1]])
-    shares = saturation(States({Quantity(1, "f"): values, Quantity(1, "h"): values}, np.zeros(3)))
+    shares = saturation({Quantity(1, "f"): values, Quantity(1, "h"): values})
     assert list(shares) == [Quantity(1, "f")]
     np.testing.assert_array_equal(shares[Quantity(1, "f")].open * 3, [2, 0, 0])
     np.testing.assert_array_equal(shares[Quantity(1, "f")].shut * 3, [0, 2, 0])

@@ -204,7 +204,7 @@ def choose(
         raise InputError(f"choose: most {most}: of the last quarter of the text nothing is read; give more, or None")
     sample = _joined(kept)
     labels = {name: label[sample.at] for name, label in text.labels.items()}
-    best = choose_units(sample, labels, top=top)
+    best = choose_units(sample.values, labels, top=top)
     best = {name: units[: 1 if name.startswith(_MOVED) else top] for name, units in best.items()}
     later = sample.at >= cut
     weights = probe(first, last, _whole(sample)[later], {name: label[later] for name, label in labels.items()})

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from jaxrnn.analysis.states import Block, Quantity, States
+from jaxrnn.analysis.states import Quantity
 
 GATES = {"i": "input gate", "f": "forget gate", "o": "output gate", "r": "reset gate", "z": "update gate"}
 """The quantities that are gates, between 0 and 1, by the name that cells give them."""
@@ -25,11 +25,11 @@ class Saturation(NamedTuple):
     shut: np.ndarray
 
 
-def saturation(states: States | Block) -> Mapping[Quantity, Saturation]:
+def saturation(values: Mapping[Quantity, np.ndarray]) -> Mapping[Quantity, Saturation]:
     """Measure how saturated every gate is.
 
     Args:
-        states: what the units did over a text.
+        values: `[N, H]` each, what the units did over a text.
 
     Returns:
         For each gate of each layer, its units' shares; nothing where the cell has no gates.
@@ -39,12 +39,12 @@ def saturation(states: States | Block) -> Mapping[Quantity, Saturation]:
         section 4.2 (the same thresholds).
 
     Example:
-        >>> seen = States({Quantity(1, "f"): np.array([[0.95, 0.5], [0.99, 0.05]])}, np.zeros(2))
+        >>> seen = {Quantity(1, "f"): np.array([[0.95, 0.5], [0.99, 0.05]])}
         >>> {str(gate): share.open.tolist() for gate, share in saturation(seen).items()}
         {"Quantity(layer=1, name='f')": [1.0, 0.0]}
     """
     return {
-        quantity: Saturation((values > OPEN).mean(axis=0), (values < SHUT).mean(axis=0))
-        for quantity, values in states.values.items()
+        quantity: Saturation((seen > OPEN).mean(axis=0), (seen < SHUT).mean(axis=0))
+        for quantity, seen in values.items()
         if quantity.name in GATES
     }

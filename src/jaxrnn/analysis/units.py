@@ -1,12 +1,13 @@
 """Choosing units: which states or gates of a model tell a label best, of all that there are."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxrnn.analysis.labels import Labels
 from jaxrnn.analysis.scores import areas, correlations, oriented
-from jaxrnn.analysis.states import Block, States
+from jaxrnn.analysis.states import Quantity
 
 
 class Unit(NamedTuple):
@@ -39,11 +40,11 @@ class Scored(NamedTuple):
     held_out: float
 
 
-def choose_units(states: States | Block, labels: Labels, *, top: int) -> dict[str, list[Scored]]:
+def choose_units(values: Mapping[Quantity, np.ndarray], labels: Labels, *, top: int) -> dict[str, list[Scored]]:
     """Choose the units with the highest scores.
 
     Args:
-        states: what the units did at N places.
+        values: `[N, H]` each, what the units did at N places.
         labels: `[N]` each, bool or float.
         top: how many.
 
@@ -53,9 +54,9 @@ def choose_units(states: States | Block, labels: Labels, *, top: int) -> dict[st
     Cost:
         One sort of the N places for every unit, whatever the number of labels.
     """
-    units = [Unit(*quantity, number) for quantity, seen in states.values.items() for number in range(seen.shape[1])]
+    units = [Unit(*quantity, number) for quantity, seen in values.items() for number in range(seen.shape[1])]
     best = {}
-    for name, signed in _signed_scores(states, labels).items():
+    for name, signed in _signed_scores(values, labels).items():
         truth = labels[name].dtype == bool
         sign = np.where(signed < (0.5 if truth else 0.0), -1, 1)
         chosen = oriented(signed, sign, truth=truth)
@@ -64,13 +65,13 @@ def choose_units(states: States | Block, labels: Labels, *, top: int) -> dict[st
     return best
 
 
-def _signed_scores(states: States | Block, labels: Labels) -> dict[str, np.ndarray]:
+def _signed_scores(values: Mapping[Quantity, np.ndarray], labels: Labels) -> dict[str, np.ndarray]:
     """For each label the signed score of every unit."""
     scores = {}
     for measure, truth in ((areas, True), (correlations, False)):
-        names = [name for name, values in labels.items() if (values.dtype == bool) == truth]
+        names = [name for name, label in labels.items() if (label.dtype == bool) == truth]
         if names:
             table = np.stack([labels[name] for name in names], axis=1)
-            found = np.concatenate([measure(seen, table) for seen in states.values.values()])
+            found = np.concatenate([measure(seen, table) for seen in values.values()])
             scores |= dict(zip(names, found.T, strict=True))
     return scores

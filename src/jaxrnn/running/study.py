@@ -174,7 +174,7 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     begin("finding the best units")
     found = find(studied.cell, studied.params, *texts)
     sample = found.choice.sample
-    shares = dict(saturation(sample))
+    shares = dict(saturation(sample.values))
     chosen = len(sample.nats)
     widths = {f"{quantity.layer}/{quantity.name}": values.shape[1] for quantity, values in sample.values.items()}
     told, fitted = found.told, found.choice.places
