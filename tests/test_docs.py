@@ -322,7 +322,8 @@ def test_the_recipes_of_the_readme_score_what_was_measured():
         row = next(line for line in readme.splitlines() if line.startswith(f"| [`{found['recipe']}`]"))
         if "perplexity" in row:
             scores = [one["scores"]["full chunks only"]["perplexity"] for one in found["seeds"]]
-            said = f"perplexity {', '.join(f'{score:.1f}' for score in scores)}, mean {fmean(scores):.1f}"
+            said = f"perplexity {', '.join(f'{score:.1f}' for score in scores)}"
+            said += f", mean {fmean(scores):.1f}" if len(scores) > 1 else ""
         else:
             scores = [one["scores"]["plain"]["bits_per_character"] for one in found["seeds"]]
             said = f"{fmean(scores):.2f} bits per character"
