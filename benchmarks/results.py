@@ -25,7 +25,8 @@ def machine() -> dict[str, Any]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "system": platform.system(),
-        "processor": _processor(),
+        "processor": _of_cpu("model name") or platform.processor() or platform.machine(),
+        "vectors": next((name for name in ("avx512f", "avx2") if name in _of_cpu("flags").split()), None),
         "cores": os.cpu_count(),
         "backend": jax.default_backend(),
     }
@@ -50,10 +51,10 @@ def save(name: str, result: dict[str, Any], figure: Figure, folder: Path = FOLDE
     return path
 
 
-def _processor() -> str:
-    """The processor's name as the system tells it."""
+def _of_cpu(key: str) -> str:
+    """What Linux tells of the processor under a name; nothing elsewhere."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:
-        return platform.processor()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+        return ""
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
