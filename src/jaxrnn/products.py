@@ -15,6 +15,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from jaxrnn.types import Array
 
@@ -127,23 +128,32 @@ def weight_gradient(a: Array, d: Array) -> Array:
     Returns:
         `[I, O]` in the wider dtype.
     """
-    return multiply(jax.lax.optimization_barrier(a.T), d)  # XLA on CPU would go through `a` by columns, twice as slow
+    return multiply(_by_rows(a.T), d)
+
+
+@partial(jax.jit, inline=True)  # outside of `jit` a layout can be asked for of few kinds of array
+def _by_rows(a: Array) -> Array:
+    """Let a matrix lie in memory row by row, even where it is the transpose of another.
+
+    XLA on CPU would go through a left side by columns, twice as slow, and multiply in float32 what is narrower.
+    """
+    return with_layout_constraint(a, Layout((0, 1))) if jax.default_backend() == "cpu" else a
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _times(dtype: Any, a: Array, w: Array) -> Array:
     """The product of operands of a dtype. JAX's own derivative would round the gradients, too."""
-    return multiply(a, w.astype(dtype))
+    return _forward(dtype, a, w)[0]
 
 
 def _forward(dtype, a, w):
-    narrow = a.astype(dtype), w.astype(dtype)
-    return multiply(a, narrow[1]), narrow
+    w = _by_rows(w.astype(dtype))
+    return multiply(a, w), (a.astype(dtype), w)
 
 
 def _backward(dtype, saved, d):
     a, w = saved
-    return multiply(d, w.T), weight_gradient(a, d)
+    return multiply(d, w, by_rows=True), _by_rows(weight_gradient(a, d))
 
 
 _times.defvjp(_forward, _backward)
