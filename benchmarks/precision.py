@@ -1,13 +1,15 @@
-"""What does mixed precision do to the score?
+"""What does mixed precision do to the score, and to the time of an update?
 
-    python -m benchmarks.precision            # some minutes; it measures no time and may run beside other work
+    python -m benchmarks.precision            # some minutes, of which the first must not run beside other work
     python -m benchmarks.precision --quick    # a few seconds, to see that it works
 
-Trains the default model twice from each seed, with products from float32 and from bfloat16 operands, everything else
-being equal, and keeps the curves and the scores. Scoring is in float32 for both.
+Times an update of some models of `benchmarks.peers` with products from float32 and from bfloat16 operands, in turn.
+Then trains the default model twice from each seed, everything else being equal, and keeps the curves and the scores.
+Scoring is in float32 for both.
 """
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,9 +18,13 @@ from matplotlib.figure import Figure
 
 from benchmarks import results
 from benchmarks.commands import command, validations
+from benchmarks.peers.implementations import jaxrnn
+from benchmarks.peers.rows import batch, sized, start
+from benchmarks.timing import interleaved
 
 QUICK = ["--model.hidden_size", "32", "--training.validate_targets", "5000"]
 PRECISIONS = ("float32", "bfloat16")
+TIMED = ("rnnlm", "better_rnnlm", "charlm", "gru")
 
 
 def main(
@@ -26,16 +32,27 @@ def main(
     updates: Annotated[int, tyro.conf.arg(help="how long each run is")] = 600,
     seeds: Annotated[int, tyro.conf.arg(help="how many seeds, from 1")] = 1,
 ) -> None:
-    """Train in both precisions, and compare."""
+    """Time and train in both precisions, and compare."""
+    seconds = {name: time_updates(name, *(("small", 2) if quick else ("full", 15))) for name in TIMED}
     updates, options = (20, QUICK) if quick else (updates, [])
     rows = [train(precision, seed, updates, options) for seed in range(1, seeds + 1) for precision in PRECISIONS]
     name = "precision_quick" if quick else "precision"
-    result = {"updates": updates, "options": options, "runs": rows}
+    result = {"seconds": seconds, "updates": updates, "options": options, "runs": rows}
     print(f"written: {results.save(name, result, picture(rows))}")
+    for name, of_row in seconds.items():
+        fine, coarse = (1e3 * of_row[precision] for precision in PRECISIONS)
+        print(f"{name:>12}: {fine:.1f} ms an update, with bfloat16 {coarse:.1f} ms, {fine / coarse:.2f} times as fast")
     for row in rows:
         bits = row["validation"][-1][1]
         scores = f"validation {bits:.4f}, test {row['test']:.4f} bits a character"
         print(f"{row['precision']:>9}, seed {row['seed']}: {scores}")
+
+
+def time_updates(name: str, size: str, rounds: int) -> dict[str, float]:
+    """Median seconds of an update of a row of `benchmarks.peers`, by precision."""
+    row = sized(name, size)
+    prepared = {each: jaxrnn.build(row, start(row), batch(row), precision=each) for each in PRECISIONS}
+    return interleaved({each: partial(one.run, 1) for each, one in prepared.items()}, rounds)
 
 
 def train(precision: str, seed: int, updates: int, options: list[str]) -> dict[str, Any]:

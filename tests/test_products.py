@@ -56,6 +56,27 @@ def test_products_in_reverse_have_the_same_values_and_gradients(dtype):
     np.testing.assert_allclose(weight_gradient(a, d), a.T @ d, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("turned", [(), ("a",), ("w",), ("a", "w")], ids=str)
+def test_rounded_products_of_transposes_and_their_transposes(turned, default_settings):
+    """Of a size that XLA hands to its library, whose way with narrow sides depends on how they lie."""
+    rng = np.random.default_rng(3)
+    shapes = {"a": (70, 65), "w": (65, 100), "d": (100, 70)}
+    a, w, d = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in shapes.values())
+    given = a.T if "a" in turned else a, w.T if "w" in turned else w
+
+    @jax.jit
+    def run(a, w, d):
+        a, w = a.T if "a" in turned else a, w.T if "w" in turned else w
+        y, pull = jax.vjp(lambda a, w: made_from(jnp.bfloat16, times)(a, w).T, a, w)
+        d_a, d_w = pull(d)
+        return y, d_a, d_w.T
+
+    a, w, d = (np.asarray(side.astype(jnp.bfloat16), float) for side in (a, w, d))
+    for found, expected in zip(run(*given, d.astype("float32")), ((a @ w).T, (w @ d).T, d @ a), strict=True):
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)  # a hundred sums of float32
+
+
 def test_only_products_in_reverse_refuse_forward_mode():
     a = jnp.ones((2, 2))
     assert jax.jvp(times, (a, a), (a, a))[1].tolist() == [[4.0, 4.0]] * 2

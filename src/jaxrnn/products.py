@@ -46,7 +46,8 @@ def multiply(a: Array, w: Array, *, by_rows: bool = False) -> Array:
     """
     narrow, wide = sorted((a.dtype, w.dtype), key=lambda dtype: dtype.itemsize)
     along = ((a.ndim - 1,), (1 if by_rows else 0,)), ((), ())
-    return jax.lax.dot_general(a.astype(narrow), w.astype(narrow), along, preferred_element_type=wide)
+    result = jax.lax.dot_general(a.astype(narrow), w.astype(narrow), along, preferred_element_type=wide)
+    return result if narrow == wide else _by_rows(result)
 
 
 def quick_by_rows(rows: int, w: Any, *, transposed: bool) -> bool:
@@ -133,11 +134,12 @@ def weight_gradient(a: Array, d: Array) -> Array:
 
 @partial(jax.jit, inline=True)  # outside of `jit` a layout can be asked for of few kinds of array
 def _by_rows(a: Array) -> Array:
-    """Let a matrix lie in memory row by row, even where it is the transpose of another.
+    """Let an array lie in memory row by row, even where it is a transpose, or where one will be made of it.
 
-    XLA on CPU would go through a left side by columns, twice as slow, and multiply in float32 what is narrower.
+    XLA on CPU goes through a left side by columns twice as slowly. A narrow side that lies so it widens to float32, and
+    a narrow product whose transpose is wanted ends in its error "Unsupported element type for DotThunk".
     """
-    return with_layout_constraint(a, Layout((0, 1))) if jax.default_backend() == "cpu" else a
+    return with_layout_constraint(a, Layout(tuple(range(a.ndim)))) if jax.default_backend() == "cpu" else a
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -153,7 +155,7 @@ def _forward(dtype, a, w):
 
 def _backward(dtype, saved, d):
     a, w = saved
-    return multiply(d, w, by_rows=True), _by_rows(weight_gradient(a, d))
+    return multiply(d, w, by_rows=True), weight_gradient(a, d)
 
 
 _times.defvjp(_forward, _backward)

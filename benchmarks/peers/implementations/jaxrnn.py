@@ -12,6 +12,7 @@ from benchmarks.peers.jax_step import compiled
 from benchmarks.peers.prepared import Prepared
 from benchmarks.peers.rows import Batch, Row, Weights
 from jaxrnn import cells, training
+from jaxrnn.build import PRECISIONS
 from jaxrnn.cell import Cell
 from jaxrnn.compose import dropout, language_model, stack, with_readout
 from jaxrnn.config import Config, Data, Machine, Parallel
@@ -26,7 +27,9 @@ CELLS = {name: partial(getattr(cells, name), b_hh=None) for name in ("lstm", "gr
 DEFAULT = Parallel()
 
 
-def build(row: Row, weights: Weights, batch: Batch, parallel: Parallel = DEFAULT) -> Prepared:
+def build(
+    row: Row, weights: Weights, batch: Batch, parallel: Parallel = DEFAULT, precision: str = "float32"
+) -> Prepared:
     """Prepare a row.
 
     Args:
@@ -34,6 +37,7 @@ def build(row: Row, weights: Weights, batch: Batch, parallel: Parallel = DEFAULT
         weights: to start from.
         batch: the data.
         parallel: the devices and processes that share the rows.
+        precision: what products are made from.
 
     Returns:
         It, ready to run.
@@ -42,7 +46,7 @@ def build(row: Row, weights: Weights, batch: Batch, parallel: Parallel = DEFAULT
     config = Config(data=data, machine=machine, parallel=parallel)
     devices.prepare(config)
     mesh = choose_mesh(row, config, sum(value.size for value in weights.values()))
-    cell, chunk = model(row), as_chunk(row, batch)
+    cell, chunk = PRECISIONS[precision](model(row)), as_chunk(row, batch)
     rule, descent = bptt(cell, softmax_cross_entropy), optimizer("sgd", row.rate, clip_norm=row.clip)
 
     def first(rows: int) -> training.TrainState:
