@@ -229,6 +229,10 @@ def test_what_precision_costs_is_what_was_measured():
         "{:.3f} bits per character on the validation text with float32 and {:.3f} with bfloat16".format(*valid) in page
     )
     assert "{:.3f} and {:.3f} on the test text".format(*test) in page
+    longer = {name: f"{of['float32'] / of['bfloat16']:.2f} times" for name, of in found["seconds"].items()}
+    assert f"update took {longer['better_rnnlm'][:4]} times as long with float32 for `better_rnnlm`," in page
+    for name in ("charlm", "rnnlm", "gru"):
+        assert f"{longer[name]} for `{name}`" in page
 
 
 def test_how_far_credit_reaches_in_the_readme_is_what_was_measured():
@@ -328,6 +332,10 @@ def test_the_recipes_of_the_readme_score_what_was_measured():
             scores = [one["scores"]["plain"]["bits_per_character"] for one in found["seeds"]]
             said = f"{fmean(scores):.2f} bits per character"
         assert f"| {said} | {found['mean']['seconds'] / 60:.0f} minutes |" in row
+        for one in found["seeds"]:
+            if "cache" in one["scores"]:
+                helped = f"{one['scores']['cache']['perplexity']:.1f}"
+                assert f"chosen on the validation text) `{found['recipe']}` comes to {helped}." in readme
         if "best n-gram" in row:
             assert f"| best n-gram here {found['seeds'][0]['trained']['baselines']['best_ngram']:.2f};" in row
         if "where this has" in row:
