@@ -132,7 +132,7 @@ def weight_gradient(a: Array, d: Array) -> Array:
     return multiply(_by_rows(a.T), d)
 
 
-@partial(jax.jit, inline=True)  # outside of `jit` a layout can be asked for of few kinds of array
+@jax.jit  # outside of it a layout can be asked for of few kinds of array
 def _by_rows(a: Array) -> Array:
     """Let an array lie in memory row by row, even where it is a transpose, or where one will be made of it.
 
