@@ -37,11 +37,11 @@ format: $(VENV)/.has-dev ## mend style and format as far as that is mechanical
 	$(python) -m ruff format
 
 bench: $(VENV)/.has-bench ## measure; results and pictures go to benchmarks/results
-	for name in default_run full_vs_truncated gradient_flow long_sequence precision scaling; do \
+	for name in default_run full_vs_truncated gradient_flow precision scaling; do \
 		$(python) -m benchmarks.$$name $(ARGS) || exit; done
 
-bench-peers: $(VENV)/.has-peers ## time PyTorch and five JAX libraries beside jaxrnn (a big download, and long)
-	$(python) -m benchmarks.peers $(ARGS)
+bench-peers: $(VENV)/.has-peers ## measure beside PyTorch and five JAX libraries (a big download, and long)
+	for name in peers long_sequence; do $(python) -m benchmarks.$$name $(ARGS) || exit; done
 
 clean: ## remove what make has made: the environment, build products, caches; never runs/
 	rm -rf .venv build dist src/*.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -41,12 +41,13 @@ def train(folder: Path, *begin: str) -> dict[str, Any]:
 
     Args:
         folder: the run's.
-        *begin: how it begins, as on the command line; not read where it has begun.
+        *begin: how it begins, as on the command line; a run that has begun otherwise is refused, not gone on with.
 
     Returns:
-        The last words of `jaxrnn train`.
+        The last words of `jaxrnn train`, but for the place of the run and for its speed, which is of the last stretch.
     """
-    return command("train", "--run", str(folder), *(["--resume"] if folder.exists() else begin))
+    said = command("train", "--run", str(folder), *begin, *(["--resume"] if folder.exists() else []))
+    return {key: value for key, value in said.items() if key not in ("run", "snapshot", "tokens_per_second")}
 
 
 def metrics(folder: Path, kind: str) -> list[dict[str, Any]]:

@@ -159,7 +159,8 @@ def forward(steps: int, hidden: int, dtype: str) -> Prepared:
 def spooled(steps: int, hidden: int, dtype: str) -> Prepared:
     """The gradient with the text and the carries on disk, and one chunk in memory."""
     cell, params = model(hidden, dtype)
-    estimate, length = spooled_bptt(cell, softmax_cross_entropy, segment_length=256), min(steps, 2**16)
+    estimate = spooled_bptt(cell, softmax_cross_entropy, segment_length=256)
+    length = -(-steps // -(-steps // 2**16))  # chunks of at most 65,536 steps, as even as they can be: padding is work
 
     def over(steps: int) -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:

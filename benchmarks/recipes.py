@@ -58,12 +58,12 @@ def run(recipe: str, seed: int, folder: Path, help_from: Sequence[str]) -> dict[
     """Train in a process of its own, or go on where it was left, and score what was best in processes of their own."""
     trained = train(folder, str(CONFIGS / f"{recipe}.toml"), "--seed", str(seed))
     learnt = {line["step"]: line["targets"] for line in metrics(folder, "update")}  # over all of its stretches
-    trained["tokens_per_second"] = sum(learnt.values()) / trained["seconds"]
+    trained["tokens_per_second_in_all"] = sum(learnt.values()) / trained["seconds"]  # validations are in it
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
     helped = {name: command("evaluate", str(folder), f"--{name}")[name] for name in help_from}
     return {
         "seed": seed,
-        "trained": {key: value for key, value in trained.items() if key not in ("run", "snapshot")},
+        "trained": trained,
         "scores": {name: {key: said[key] for key in KEPT} for name, said in plain.items()} | helped,
         "validation": validations(folder),
     }
@@ -73,7 +73,7 @@ def averages(found: list[dict[str, Any]]) -> dict[str, float]:
     """What counts most, as the mean over seeds."""
     return {
         "seconds": mean(one["trained"]["seconds"] for one in found),
-        "tokens_per_second": mean(one["trained"]["tokens_per_second"] for one in found),
+        "tokens_per_second_in_all": mean(one["trained"]["tokens_per_second_in_all"] for one in found),
         **{
             f"{key}, {name}": mean(one["scores"][name][key] for one in found)
             for name in PROTOCOLS

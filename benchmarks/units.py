@@ -56,7 +56,7 @@ def run(folder: Path, options: list[str]) -> dict[str, Any]:
     said = command("analyze", str(folder), "--follow", STRING, "--length", SYMBOLS)
     analysis = json.loads(Path(said["report"]).with_name("analysis.json").read_text("utf-8"))
     return {
-        "trained": {key: value for key, value in trained.items() if key not in ("run", "snapshot")},
+        "trained": trained,
         "validation": validations(folder),
         "analyze_seconds": said["seconds"],
         "text": analysis["text"],

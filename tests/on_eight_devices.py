@@ -23,6 +23,7 @@ from jaxrnn.gradients import (
     checkpointed_bptt,
     geometric,
     randomized_bptt,
+    truncated_bptt,
 )
 from jaxrnn.gradients.base import CarryState
 from jaxrnn.losses import softmax_cross_entropy, squared_error
@@ -125,6 +126,15 @@ def test_the_rows_of_every_state_are_found(name):
         assert specs == row_specs(shapes[22], shapes[11])
         for spec, leaf in zip(jax.tree.leaves(specs), jax.tree.leaves(shapes[14]), strict=True):
             assert (14 in leaf.shape) == bool(len(spec)) and (not len(spec) or leaf.shape[len(spec) - 1] == 14)
+
+
+def test_a_shorter_chunk_is_split_alike():
+    """Than the horizon: from such a one truncation would begin with another state."""
+    cell = elman(INPUT, HIDDEN)
+    shapes = [[np.zeros((steps, ROWS, *size)) for size in ((INPUT,), (HIDDEN,), ())] for steps in (10, 3, 7)]
+    chunks = [Chunk(*random_like(number, arrays)) for number, arrays in enumerate(shapes)]
+    params, carry = random_params(1, cell), random_like(2, cell.initial_carry(ROWS))
+    assert_split_alike(truncated_bptt(cell, squared_error, horizon=5), params, carry, chunks)
 
 
 def test_snap1_is_split_alike():

@@ -166,7 +166,7 @@ def test_recipes(tmp_path, monkeypatch, in_process):
     assert {key: once["trained"][key] for key in ("updates", "loss")} == {
         key: again["trained"][key] for key in ("updates", "loss")
     }
-    assert once["trained"]["tokens_per_second"] == again["trained"]["tokens_per_second"] > 0
+    assert once["trained"]["tokens_per_second_in_all"] == again["trained"]["tokens_per_second_in_all"] > 0
     assert once["scores"] == again["scores"] and once["validation"] == again["validation"]
     assert recipes.averages([once])["perplexity, 1 stream"] == once["scores"]["1 stream"]["perplexity"]
     recipes.picture("hello", [once])

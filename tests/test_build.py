@@ -302,6 +302,12 @@ def test_the_optimizer_follows_the_configuration():
     assert jnp.allclose(made.clip(jnp.array([3.0, 4.0]), jnp.array(5.0))[0], jnp.array([0.6, 0.8]))
     with pytest.raises(InputError, match="no 'b3'; did you mean 'b"):
         build_optimizer(Optimizer(options={"b3": 0.9}), steps=10)
+    with pytest.raises(
+        InputError, match="optimizer.options: 'weight_decay' has a key .*; give it as optimizer.weight_decay"
+    ):
+        build_optimizer(Optimizer(name="adamw", options={"weight_decay": 0.1}), steps=10)
+    with pytest.raises(InputError, match="give it as optimizer.average_after"):
+        build_optimizer(Optimizer(options={"average": True}), steps=10)
 
 
 @pytest.mark.parametrize("key", NAMES)

@@ -115,6 +115,8 @@ def refusal(*words, capsys):
         (["train", "--model.hidden_size", "big"], ["model.hidden_size = 'big' (command line): expected int"]),
         (["train", "a.toml", "b.toml"], ["b.toml"]),
         (["train", "--resume"], ["--resume", "--run DIR --resume"]),
+        (["train", "--config", "a.toml"], ["--config", "it is given without one: jaxrnn train config.toml"]),
+        (["sample", "--run", "runs/x"], ["--run", "it is given without one: jaxrnn sample RUN"]),
         (["evaluate"], ["RUN"]),
         (["evaluate", "nowhere"], ["nowhere: no such run"]),
         (["evaluate", "nowhere", "--splt", "test"], ["--splt", "did you mean '--split'?"]),

@@ -65,6 +65,15 @@ def test_an_input_of_another_dtype_than_the_readout(default_settings):
     assert_close(blocked[1][0], whole[1][0], tolerance=2**-8)  # bfloat16
 
 
+def test_narrow_floats_are_added_up_in_wider_ones(default_settings):
+    """Of ten thousand equal logits each block adds less than bfloat16 tells from nothing. To its rounding, 2^-8."""
+    h, w, b = jnp.zeros((1, 4), jnp.bfloat16), jnp.zeros((4, 10_000), jnp.bfloat16), jnp.zeros(10_000, jnp.bfloat16)
+    loss, d_b = jax.value_and_grad(lambda b: readout_cross_entropy(h, w, b, np.array([0]), block=64).sum())(b)
+    assert loss.dtype == d_b.dtype == jnp.bfloat16
+    assert abs(float(loss) - np.log(10_000)) < 2**-8 * float(loss)
+    assert abs(float(d_b[1:].astype(jnp.float32).sum()) - 1) < 2**-8 and float(d_b[0]) == -1
+
+
 def test_a_row_without_credit_may_hold_anything():
     d_loss = np.where(np.arange(STEPS)[:, None] == 1, 0, D_LOSS)
     h = np.where(np.arange(STEPS)[:, None, None] == 1, np.inf, H)

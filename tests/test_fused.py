@@ -14,6 +14,7 @@ from jaxrnn.cell import product, unnoted
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import language_model, stack
 from jaxrnn.fused import fused_scan, trace
+from jaxrnn.initializers import zeros
 
 STEPS, ROWS, INPUT, HIDDEN = 6, 2, 3, 5
 CELLS = {
@@ -398,6 +399,15 @@ def test_inputs_and_parameters_of_other_dtypes(where, inputs, default_settings):
     assert_close(results, expected, tolerance=2e-6)
     assert_close(cotangents, expected_cotangents, tolerance=2e-2 if inputs == "float32" else 2e-6)
     assert_close(quick_jit(fused)(params, state, xs), results, tolerance=2e-6)  # the loss that a gradient comes with
+
+
+def test_narrow_parameters_are_added_up_in_wider_ones(default_settings):
+    """A bias that the loop adds up over 2,000 steps, and one whose gradient is made after it, which equals it."""
+    cell = elman(1, 1, activation=lambda a: a, w_hh=zeros)
+    params = jax.tree.map(lambda p: p.astype(jnp.bfloat16), cell.init(jax.random.key(0)))
+    total = lambda p: cell.unroll(p, cell.initial_carry(1), jnp.zeros((2000, 1, 1)))[1].sum()  # noqa: E731
+    grads = jax.grad(total)(params)
+    assert grads["b_hh"].dtype == jnp.bfloat16 and grads["b_ih"] == grads["b_hh"] == 2000
 
 
 def test_trace_is_the_unroll_with_its_notes():

@@ -190,6 +190,7 @@ ESTIMATORS = {
     "rtrl": rtrl,
     "uoro": uoro,
 }
+CHUNK_OF_NONE = jax.tree.map(lambda leaf: leaf[:0], CHUNK)
 CHUNKS = [
     ({"weight": np.ones(6)}, r"chunk.weight is 'float64\[6\]'; it must be an array \[K, B\]"),
     ({"weight": None}, "chunk.weight is None"),
@@ -210,6 +211,19 @@ def test_a_chunk_that_does_not_fit_is_refused_by_name(name, parts, message):
     with pytest.raises((InputError, AssertionError), match=message):
         state = jax.eval_shape(lambda: estimator.init(jax.random.key(0), ZEROS, carry, chunk))
         jax.eval_shape(lambda state: estimator.estimate(ZEROS, state, chunk), state)
+
+
+@pytest.mark.parametrize("name", ["adaptive", "rtrl", "uoro"])
+def test_a_chunk_without_steps_is_refused_by_name(name):
+    """By those that take a first step; to the others it is a sum over nothing."""
+    estimator, carry, empty = ESTIMATORS[name](LAYER, squared_error), LAYER.initial_carry(2), CHUNK_OF_NONE
+    message = "chunk: the number of its steps is 0; it must be 1 or more"
+    with pytest.raises(InputError, match=message):
+        estimator.init(jax.random.key(0), ZEROS, carry, empty)
+    if name != "adaptive":
+        state = estimator.init(jax.random.key(0), ZEROS, carry, CHUNK)
+        with pytest.raises(InputError, match=message):
+            estimator.estimate(ZEROS, state, empty)
 
 
 @pytest.mark.parametrize("loss", [lambda y, t: (y - t) ** 2, lambda y, t: jnp.sum((y - t) ** 2)])

@@ -97,7 +97,7 @@ def test_the_trigger_is_that_of_the_algorithm(n):
         kept = ()
         for t, score in enumerate(scores.tolist()):
             log = np.where(np.isnan(scores[:t]), math.inf, scores[:t])
-            expected = t > n and score > min(log[: t - n])
+            expected = t > n and (math.inf if math.isnan(score) else score) > min(log[: t - n])
             assert worsened(kept, score, n) == expected
             kept = remember(kept, score, n)
             assert len(kept) <= n + 1

@@ -348,6 +348,19 @@ def test_narrow_floats_stay_narrow(narrow):
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == shapes
 
 
+def test_a_gradient_whose_square_float16_cannot_hold_is_no_reason_to_skip(default_settings):
+    """Summed over 640 targets its entries are of the order of 10^4, and that dtype ends at 65,504."""
+    half = np.float16
+    cell = elman(3, 4, dtype=half)
+    rule, sgd = bptt(cell, squared_error), optimizer("sgd", 0.1)
+    chunk = Chunk(np.zeros((20, 32, 3), half), np.ones((20, 32, 4), half), np.ones((20, 32), np.float32))
+    state = init(rule, sgd, jax.random.key(0), cell.init(jax.random.key(1)), cell.initial_carry(32), chunk)
+    before = np.array(state.params["b_ih"])
+    state, metrics = make_train_step(rule, sgd)(state, stack_chunks([chunk]))
+    assert not metrics.skipped[0] and 65504 > 640 * metrics.gradient_norm[0] > 256
+    assert not np.array_equal(state.params["b_ih"], before)
+
+
 def test_training_works_without_float64():
     with jax.enable_x64(False):
         params = jax.tree.map(lambda p: np.asarray(p, np.float32), PARAMS)

@@ -139,7 +139,7 @@ def _balance(axis: Axes, rows: list[dict[str, Any]]) -> None:
     """The distance from the optimum: full lines where the theory says that it is reached."""
     for number, row in enumerate(rows):
         curve = np.array(row["distance"], float)
-        x = np.linspace(0, 1, curve.shape[1])
+        x = np.array(row["updates"]) / row["updates"][-1]
         style = {True: "-", False: "--", None: ":"}[row["theory_reaches"]]
         axis.plot(x, curve.mean(axis=0), style, color=f"C{number}", linewidth=1, label=row["rule"])
     axis.set(yscale="log", ylim=(1e-8, 1e6), xlabel="share of the updates", title="influence balancing: |theta + 1/6|")
@@ -151,7 +151,7 @@ def main() -> None:
     """Draw both pictures from the results that lie there."""
     for name, draw in (("full_vs_truncated", picture_of_cost), ("full_vs_truncated_learning", picture_of_learning)):
         found = json.loads((results.FOLDER / f"{name}.json").read_text())
-        results.save(name, {key: value for key, value in found.items() if key != "machine"}, draw(found))
+        results.save(name, found, draw(found))  # with the machine that measured, not the one that draws
 
 
 if __name__ == "__main__":

@@ -310,6 +310,9 @@ def build_optimizer(section: OptimizerSection, steps: int | Array) -> Optimizer:
 
     Returns:
         The optimizer.
+
+    Raises:
+        InputError: for an option that does not exist, or that has a key of its own.
     """
     course = schedule(
         section.schedule,
@@ -320,6 +323,10 @@ def build_optimizer(section: OptimizerSection, steps: int | Array) -> Optimizer:
         every=section.every,
         decay=section.decay,
     )
+    for option in section.options:
+        if option in signature(optimizer).parameters:
+            own = "average_after" if option == "average" else option
+            raise InputError(f"optimizer.options: {option!r} has a key of its own; give it as optimizer.{own}")
     return optimizer(
         section.name,
         course,

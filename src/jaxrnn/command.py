@@ -64,10 +64,14 @@ class Parser(argparse.ArgumentParser):
         """
         args = list(sys.argv[1:] if args is None else args)
         known = [name for action in self._actions for name in action.option_strings]
+        places = [str(action.metavar or action.dest) for action in self._actions if not action.option_strings]
         for word in args:
             name = word.partition("=")[0]
             if word.startswith("--") and name != "--" and name not in known:
-                raise InputError(f"{name}: no such option{nearest(name, known)} (see {self.prog} --help)")
+                bare = name.lstrip("-").casefold()
+                place = next((it for it in places if bare in (it.casefold(), it.casefold().partition(".")[0])), None)
+                meant = f"; it is given without one: {self.prog} {place}" if place else nearest(name, known)
+                raise InputError(f"{name}: no such option{meant} (see {self.prog} --help)")
         return super().parse_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:

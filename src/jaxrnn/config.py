@@ -185,7 +185,7 @@ class Sampling(Section, frozen=True):
 
 
 class Parallel(Section, frozen=True):
-    """The devices and processes that share the rows of a batch. Nothing of it changes what is learnt."""
+    """The devices and processes that share the rows of a batch. What is learnt differs by rounding alone."""
 
     devices: Annotated[
         _Positive | None, _about("how many in all; left out: every GPU or TPU, or the cores of a CPU as devices")

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import expect
+from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Array
 
 
@@ -70,10 +71,10 @@ def _forward(h, w, b, targets, block):
         picked = picked + jnp.sum(jnp.where(is_target, logits, 0), axis=-1)
         return (jnp.logaddexp(log_sum, jax.nn.logsumexp(logits, axis=-1)), picked), None
 
-    start = jnp.full(h.shape[:1], -jnp.inf, h.dtype), jnp.zeros(h.shape[:1], h.dtype)
+    start = jnp.full(h.shape[:1], -jnp.inf, sum_dtype(h.dtype)), jnp.zeros(h.shape[:1], sum_dtype(h.dtype))
     (log_sum, picked), _ = jax.lax.scan(add, start, jnp.arange(-(-w.shape[1] // block), dtype=jnp.int32))
     there = (targets >= 0) & (targets < w.shape[1])
-    return jnp.where(there, log_sum - picked, jnp.nan), (h, w, b, targets, log_sum)
+    return jnp.where(there, log_sum - picked, jnp.nan).astype(h.dtype), (h, w, b, targets, log_sum)
 
 
 def _backward(block, saved, d_loss):
@@ -84,21 +85,21 @@ def _backward(block, saved, d_loss):
     def add(grads, number):
         d_h, d_w, d_b = grads
         first, logits, is_target = _logits(h, w, b, targets, number, block)
-        d_logits = d_loss[:, None] * (jnp.exp(logits - log_sum[:, None]) - is_target.astype(logits.dtype))
-        d_logits = jnp.where(counts, d_logits, 0)
-        d_h = d_h + d_logits @ jax.lax.dynamic_slice_in_dim(w, first, block, axis=1).T
+        off = jnp.exp(logits - log_sum[:, None]) - is_target.astype(logits.dtype)
+        d_logits = jnp.where(counts, d_loss[:, None].astype(off.dtype) * off, 0).astype(h.dtype)
+        d_h = d_h + (d_logits @ jax.lax.dynamic_slice_in_dim(w, first, block, axis=1).T).astype(d_h.dtype)
         return (d_h, _add_slice(d_w, h.T @ d_logits, first), _add_slice(d_b, d_logits.sum(0), first)), None
 
-    zeros = jax.tree.map(jnp.zeros_like, (h, w, b))
+    zeros = jnp.zeros(h.shape, sum_dtype(h.dtype)), jnp.zeros_like(w), jnp.zeros_like(b)
     (d_h, d_w, d_b), _ = jax.lax.scan(add, zeros, jnp.arange(-(-w.shape[1] // block), dtype=jnp.int32))
-    return d_h, d_w, d_b, None
+    return d_h.astype(h.dtype), d_w, d_b, None
 
 
 _by_blocks.defvjp(_forward, _backward)
 
 
 def _logits(h: Array, w: Array, b: Array, targets: Array, number: Array, block: int) -> tuple[Array, Array, Array]:
-    """A block's first symbol, its logits `[N, block]`, and where the targets are.
+    """A block's first symbol, its logits `[N, block]` in what sums are made in, and where the targets are.
 
     The last block reaches back, so that all are of one length; what the one before had is -infinity in it, which is
     nothing to a softmax.
@@ -107,7 +108,8 @@ def _logits(h: Array, w: Array, b: Array, targets: Array, number: Array, block: 
     ids = (first + jnp.arange(block, dtype=jnp.int32))[None, :]
     w, b = (jax.lax.dynamic_slice_in_dim(a, first, block, axis=a.ndim - 1) for a in (w, b))
     new = ids >= number * block
-    return first, jnp.where(new, h @ w + b[None, :], -jnp.inf), new & (ids == targets[:, None])
+    logits = (h @ w + b[None, :]).astype(sum_dtype(h.dtype))
+    return first, jnp.where(new, logits, -jnp.inf), new & (ids == targets[:, None])
 
 
 def _add_slice(total: Array, part: Array, first: Array) -> Array:

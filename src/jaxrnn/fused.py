@@ -27,6 +27,7 @@ from jaxrnn.lookup import TakesLookup, of_rows
 from jaxrnn.loop import scan
 from jaxrnn.marks import heed_marks
 from jaxrnn.products import as_now, in_reverse, multiply, narrowed, promoted, quick_by_rows, weight_gradient
+from jaxrnn.sums import sum_dtype
 from jaxrnn.trees import add_where_present, dependencies, is_float, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -209,12 +210,14 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params
 
             _, pull = jax.vjp(elementwise, direct, carry, z, products)
             d_direct_here, d_carry, d_z, d_products = pull((d_carry, d_y))
-            return (d_carry, jax.tree.map(jnp.add, d_direct, d_direct_here)), (d_z, d_products)
+            d_direct = jax.tree.map(lambda total, d: total + d.astype(total.dtype), d_direct, d_direct_here)
+            return (d_carry, d_direct), (d_z, d_products)
 
         d_final, d_ys = _floats(cotangents, like=(carry, cotangents[1]))
-        start = (d_final, jax.tree.map(jnp.zeros_like, direct))
+        start = (d_final, jax.tree.map(lambda p: jnp.zeros(p.shape, sum_dtype(p.dtype)), direct))
         xs = (products, carries, zs, d_ys)  # the cotangents of products take their place
         (d_carry, d_direct), (d_zs, d_products) = scan(body, start, xs, reverse=True)
+        d_direct = jax.tree.map(lambda d, p: d.astype(p.dtype), d_direct, direct)
         d_weights = [weight_gradient(_rows(a), _rows(d)) for a, d in zip(lefts, d_products, strict=True)]
         (d_params,) = weights_vjp([d.astype(w.dtype) for d, w in zip(d_weights, weights, strict=True)])
         return add_where_present(d_params, d_direct), d_carry, d_zs

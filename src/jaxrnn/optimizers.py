@@ -17,6 +17,7 @@ import optax
 from jaxrnn.averaging import averaged, follow
 from jaxrnn.choices import is_number, look_up, require, unknown
 from jaxrnn.errors import InputError
+from jaxrnn.sums import norm as tree_norm
 from jaxrnn.types import Array
 
 DEFAULT_ADAMW_DECAY = 0.01
@@ -143,7 +144,7 @@ def descend(
             state=follow(state, params),
             rate=rate,
             clipped=clipped,
-            update_norm=optax.tree.norm(updates),
+            update_norm=tree_norm(updates),
         )
 
 
@@ -180,7 +181,7 @@ def optimizer(
     """Make an optimiser by its name.
 
     Weight decay is decoupled from the gradient for every name: each update also takes `rate * weight_decay * w` off the
-    weights (and not off the biases: see `decays`). AdamW is Adam with such a decay.
+    matrices (and not off the biases: see `decays`). AdamW is Adam with such a decay.
 
     Args:
         name: one of `OPTIMIZERS`.
@@ -235,7 +236,9 @@ def optimizer(
 
 
 def decays(params: Any) -> Any:
-    """Tell which parameters decay: those of two axes or more, that is weights and embeddings, but no bias and no gain.
+    """Tell which parameters decay: those of two axes or more, that is matrices, embeddings among them.
+
+    No bias and no gain does, nor a weight of which each unit has one of its own, as the peepholes of an LSTM.
 
     Args:
         params: any tree of arrays.
@@ -294,7 +297,7 @@ def clipping(*, norm: float | None = None, value: float | None = None) -> Callab
         if value < math.inf:
             largest = jnp.stack([jnp.max(jnp.abs(leaf), initial=0.0) for leaf in jax.tree.leaves(grads)])
             grads, clipped = optax.tree.clip(grads, -value, value), jnp.any(largest > value)
-            length = optax.tree.norm(grads)
+            length = tree_norm(grads)
         if norm < math.inf:
             too_long = length > norm
             shrink, clipped = jnp.where(too_long, norm / length, 1.0), clipped | too_long

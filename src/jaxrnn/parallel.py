@@ -16,7 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.choices import require
 from jaxrnn.errors import InputError
-from jaxrnn.gradients.base import Chunk, GradientEstimator
+from jaxrnn.gradients.base import CarryState, Chunk, GradientEstimator
 from jaxrnn.gradients.segments import ChunkLoss
 from jaxrnn.mesh import AXIS
 from jaxrnn.types import Params
@@ -173,6 +173,8 @@ def row_shardings(mesh: Mesh, whole: Any, part: Any) -> Any:
 def _state_specs(estimator: GradientEstimator, parts: int, params: Params, state: Any, chunk: Chunk) -> Any:
     """Where the rows of a state lie: its shapes are compared with those of a state for one part of the rows."""
     carry = jax.tree.map(partial(_fewer_rows, 0, parts), state.carry)
+    if isinstance(state, CarryState):  # whatever the present chunk would begin with
+        return CarryState(row_specs(state.carry, carry))
     some = jax.tree.map(partial(_fewer_rows, 1, parts), chunk)
     key = jax.eval_shape(lambda: jax.random.key(0))
     return row_specs(state, jax.eval_shape(estimator.init, key, params, carry, some))

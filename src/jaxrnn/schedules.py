@@ -189,7 +189,7 @@ def remember(log: tuple[float, ...], score: float, length: int) -> tuple[float, 
         >>> log
         (1.0, 2.0, 4.0)
     """
-    log = (*log, math.inf if math.isnan(score) else score)
+    log = (*log, _worst_if_nan(score))
     return log if len(log) <= length + 1 else (min(log[:2]), *log[2:])
 
 
@@ -215,4 +215,9 @@ def worsened(log: tuple[float, ...], score: float, length: int) -> bool:
         >>> worsened(log, 1.5, 1), worsened(log, 2.5, 1)
         (False, True)
     """
-    return len(log) > length and score > log[0]
+    return len(log) > length and _worst_if_nan(score) > log[0]
+
+
+def _worst_if_nan(score: float) -> float:
+    """The score, to be compared: NaN counts as the worst there is."""
+    return math.inf if math.isnan(score) else score

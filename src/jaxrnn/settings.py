@@ -250,6 +250,24 @@ def differences(old: Config, new: Config) -> list[str]:
     return [f"{name} was {value!r}, is {after[name]!r}" for name, value in before.items() if value != after[name]]
 
 
+def whereabouts(config: Config) -> list[str]:
+    """What a run's `config.toml` leaves out, for it is of the machine alone: as words of a command line.
+
+    Args:
+        config: a configuration.
+
+    Returns:
+        Options with their values.
+
+    Example:
+        >>> whereabouts(resolve(overrides={"parallel.devices": "1", "machine.keep_buffers": "false"}))
+        ['--parallel.devices', '1', '--machine.keep_buffers', 'false']
+    """
+    kept, given = flatten(portable(config)), flatten(config)
+    changed = [name for name, value in given.items() if value != kept[name]]
+    return [word for name in changed for word in (f"--{name}", _shown(given[name]))]
+
+
 def add_keys(parser: argparse.ArgumentParser, names: Mapping[str, Iterable[str]]) -> None:
     """Make an option of every key, with its meaning and its default in the help.
 

@@ -35,8 +35,8 @@ from jaxrnn.ngrams import baselines
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import agreed, is_first, prepare
 from jaxrnn.running.experiment import Experiment, about_text, set_up, total_updates, validation_ids
-from jaxrnn.running.memory import check_memory
-from jaxrnn.running.meter import Meter
+from jaxrnn.running.memory import check_memory, check_program
+from jaxrnn.running.meter import Meter, penalized
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.particulars import particulars
 from jaxrnn.running.position import Position, load
@@ -47,7 +47,7 @@ from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
 from jaxrnn.running.writer import make_writer, opening
-from jaxrnn.settings import KEYS, add_keys, check_read, differences, dumps, resolve
+from jaxrnn.settings import KEYS, add_keys, check_read, differences, dumps, resolve, whereabouts
 from jaxrnn.training import TrainState
 from jaxrnn.types import Params
 
@@ -58,7 +58,7 @@ EXAMPLES = """\
   jaxrnn train --model.cell gru --model.hidden_size 256 --training.length "2 epochs"
   jaxrnn train --gradient.rule truncated --gradient.horizon 16
   jaxrnn train --run runs/mine                    choose the run's folder; then, after Ctrl-C or a power cut:
-  jaxrnn train --run runs/mine --resume           go on as if nothing had happened, to the same bits
+  jaxrnn train --run runs/mine --resume           go on as if nothing had happened, on the same devices to the same bits
   jaxrnn train --run runs/mine --resume --training.length "20 epochs"      make it longer, finished or not
   zcat news.gz | jaxrnn train --data.corpus -     read the text from standard input
 
@@ -205,6 +205,7 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         ids = experiment.dataset.ids | {"valid": validation_ids(experiment.config, experiment.dataset)}
         n_grams = baselines(experiment.dataset._replace(ids=ids))
         compiled = compiling.result()
+    check_program(compiled)
     with screen.status("measuring the pace ..."):
         experiment = fix_length(experiment, programs)
     screen.print(summary.introduction(experiment, config.training.length))
@@ -249,7 +250,8 @@ def _run(session: Session) -> Outcome:
         def announce(position: Position, score: Score) -> None:
             row = {"kind": "validation", "step": position.updates, "loss": score.nats, "bits": score.bits}
             runs.append(its_run, row | {"targets": int(score.weight), "best": position.stale == 0})
-            shown.say(summary.validation_line(position, score, meter.bits, min(session.n_grams["valid"]), noun))
+            training = f"training {meter.bits:.3f}{', with penalties' if penalized(config) else ''}"
+            shown.say(summary.validation_line(position, score, training, min(session.n_grams["valid"]), noun))
 
         def validate(params: Params) -> Score:
             params = params if jax.process_count() == 1 else on_one_device(params)
@@ -273,7 +275,8 @@ def _last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> 
 def _leave(session: Session, outcome: Outcome) -> dict[str, Any]:
     """Say how to go on."""
     position = outcome.position
-    how = f"jaxrnn train --run {shlex.quote(str(session.run.folder))} --resume"
+    place = whereabouts(session.experiment.config)
+    how = shlex.join(["jaxrnn", "train", "--run", str(session.run.folder), "--resume", *place])
     updates = session.experiment.updates
     session.screen.print(f"stopped after update {position.updates:,} of {updates:,}, and saved; to go on: {how}")
     signal = outcome.signal.name if outcome.signal else None
@@ -316,8 +319,7 @@ def _show_sample(session: Session, best: Trained) -> None:
     """Write a sample to the screen as it comes, and keep it."""
     writer = make_writer(best.cell, best.params, best.vocabulary)
     text = show(session.screen, writer.stream(best.config.sampling, best.config.seed))
-    session.run.samples.mkdir(exist_ok=True)
-    (session.run.samples / f"{best.snapshot.name}.txt").write_text(text, encoding="utf-8")
+    runs.keep_sample(session.run, best.snapshot.name, text)
 
 
 main = make_command(_parser, _train)

@@ -14,7 +14,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 
 from jaxrnn.choices import require
@@ -23,6 +22,7 @@ from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator, check_chunk
 from jaxrnn.optimizers import Optimizer, check_optimizer, descend
 from jaxrnn.parallel import data_parallel
+from jaxrnn.sums import norm
 from jaxrnn.trees import is_float, join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -214,7 +214,7 @@ def update(
     # The mean is a factor that its users multiply the sums by, which are in memory anyway; it need never be.
     share = 1.0 / jnp.where(counted, total.weight, 1.0)
     grads = jax.tree.map(lambda g: share.astype(g.dtype) * g, total.grads)
-    gradient_norm = share * optax.tree.norm(total.grads).astype(share.dtype)  # finite only if every square is
+    gradient_norm = share * norm(total.grads).astype(share.dtype)  # finite only if every square is
     sound = _all_finite(after)
     finite = sound & jnp.isfinite(total.loss) & jnp.isfinite(gradient_norm)
 
@@ -240,7 +240,7 @@ def update(
         weight=total.weight,
         gradient_norm=gradient_norm,
         clipped=descent.clipped & finite,
-        parameter_norm=optax.tree.norm(params),
+        parameter_norm=norm(params),
         update_norm=jnp.where(made, descent.update_norm, 0.0),
         rate=descent.rate,
         skipped=~finite,

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrnn import snapshots
 from jaxrnn.data.vocabulary import encode
 from jaxrnn.running import runs
 from jaxrnn.running.experiment import open_text
@@ -221,3 +222,11 @@ def test_compiled_programs_are_kept_as_those_of_training_are(finished_run, jaxrn
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+
+
+def test_a_snapshot_that_is_pruned_meanwhile_is_looked_up_again(finished_run, monkeypatch):
+    """As when the run is still trained, and has found a better one."""
+    folder = finished_run[0]
+    newest, gone = snapshots.newest, [folder / "snapshots" / "best_1"]
+    monkeypatch.setattr(snapshots, "newest", lambda *where: gone.pop() if gone else newest(*where))
+    assert load_trained(folder).snapshot == newest(folder / "snapshots", "best")

@@ -258,12 +258,12 @@ def test_a_killed_run_goes_on_from_its_last_snapshot(finished_run, jaxrnn, setti
 
 def test_a_signal_saves_and_says_how_to_go_on(settings, tmp_path):
     folder = tmp_path / "signalled"
-    with start(settings(training__length="1000000 updates"), folder) as process:
+    with start([*settings(training__length="1000000 updates"), "--parallel.devices", "1"], folder) as process:
         wait_for(folder / "snapshots" / "step_8", process)
         process.send_signal(signal.SIGTERM)
         said = process.stdout.read()
     assert process.returncode == 143
-    assert f"to go on: jaxrnn train --run {folder} --resume" in said
+    assert f"to go on: jaxrnn train --run {folder} --resume --parallel.devices 1" in said
     assert "Traceback" not in said
     stopped = snapshots.newest(folder / "snapshots")
     assert runs.metrics(runs.at(folder))[-1]["step"] == int(stopped.name.removeprefix("step_"))

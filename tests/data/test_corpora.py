@@ -2,8 +2,10 @@
 
 import gzip
 import io
+import os
 import platform
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 
 import pytest
@@ -75,6 +77,24 @@ def test_standard_input_is_the_same_corpus_as_the_file(tmp_path, standard_input)
     piped = open_corpus("-", cache=tmp_path / "cache")
     assert corpus_digest(piped) == corpus_digest(open_corpus(str(tmp_path / "text.txt")))
     assert text_of(piped, "train").startswith("line 0\n")
+
+
+def test_the_end_of_a_pipe_is_the_same_corpus_as_the_file(tmp_path):
+    """It can be read once only: what the shell makes of `<(cat text.txt)`."""
+    text = b"".join(b"line %d\n" % number for number in range(999))
+    (tmp_path / "text.txt").write_bytes(text)
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit((tmp_path / "pipe").write_bytes, text)
+        piped = open_corpus(str(tmp_path / "pipe"), cache=tmp_path / "cache")
+    assert corpus_digest(piped) == corpus_digest(open_corpus(str(tmp_path / "text.txt")))
+    assert text_of(piped, "train").startswith("line 0\n")
+
+
+def test_standard_input_that_is_closed(monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(InputError, match="data.corpus: standard input is closed"):
+        open_corpus("-")
 
 
 def test_every_split_may_have_its_own_file(tmp_path):
@@ -180,13 +200,13 @@ def test_missing_corpus(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "x" * 300, "~nobody-of-this-name/x", "ptb"])
 def test_what_can_be_no_file(name):
-    with pytest.raises(InputError, match="text: no file or folder '.*'; give a text file, a folder, '-'$"):
+    with pytest.raises(InputError, match="--text: no file or folder '.*'; give a text file, a folder, '-'$"):
         whole_text(name)
 
 
 def test_a_corpus_with_splits_of_its_own_is_not_offered_where_it_is_refused(tmp_path):
     (tmp_path / "a").write_text("text")
-    with pytest.raises(InputError, match="data.corpus: no file or folder 'stdlib'; give a text file, a folder, '-'$"):
+    with pytest.raises(InputError, match="data.corpus: 'stdlib' has validation and test texts of its own; leave out"):
         open_corpus("stdlib", valid=str(tmp_path / "a"), test=str(tmp_path / "a"))
     with pytest.raises(InputError, match="data.corpus: no file or folder ''; .* '-', 'stdlib', 'ptb'"):
         open_corpus("")

@@ -46,6 +46,14 @@ def test_packed_file_reads_like_the_plain_one(tmp_path):
         assert "".join(read([cut], "latin-1")) == content[part].decode("latin-1")
 
 
+def test_a_file_that_becomes_shorter_is_noticed(tmp_path):
+    document = written(tmp_path, b"some text")
+    (tmp_path / "text.txt").write_bytes(b"some")
+    for encoding in ("utf-8", "latin-1"):
+        with pytest.raises(InputError, match="text.txt' became shorter while it was read"):
+            list(read([document], encoding))
+
+
 def test_bytes_are_kept_as_they_are(tmp_path):
     content = b"\xef\xbb\xbfa\r\nb\rc\x00\xff"
     assert "".join(read([written(tmp_path, content)], "latin-1")).encode("latin-1") == content

@@ -92,3 +92,16 @@ def test_the_state_costs_one_vector_a_row_of_each_kind():
     assert influence.s.shape == (ROWS, 2)
     assert influence.theta["readout"] == {"w": None, "b": None}
     assert all(influence.theta["cell"][key].shape == (ROWS, *p.shape) for key, p in params["cell"].items())
+
+
+def test_a_reset_stops_even_an_infinite_influence():
+    cell, params, carry, chunk = prepared("lstm")
+    reset = np.zeros((STEPS, ROWS), bool)
+    reset[0, 0] = True
+    chunk = chunk._replace(inputs=Marked(chunk.inputs, reset))
+    estimator = uoro(cell, squared_error)
+    clean = estimator.init(jax.random.key(0), params, carry, chunk)
+    s, theta = jax.tree.map(lambda a: a.at[0].set(jnp.inf), (clean.influence.s, clean.influence.theta))
+    exploded = clean._replace(influence=clean.influence._replace(s=s, theta=theta))
+    finite, broken = (quick_jit(estimator.estimate)(params, state, chunk) for state in (clean, exploded))
+    assert_close(broken, finite)

@@ -72,4 +72,7 @@ def test_a_difference_is_found():
     assert contest.difference(row, same, same) == {"loss": 0.0, "update": 0.0}
     other = same | {"losses": np.array([2.0, 1.5]), "b_0": same["b_0"] + 0.25}
     said = contest.difference(row, other, same)
+    for array in start(row):  # wherever it is
+        broken = contest.difference(row, same | {array: same[array] * np.nan}, same)
+        assert np.isnan(broken["update"])
     assert said["loss"] == 0.5 and said["update"] == pytest.approx(0.25, rel=1e-5)

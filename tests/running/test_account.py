@@ -7,6 +7,7 @@ import numpy as np
 from jaxrnn.analysis.states import Quantity, States
 from jaxrnn.analysis.text_view import view
 from jaxrnn.analysis.units import Unit
+from jaxrnn.config import Config
 from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.running import account
 from jaxrnn.running.study import Watched
@@ -47,7 +48,7 @@ def test_labels_that_are_not_told_have_a_reason_and_rare_ones_are_named():
 def test_symbols_that_are_left_out_are_noted():
     """A vocabulary without a symbol for what it does not know."""
     text = SimpleNamespace(left_out=(), ids=np.zeros(600, int), labels={}, unseen=700)
-    best = SimpleNamespace(vocabulary=Vocabulary("character", tuple("abc")))
+    best = SimpleNamespace(vocabulary=Vocabulary("character", tuple("abc")), config=Config())
     studied = SimpleNamespace(chosen_on=text, scored_on=text)
     (note,) = account._notes(best, [{}], studied, watched({Quantity(2, "c"): 3}, room=1000), "character")
     assert note == "Of both texts 1,400 characters are left out, for the model does not know them."

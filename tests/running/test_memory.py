@@ -9,7 +9,8 @@ from jaxrnn.cells import lstm
 from jaxrnn.config import Config, Data, Gradient, Model
 from jaxrnn.errors import InputError
 from jaxrnn.running.experiment import Experiment, build_learner
-from jaxrnn.running.memory import check_memory, influence_bytes
+from jaxrnn.running.memory import check_memory, check_program, influence_bytes
+from jaxrnn.running.programs import Compiled
 from jaxrnn.running.summary import parameters
 
 
@@ -44,3 +45,12 @@ def test_what_does_not_fit_is_refused_with_what_would():
 def test_the_influence_of_the_default_model_fits_into_no_memory():
     config = Config(gradient=Gradient(rule="rtrl"))
     assert influence_bytes(config, build_learner(config, 97)) > 2**40 / 8
+
+
+def test_a_train_step_that_does_not_fit_is_refused():
+    check_program(Compiled(1.0, 6, 4), 10)
+    check_program(Compiled(1.0, None, None), 0)  # a backend that does not tell
+    with pytest.raises(
+        InputError, match="model.hidden_size, .*: an update takes 3.0 GiB of memory, and there are 2.0 GiB"
+    ):
+        check_program(Compiled(1.0, 2**31, 2**30), 2**31)

@@ -2,6 +2,8 @@
 
 import math
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -41,6 +43,19 @@ def test_metrics_are_read_when_the_next_ones_come(made):
     assert [row["step"] for row in runs.metrics(run)] == [1, 2, 3]
     assert [row["loss"] for row in runs.metrics(run)] == [1.0, 2.0, 3.0]
     assert [done for done, _ in shown] == [2, 3]
+
+
+def test_metrics_that_are_there_are_read_at_once(made, monkeypatch):
+    """As on a CPU, where a dispatch has ended before it is put: else its time would be that of the next one."""
+    meter, run, _ = made
+    there = jax.block_until_ready(jax.tree.map(jnp.asarray, metrics([1.0], weights=[50])))
+    reads = iter([100.0, 101.0, 102.0, 103.0])
+    monkeypatch.setattr("jaxrnn.running.meter.time.monotonic", lambda: next(reads))
+    for step in range(4):
+        meter.put(there, step, step + 1)
+        assert len(runs.metrics(run)) == step + 1
+    meter.pause()
+    assert (meter.symbols, meter.seconds) == (150, 3.0)
 
 
 def test_updates_that_only_fill_up_a_dispatch_are_not_reported(made):

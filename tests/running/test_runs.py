@@ -79,6 +79,30 @@ def test_a_missing_run_is_named_with_those_that_there_are(tmp_path):
         runs.find(tmp_path)
 
 
+def test_a_name_that_the_system_refuses_is_named(tmp_path):
+    for look in (runs.find, runs.check_free):
+        with pytest.raises(InputError, match="x: cannot be looked into .*; choose another"):
+            look(tmp_path / ("x" * 300))
+
+
+def test_a_run_that_one_may_not_write_in_is_not_trained(tmp_path):
+    run = runs.create(tmp_path / "run", FILES)
+    (run.folder / "lock").mkdir()  # as good as somebody else's folder
+    with pytest.raises(InputError, match="run: cannot be written .*so it cannot be trained"), runs.locked(run):
+        raise AssertionError("held")
+
+
+def test_a_sample_is_kept_whole_or_not_at_all(tmp_path):
+    run = runs.create(tmp_path / "run", FILES)
+    for text in ("first", "second"):
+        runs.keep_sample(run, "best_3", text)
+    assert {path.name: path.read_text() for path in run.samples.iterdir()} == {"best_3.txt": "second"}
+    (run.samples / "best_4.tmp").mkdir()  # as good as a full disk
+    with pytest.raises(InputError, match="best_4.txt: cannot be written .*go on with --resume"):
+        runs.keep_sample(run, "best_4", "third")
+    assert not (run.samples / "best_4.txt").exists()
+
+
 def test_names_count_up(tmp_path, monkeypatch):
     config = Config(data=Data(corpus="texts/My book.txt.gz"), model=Model(cell="gru"))
     assert runs.free_folder(config, tmp_path).name == "My-book-gru-1"

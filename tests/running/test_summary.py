@@ -34,6 +34,12 @@ def test_characters_do_not_depend_on_how_the_text_is_read(monkeypatch):
     assert characters(vocabulary, ids) == whole == len(TEXT) - 1
 
 
+@pytest.mark.parametrize("text", ["é", "€", "aé"])
+def test_bytes_of_one_character_stand_for_one(text):
+    vocabulary = known("byte")
+    assert characters(vocabulary, encode(vocabulary, text)) == 1
+
+
 def test_every_tokenizer_has_a_noun():
     assert all(unit(name) != "symbol" for name in TOKENIZERS)
     assert max(len(in_short(unit(name))) for name in TOKENIZERS) <= 4

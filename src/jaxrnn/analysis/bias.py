@@ -212,10 +212,14 @@ class _Gradients(NamedTuple):
 
 
 def _gradients(rule: GradientEstimator, params, carry, parts: list[Chunk], select, around: Any = 0.0) -> _Gradients:
-    """Take the gradients of windows that follow one another, and the time of a step in the median over windows."""
+    """Take the gradients of windows that follow one another, and the time of a step in the median over windows.
+
+    One call before them is not timed: the exact gradient has a single window, which must not be the first call.
+    """
     state = rule.init(None, params, carry, parts[0])
     program = jax.jit(rule.estimate).lower(params, state, parts[0]).compile()
     analysis = program.memory_analysis()
+    jax.block_until_ready(program(params, state, jax.device_put(parts[0])))
     total, squares, seconds = 0.0, 0.0, []
     for part in parts:
         part = jax.device_put(part)

@@ -22,12 +22,13 @@ FIGURES = ("curve", "unit", "flow", "horizon", *(f"gate_{gate}" for gate in GATE
 _POINTS = 300  # of a curve: more cannot be told apart
 
 
-def learning_curve(rows: Sequence[Mapping[str, Any]], noun: str) -> Picture | None:
+def learning_curve(rows: Sequence[Mapping[str, Any]], noun: str, penalized: bool = False) -> Picture | None:
     """Draw the loss over the updates.
 
     Args:
         rows: the metrics of the run.
         noun: what a symbol is.
+        penalized: whether penalties are part of the loss in training.
 
     Returns:
         The picture; None where there is no update yet.
@@ -36,11 +37,12 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], noun: str) -> Picture | No
     validations = [(row["step"], row["bits"]) for row in rows if row["kind"] == "validation" and row["bits"]]
     if not updates:
         return None
+    training = "training, penalties included" if penalized else "training"
     steps, bits = _thinned(*(np.array(column, float) for column in zip(*updates, strict=True)))
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        axes.plot(steps, bits, color=SERIES[0], label="training")
+        axes.plot(steps, bits, color=SERIES[0], label=training)
         if validations:
             axes.plot(*zip(*validations, strict=True), color=SERIES[1], marker="o", ms=4, ls="--", label="validation")
         axes.set_xlabel("update")
@@ -49,7 +51,9 @@ def learning_curve(rows: Sequence[Mapping[str, Any]], noun: str) -> Picture | No
         axes.legend()
 
     best = f"; the best validation is {min(score for _, score in validations):.3f}" if validations else ""
-    caption = f"Training, in means of neighbouring updates, ends at {bits[-1]:.3f} bits per {noun}{best}."
+    caption = (
+        f"{training.capitalize()}, in means of neighbouring updates, ends at {bits[-1]:.3f} bits per {noun}{best}."
+    )
     return picture("curve", "Learning", caption, draw)
 
 

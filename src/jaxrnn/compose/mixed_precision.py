@@ -30,7 +30,8 @@ def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
         by themselves, past `dot` and `jaxrnn.cell.product`.
 
     Cost:
-        A rounded copy of each operand; products at the speed that the hardware has for `dtype`. Most CPUs have none.
+        A rounded copy of each operand; products at the speed that the hardware has for `dtype`. Where it has no
+        instructions for it, rounding is extra work.
 
     References:
         P. Micikevicius et al., "Mixed Precision Training", ICLR 2018, arXiv:1710.03740.

@@ -19,8 +19,9 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
         s' = s where mask else s'                               # training, mask true with probability rate
         s' = rate * s + (1 - rate) * s'                         # evaluation: the expectation of that
 
-    An output that is a state itself (h of an LSTM or a GRU) is handed on as it came out of this. Training is with a key
-    in `initial_carry`, evaluation without.
+    An output that is a state itself (h of an LSTM or a GRU) is handed on as it came out of this. It is known by being
+    the same object, which a step with a `jax.jit` of its own does not return: leave that out. Training is with a key in
+    `initial_carry`, evaluation without.
 
     Args:
         cell: a cell made of a recurrence, such as `lstm(...)`.

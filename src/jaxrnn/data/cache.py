@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -142,8 +142,9 @@ def _workplace(parent: Path) -> Iterator[Path]:
 def _sweep(parent: Path) -> None:
     """Remove what a killed process has left behind more than a day ago."""
     for path in parent.glob(f"{_BUILDING}*"):
-        if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-            shutil.rmtree(path, ignore_errors=True)
+        with suppress(FileNotFoundError):  # another process has just finished with it
+            if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _build(folder: Path, build: Callable[[Path], None]) -> None:

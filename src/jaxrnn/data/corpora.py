@@ -92,6 +92,11 @@ def open_corpus(
     if source in NAMED and valid is None:
         return _named_corpus(source, shares, cache)
     if valid is not None and test is not None:
+        if source in (STDLIB, *NAMED) and not os.path.exists(source):
+            raise InputError(
+                f"{_NAME}: '{source}' has validation and test texts of its own; leave out data.valid and data.test, or "
+                "name the training text: --data.corpus FILE"
+            )
         parts = {"train": (_NAME, source), "valid": ("data.valid", valid), "test": ("data.test", test)}
         splits = {split: _documents(path, suffixes, cache, name=name) for split, (name, path) in parts.items()}
         return Corpus(source, source, splits)
@@ -116,7 +121,7 @@ def whole_text(source: str, *, suffixes: tuple[str, ...] = TEXT_SUFFIXES, cache:
     Raises:
         InputError: a file is missing, empty or not readable, or a folder has no such files.
     """
-    return Corpus(source, source, {"text": _documents(source, suffixes, cache, name="text")})
+    return Corpus(source, source, {"text": _documents(source, suffixes, cache, name="--text")})
 
 
 def corpus_digest(corpus: Corpus) -> str:
@@ -230,6 +235,8 @@ def _documents(
 ) -> tuple[Document, ...]:
     """The documents of a file, a folder or standard input, at least one and none empty; a name must be `known`."""
     if source == STANDARD_INPUT:
+        if sys.stdin is None:
+            raise InputError(f"{name}: standard input is closed; give a text to it, or name a file")
         return (_nonempty(scan(_keep(sys.stdin.buffer, cache), name=name), source, name),)
     place = os.path.expanduser(source)  # as text: a path takes '' for the folder one is in, and fails on a long name
     if os.path.isdir(place):
@@ -237,7 +244,8 @@ def _documents(
     if not os.path.exists(place):
         choices = ", ".join(map(repr, (STANDARD_INPUT, *known)))
         raise InputError(f"{name}: no file or folder '{source}'; give a text file, a folder, {choices}")
-    return (_nonempty(scan(Path(place), name=name), source, name),)
+    kept = Path(place) if os.path.isfile(place) else _kept_pipe(place, cache, name)
+    return (_nonempty(scan(kept, name=name), source, name),)
 
 
 def _nonempty(document: Document, source: str, name: str) -> Document:
@@ -272,6 +280,15 @@ def _walk(folder: Path, leave_out: Callable[[str], bool] = lambda name: False) -
     for root, folders, files in os.walk(folder):
         folders[:] = keep(folders)
         yield from (Path(root, name) for name in keep(files))
+
+
+def _kept_pipe(place: str, cache: Path | None, name: str) -> Path:
+    """What is no file on a disk, such as the end of a pipe, kept like standard input."""
+    try:
+        with open(place, "rb") as stream:
+            return _keep(stream, cache)
+    except OSError as error:
+        raise InputError(f"{name}: cannot read '{place}' ({error.strerror or error}); expected a text file") from None
 
 
 def _keep(stream: IO[bytes], cache: Path | None) -> Path:

@@ -83,7 +83,7 @@ def read(documents: Iterable[Document], encoding: str, cut: Callable[[str], int]
         Blocks of text of about `BLOCK_BYTES`, none empty.
 
     Raises:
-        InputError: a file has bytes that are not UTF-8 (with their position), or is not readable.
+        InputError: a file has bytes that are not UTF-8 (with their position), is not readable, or has become shorter.
     """
     rest = ""
     for piece in _joined(documents, encoding):
@@ -124,7 +124,7 @@ def _joined(documents: Iterable[Document], encoding: str) -> Iterator[str]:
         if encoding == "utf-8":
             yield from _decoded(document)
         else:
-            for block in _bytes(document.path, document.start, document.stop, name=str(document.path)):
+            for block in _all_of(document):
                 yield block.decode(encoding)
 
 
@@ -133,8 +133,7 @@ def _decoded(document: Document) -> Iterator[str]:
     decoder = codecs.getincrementaldecoder("utf-8" if document.start else "utf-8-sig")()
     newlines = io.IncrementalNewlineDecoder(None, translate=True)
     position = document.start
-    blocks = _bytes(document.path, document.start, document.stop, name=str(document.path))
-    for block in _then_end(blocks):
+    for block in _then_end(_all_of(document)):
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
@@ -145,6 +144,16 @@ def _decoded(document: Document) -> Iterator[str]:
             ) from None
         position += len(block)
         yield newlines.decode(text, final=not block)
+
+
+def _all_of(document: Document) -> Iterator[bytes]:
+    """The document's bytes in blocks; what is kept under its digest must not be made from fewer."""
+    missing = document.stop - document.start
+    for block in _bytes(document.path, document.start, document.stop, name=str(document.path)):
+        missing -= len(block)
+        yield block
+    if missing:
+        raise InputError(f"'{document.path}' became shorter while it was read; leave it alone, and start again")
 
 
 def _then_end(blocks: Iterator[bytes]) -> Iterator[bytes]:

@@ -113,6 +113,7 @@ def adaptive_bptt(
         del key, params
         check_chunk(chunk)
         steps = chunk.weight.shape[0]
+        require(steps > 0, "chunk: the number of its steps", steps, "1 or more")
         past_chunks, left = divmod(longest - steps, steps)
         if left or past_chunks < 1:
             near = max(2, longest // steps) * steps

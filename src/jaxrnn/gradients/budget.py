@@ -161,7 +161,7 @@ def compiled_memory(estimator: GradientEstimator, params: Params, carry: Carry, 
 
 def _candidates(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> list[tuple[tuple[int, ...], float]]:
     """All plans with the bytes that they should take, the fastest first."""
-    steps = chunk.weight.shape[0]
+    steps = max(1, chunk.weight.shape[0])
     two, four = (_kept(run, params, carry, chunk, n) for n in (2, 4))
     per_carry, per_step, fixed = _bytes(carry), (four - two) / 2, _bytes(params)
     halvings = range(1, max(1, steps - 1).bit_length() + 1)

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 
 from jaxrnn.cell import Cell
+from jaxrnn.choices import require
 from jaxrnn.gradients.accumulate import accumulate
-from jaxrnn.gradients.base import Estimate, GradientEstimator
+from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
 from jaxrnn.gradients.segments import chunk_loss, renewing
 from jaxrnn.trees import add_where_present, dependencies, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
@@ -68,10 +69,12 @@ def forward_mode(cell: Cell, loss: Callable[[Any, Any], Array], rule: OnlineRule
     run = chunk_loss(cell._replace(unroll=_unroll_one(cell.step)), loss)
 
     def init(key, params, carry, chunk):
+        _refuse_empty(chunk)
         x = jax.tree.map(lambda xs: jnp.zeros(xs.shape[1:], jax.dtypes.canonicalize_dtype(xs.dtype)), chunk.inputs)
         return OnlineState(carry, rule.start(key, params, carry, x))
 
     def estimate(params, state, moment):
+        _refuse_empty(moment)
         floats, noise = split_carry(state.carry)
 
         def objective(params, floats):
@@ -211,6 +214,11 @@ def times(factor: Array, a: Array) -> Array:
         [0.0, 6.0]
     """
     return jnp.where(factor == 0, jnp.zeros_like(a), factor * a)
+
+
+def _refuse_empty(chunk: Chunk) -> None:
+    """Refuse a chunk without a step."""
+    require(chunk.weight.shape[0] > 0, "chunk: the number of its steps", chunk.weight.shape[0], "1 or more")
 
 
 def _unroll_one(step: Callable) -> Callable:

@@ -12,6 +12,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.errors import expect
 from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator, check_chunk
 from jaxrnn.shapes import credit_where
+from jaxrnn.sums import sum_dtype
 from jaxrnn.trees import renew_keys
 from jaxrnn.types import Array, Carry, Params
 
@@ -164,23 +165,6 @@ def sum_over_pieces(
         running = jax.lax.fori_loop(0, number, lambda s, running: add(running, s, length), running)
     state, total = add(running, jnp.asarray(number), left) if left else running
     return state, jax.tree.map(lambda a, like: a.astype(like.dtype), total, shapes)
-
-
-def sum_dtype(dtype: Any) -> Any:
-    """Choose what to add up many numbers in: in bfloat16, 256 + 1 is 256.
-
-    Args:
-        dtype: that of the numbers.
-
-    Returns:
-        The same, but float32 for a narrower float.
-
-    Example:
-        >>> [sum_dtype(jnp.dtype(name)).name for name in ("bfloat16", "float16", "float64", "int32")]
-        ['float32', 'float32', 'float64', 'int32']
-    """
-    narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
-    return jnp.dtype(jnp.float32) if narrow else dtype
 
 
 def reverse_mode(run: ChunkLoss) -> GradientEstimator:

@@ -51,7 +51,7 @@ def snap1(cell: Cell, loss: Callable[[Any, Any], Array]) -> GradientEstimator:
 
     Raises:
         InputError: (from `init`) for more than one recurrent layer, and for a layer whose units mix otherwise: by a
-            norm, a projection, dropped weights, or a hand-written `step` that shows no `dot`.
+            norm, a projection to another size, dropped weights, or a hand-written `step` that shows no `dot`.
 
     Cost:
         Memory B S P, and for each step compute of about B S^2 P: both free of T, and no H times P anywhere.

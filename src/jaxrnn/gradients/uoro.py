@@ -134,8 +134,9 @@ def uoro(
             nu = draw(key, steps, h.size).astype(h.dtype)
             _, pushed = jax.jvp(partial(step, params), (h,), (s,))
             (pulled,) = jax.vjp(lambda params: step(params, h), params)[1](nu)
-            r_0, r_1 = _balance(theta, pushed), _balance(pulled, nu)
-            theta = jax.tree.map(lambda th, d: th / r_0 + d / r_1, theta, pulled)
+            past = jnp.any(pushed != 0)  # else nothing of it reaches on, as after a reset, be it infinite
+            r_0, r_1 = jnp.where(past, _balance(theta, pushed), 1), _balance(pulled, nu)
+            theta = jax.tree.map(lambda th, d: jnp.where(past, th / r_0, 0) + d / r_1, theta, pulled)
             return RankOne(key, steps + 1, r_0 * pushed + r_1 * nu, theta)
 
         return by_row(one_row, carry, x, influence)

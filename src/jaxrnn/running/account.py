@@ -17,6 +17,7 @@ from jaxrnn.analysis.report import Report
 from jaxrnn.data.vocabulary import unknown_id
 from jaxrnn.running import runs, summary
 from jaxrnn.running.following import Followed
+from jaxrnn.running.meter import penalized
 from jaxrnn.running.study import EVERY, Credit, Subject, Watched
 from jaxrnn.running.trained import Trained
 from jaxrnn.running.writer import make_writer
@@ -56,7 +57,7 @@ def account(
     flow = [figures.gradient_flow({"trained": credit.trained, "untrained": credit.untrained})]
     flow += [figures.horizon_bias(credit.bias)] if credit.bias else []
     pictures = {
-        "run": [figures.learning_curve(rows, noun)],
+        "run": [figures.learning_curve(rows, noun, penalized(best.config))],
         "units": [_through_run(followed)] if followed else [],
         "flow": flow,
         "gates": figures.gate_scatters(watched.shares),
@@ -187,6 +188,9 @@ def _notes(best: Trained, rows: list[dict[str, Any]], studied: Subject, watched:
         notes.append(f"Of both texts {missing:,} {noun}s are left out, for the model does not know them.")
     told = [finding.label for finding in watched.findings]
     notes += _about_labels(studied.chosen_on.labels, studied.scored_on.labels, told, watched.missed)
+    regularizer = best.config.regularizer
+    if regularizer.zoneout or regularizer.zoneout_content:
+        notes.append("Units, gates and probes are read before zoneout, which the model's carry has gone through.")
     if noun not in ("character", "byte"):
         notes.append(f"The model reads {noun}s: a label is that of the last character of each {noun}.")
     return notes

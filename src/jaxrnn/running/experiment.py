@@ -97,7 +97,13 @@ def open_text(config: Config, run: Run | None = None, *, command: str | None = N
 def _opened_again(config: Config, run: Run, command: str | None) -> Corpus:
     """The text of a run; what came from standard input has to come from there again."""
     if config.data.corpus != STANDARD_INPUT:
-        return build.build_corpus(config.data)
+        try:
+            return build.build_corpus(config.data)
+        except InputError as error:
+            moved = f"jaxrnn train --run {run.folder} --resume --data.corpus PLACE"
+            raise InputError(
+                f"{error}; a path counts from the folder that you are in; if it has moved: {moved}"
+            ) from None
     asked = f"jaxrnn {command} {run.folder}" if command else "jaxrnn ..."
     again = f"give the same text again, as in: cat TEXT | {asked}"
     again += f"; or name another: {asked} --text FILE" if command else ""
@@ -106,8 +112,8 @@ def _opened_again(config: Config, run: Run, command: str | None) -> Corpus:
         raise missing
     try:
         return build.build_corpus(config.data)
-    except InputError:
-        raise missing from None
+    except InputError as error:
+        raise InputError(f"{missing} ({error})") from None
 
 
 def kept_corpus(run: Run) -> dict:
@@ -141,9 +147,10 @@ def kept_vocabulary(run: Run) -> Vocabulary:
         InputError: if it is missing, or not the one that the run was started with.
     """
     try:
-        vocabulary = from_json(run.vocabulary.read_text(encoding="utf-8"), name=str(run.vocabulary))
-    except OSError as error:
-        raise InputError(f"{run.vocabulary}: cannot be read ({error.strerror}); restore the file") from None
+        text = run.vocabulary.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{run.vocabulary}: cannot be read ({error}); restore the file") from None
+    vocabulary = from_json(text, name=str(run.vocabulary))
     if fingerprint(vocabulary) != kept_corpus(run)["vocabulary"]:
         raise InputError(f"{run.vocabulary}: not the vocabulary that {run.folder} was started with; restore the file")
     return vocabulary

@@ -19,7 +19,7 @@ from jaxrnn.running.trained import Trained, load_params
 from jaxrnn.types import Params
 
 MOST = 12
-"""Snapshots that are read."""
+"""Snapshots that are read, beside the untrained network."""
 
 _LENGTH = 60_000  # symbols of either text that each snapshot reads
 _FIRST_CHOICES = (STRING, "inside quotes")
@@ -145,5 +145,7 @@ def _evenly(found: Sequence[tuple[int, Path]], best: Path) -> list[tuple[int, Pa
     one_each = {updates: folder for updates, folder in found} | {n: folder for n, folder in found if folder == best}
     in_order = sorted(one_each.items())
     places = np.unique(np.linspace(0, len(in_order) - 1, min(MOST, len(in_order))).round().astype(int))
-    chosen = {in_order[place] for place in places} | {item for item in in_order if item[1] == best}
-    return sorted(chosen)
+    for place, (_, folder) in enumerate(in_order):
+        if folder == best:
+            places[np.argmin(np.abs(places - place))] = place
+    return [in_order[place] for place in places]

@@ -9,6 +9,7 @@ import msgspec
 from jaxrnn.config import Config
 from jaxrnn.errors import InputError
 from jaxrnn.running.experiment import Experiment, Learner, build_learner, first_state
+from jaxrnn.running.programs import Compiled
 from jaxrnn.trees import is_float
 
 _ONLINE = ("rtrl", "snap1", "uoro")
@@ -42,6 +43,25 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
         f"gradient.rule = {rule!r}: the influence of every parameter on the carry takes {_gib(needed)}, an update "
         f"{_TIMES} times that; there are {_gib(room * _TIMES)} of memory: {fits}a rule that keeps less: {others}"
     )
+
+
+def check_program(compiled: Compiled, memory: int | None = None) -> None:
+    """Refuse a train step that takes more than the memory there is.
+
+    Args:
+        compiled: the train step.
+        memory: see `check_memory`.
+
+    Raises:
+        InputError: naming the keys that decide it.
+    """
+    needed = (compiled.temp_bytes or 0) + (compiled.argument_bytes or 0)
+    there = _memory() if memory is None else memory
+    if needed > there:
+        keys = "model.hidden_size, data.batch_size, data.chunk_length"
+        raise InputError(
+            f"{keys}: an update takes {_gib(needed)} of memory, and there are {_gib(there)}; lower one of them"
+        )
 
 
 def influence_bytes(config: Config, learner: Learner) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 
+from jaxrnn.config import Config
 from jaxrnn.errors import InputError
 from jaxrnn.running import runs
 from jaxrnn.running.progress import Progress
@@ -15,8 +16,20 @@ from jaxrnn.training import Metrics
 _SMOOTHING = 0.95  # the share of the past in the numbers shown: about the last 20 updates
 
 
+def penalized(config: Config) -> bool:
+    """Tell whether the loss that training shows has penalties in it, which that of validation has not.
+
+    Args:
+        config: the run's configuration.
+
+    Returns:
+        Whether it has.
+    """
+    return config.regularizer.activation_penalty > 0 or config.regularizer.temporal_penalty > 0
+
+
 class Meter:
-    """Reads the metrics of each dispatch while the device works on the next one.
+    """Reads the metrics of each dispatch: at once where it has ended, else while the device works on the next one.
 
     Attributes:
         bits: the loss in bits per symbol, smoothed; NaN before the first.
@@ -40,7 +53,7 @@ class Meter:
         self._clock: float | None = None
 
     def put(self, metrics: Metrics, before: int, after: int) -> None:
-        """Take the metrics of a dispatch that is under way, and read those of the one before it.
+        """Take the metrics of a dispatch that is under way or has ended, and read those of the one before it.
 
         Args:
             metrics: arrays `[U]` on the device; only the first `after - before` are of real updates.
@@ -49,6 +62,8 @@ class Meter:
         """
         self.flush()
         self._waiting = metrics, before, after
+        if all(map(_is_there, metrics)):
+            self.flush()  # while it waits the clock would run for the next one
 
     def flush(self) -> None:
         """Read what waits to be read.
@@ -107,3 +122,8 @@ class Meter:
         words += [f"grad {row['gradient_norm']:.2f}"]
         words += [f"{self.skipped} skipped, not finite"] if self.skipped else []
         return "  ".join(words)
+
+
+def _is_there(values: Any) -> bool:
+    """Whether the device has ended with an array; of one that does not tell it is not known."""
+    return getattr(values, "is_ready", lambda: False)()

@@ -104,8 +104,11 @@ def check_free(folder: Path) -> None:
     """
     if folder.resolve() == Path.cwd():  # a new folder cannot take its place
         raise InputError(f"--run {folder}: is the folder that you are in; choose one in it, such as {RUNS / 'mine'}")
-    if folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None):
-        remedy = "go on with it by --resume, or choose another name" if at(folder).config.exists() else "choose another"
+    with _looking_into(folder):
+        taken = folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None)
+        is_run = at(folder).config.exists()
+    if taken:
+        remedy = "go on with it by --resume, or choose another name" if is_run else "choose another"
         raise InputError(f"--run {folder}: exists already; {remedy}")
 
 
@@ -149,11 +152,13 @@ def find(folder: Path) -> tuple[Run, Config]:
         The run and its configuration.
 
     Raises:
-        InputError: if there is no run, with the names of those that there are.
+        InputError: if there is no run, with the names of those that there are, or if it may not be read.
     """
     run = at(folder)
-    if not run.config.is_file():
-        others = sorted(path.parent.as_posix() for path in folder.parent.glob("*/config.toml"))
+    with _looking_into(folder):
+        there = run.config.is_file()
+        others = [] if there else sorted(path.parent.as_posix() for path in folder.parent.glob("*/config.toml"))
+    if not there:
         known = f"; there are: {', '.join(others)}" if others else ""
         raise InputError(f"{folder}: no such run (expected a folder with a config.toml){known}")
     return run, resolve(run.config)
@@ -170,13 +175,20 @@ def locked(run: Run) -> Iterator[None]:
         Nothing.
 
     Raises:
-        InputError: if another process is training this run.
+        InputError: if another process is training this run, or if this one may not write there.
     """
+    lock = filelock.FileLock(run.folder / "lock", timeout=0)
     try:
-        with filelock.FileLock(run.folder / "lock", timeout=0):
-            yield
+        lock.acquire()
     except filelock.Timeout:
         raise InputError(f"{run.folder}: another process is training this run; wait for it or stop it") from None
+    except OSError as error:
+        refused = f"cannot be written ({error.strerror or error}), so it cannot be trained"
+        raise InputError(f"{run.folder}: {refused}; mend that, or go on with a copy") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def append(run: Run, row: Mapping[str, Any]) -> None:
@@ -233,6 +245,31 @@ def change_config(run: Run, text: str) -> None:
         InputError: if the disk refuses; then nothing has changed.
     """
     _replace(run.config, text.encode("utf-8"))
+
+
+def keep_sample(run: Run, name: str, text: str) -> None:
+    """Keep what the model wrote.
+
+    Args:
+        run: the run.
+        name: of the snapshot whose parameters wrote it.
+        text: the sample.
+
+    Raises:
+        InputError: if the disk refuses.
+    """
+    with naming_refusals(run.samples, _MEND):
+        run.samples.mkdir(exist_ok=True)
+    _replace(run.samples / f"{name}.txt", text.encode("utf-8"))
+
+
+@contextmanager
+def _looking_into(folder: Path) -> Iterator[None]:
+    """Say in one line what the system refuses, where a folder is looked into."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be looked into ({error.strerror or error}); choose another") from None
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -76,7 +76,7 @@ def characters(vocabulary: Vocabulary, ids: np.ndarray) -> int:
     blocks = (np.asarray(ids[start : start + _BLOCK]).tolist() for start in range(0, len(ids), _BLOCK))
     whole = tokenizer.pieces(vocabulary.symbols[number] for number in chain.from_iterable(blocks))
     first = tokenizer.pieces(vocabulary.symbols[number] for number in ids[:1].tolist())
-    return sum(map(len, whole)) - sum(map(len, first))
+    return max(1, sum(map(len, whole)) - sum(map(len, first)))  # a first byte that is part of a character counts as one
 
 
 def n_gram_names(bits: Sequence[float]) -> dict[str, float]:
@@ -172,13 +172,13 @@ def best_n_gram_line(named: Mapping[str, float]) -> str:
     )
 
 
-def validation_line(position: Position, score: Score, trained: float, n_gram: float, noun: str) -> str:
+def validation_line(position: Position, score: Score, training: str, n_gram: float, noun: str) -> str:
     """Say how a validation went.
 
     Args:
         position: where the run stands.
         score: on the validation text.
-        trained: bits per symbol in training, of late.
+        training: what is to be said of training: bits per symbol, of late.
         n_gram: what the best n-gram scores on the validation text.
         noun: what a symbol is.
 
@@ -187,7 +187,7 @@ def validation_line(position: Position, score: Score, trained: float, n_gram: fl
     """
     news = "new best" if position.stale == 0 else f"{position.stale} since the best"
     return (
-        f"{position.updates:>7}: validation {score.bits:.3f} bits per {noun} (training {trained:.3f}, "
+        f"{position.updates:>7}: validation {score.bits:.3f} bits per {noun} ({training}, "
         f"best n-gram {n_gram:.3f}), {news}"
     )
 

@@ -53,11 +53,17 @@ def load_trained(folder: Path) -> Trained:
     run, config = runs.find(folder)
     vocabulary = kept_vocabulary(run)
     learner = build_learner(config, len(vocabulary.symbols))
-    best = snapshots.newest(run.snapshots, "best")
-    snapshot = best or snapshots.newest(run.snapshots)
-    if snapshot is None:
-        raise InputError(f"{folder}: has no sound snapshot; train it first: jaxrnn train --run {folder} --resume")
-    state, where = position.load(snapshot, config, learner)
+    while True:
+        best = snapshots.newest(run.snapshots, "best")
+        snapshot = best or snapshots.newest(run.snapshots)
+        if snapshot is None:
+            raise InputError(f"{folder}: has no sound snapshot; train it first: jaxrnn train --run {folder} --resume")
+        try:
+            state, where = position.load(snapshot, config, learner)
+            break
+        except InputError:
+            if snapshot.exists():
+                raise  # else the run, which is still trained, has just put a better one in its place
     if best is None and where.validated:
         lost = f"{run.snapshots}: the best snapshot is missing or damaged; {snapshot.name} is used in its place"
         warnings.warn(lost, snapshots.SnapshotWarning, stacklevel=2)

@@ -1,8 +1,8 @@
 """The training loop: dispatches, validations, snapshots, and when to stop.
 
 A run is a pair: the `TrainState` on the device and the `Position` on the host. Both are saved together, and everything
-that follows depends on them alone. So a run that is stopped anywhere and resumed ends with the same bits as one that is
-not.
+that follows depends on them alone. So a run that is stopped anywhere and resumed on the same devices ends with the same
+bits as one that is not.
 """
 
 import time

@@ -1,0 +1,42 @@
+"""Sums over many numbers: what to add them up in, and the norm of a tree."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxrnn.types import Array
+
+
+def sum_dtype(dtype: Any) -> Any:
+    """Choose what to add up many numbers in: in bfloat16, 256 + 1 is 256.
+
+    Args:
+        dtype: that of the numbers.
+
+    Returns:
+        The same, but float32 for a narrower float.
+
+    Example:
+        >>> [sum_dtype(jnp.dtype(name)).name for name in ("bfloat16", "float16", "float64", "int32")]
+        ['float32', 'float32', 'float64', 'int32']
+    """
+    narrow = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32
+    return jnp.dtype(jnp.float32) if narrow else dtype
+
+
+def norm(tree: Any) -> Array:
+    """The length of all arrays of a tree as one vector: the root of the sum of all squares.
+
+    Args:
+        tree: arrays of floats.
+
+    Returns:
+        `[]`, in float32 at least: the square of 256 is more than float16 holds.
+
+    Example:
+        >>> norm({"w": jnp.full(4, 300, jnp.float16)}).item()
+        600.0
+    """
+    return optax.tree.norm(jax.tree.map(lambda leaf: leaf.astype(sum_dtype(leaf.dtype)), tree))
