@@ -162,7 +162,8 @@ def test_how_far_to_trust_a_certificate_is_what_was_measured():
     text, copy, _ = json.loads((ROOT / "benchmarks/results/full_vs_truncated.json").read_text("utf-8"))["certificate"]
     page = " ".join(PAGES["tutorial.md"].read_text("utf-8").split())
     assert round(text["pairs"]["wrong"], 1) == 0.2 and "one certificate in five was exceeded" in page
-    assert round(text["pairs"]["median_ratio_where_wrong"]) == 2 and "mostly by a factor of two" in page
+    told = "by a factor of {:.0f} in the median and of {:.0f} at worst"
+    assert told.format(text["pairs"]["median_ratio_where_wrong"], text["pairs"]["largest_ratio"]) in page
     assert copy["model"].startswith("copy") and copy["pairs"]["certified"] == 0
     bias = json.loads((ROOT / "benchmarks/results/horizon.json").read_text("utf-8"))["rows"]
     told = ", ".join(f"{100 * bias[k]['brute_force']:.0f} % at {k}" for k in ("128", "192", "256"))
