@@ -10,7 +10,7 @@ from typing import Any
 
 
 def command(name: str, *options: str, environment: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Run a command to its end; its last words, which are JSON.
+    """Run a command to its end, and read its last line.
 
     Args:
         name: "train", "evaluate", ...

@@ -98,7 +98,7 @@ DTYPES = ("float32", "float64")
 
 
 def symbols(steps: int) -> np.ndarray:
-    """Random symbols: the first, and one to be foretold at each step."""
+    """Random symbols: the first, and one to be predicted at each step."""
     return np.random.default_rng(0).integers(0, VOCABULARY, steps + 1, dtype=np.int32)
 
 

@@ -142,5 +142,7 @@ def assert_follows_by_hand(cell, by_hand, steps=6, rows=2):
     assert_close(results, (last, ys))
     d_last, d_ys = random_like(4, results)
     assert_close(cotangents, reference.bptt(by_hand, params, tape, d_last, d_ys))
+    no_notes = {"x", "h_before", "c_before", "h_n", "m", "out", "from_input", "from_state", "products"}
+    assert set(seen.notes) == set(tape[0]) - no_notes
     for name, values in seen.notes.items():
         assert_close(values, np.array([at_step[name] for at_step in tape]))

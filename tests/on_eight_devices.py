@@ -13,8 +13,9 @@ from jax.sharding import NamedSharding
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn import snapshots, training
 from jaxrnn.cells import elman, lstm
-from jaxrnn.compose import dropout, language_model, stack
+from jaxrnn.compose import dropout, language_model, mixed_precision, stack
 from jaxrnn.errors import InputError
+from jaxrnn.evaluation import make_evaluate
 from jaxrnn.gradients import (
     Chunk,
     GradientEstimator,
@@ -30,6 +31,7 @@ from jaxrnn.losses import softmax_cross_entropy, squared_error
 from jaxrnn.mesh import data_mesh, gathered, in_turn, on_one_device, place, put_rows
 from jaxrnn.optimizers import optimizer
 from jaxrnn.parallel import data_parallel, row_shardings, row_specs
+from jaxrnn.running.scorer import make_score, text_in_rows
 from jaxrnn.stepwise import from_step
 from jaxrnn.training import make_train_step, stack_chunks
 from jaxrnn.trees import is_key
@@ -135,6 +137,14 @@ def test_a_shorter_chunk_is_split_alike():
     chunks = [Chunk(*random_like(number, arrays)) for number, arrays in enumerate(shapes)]
     params, carry = random_params(1, cell), random_like(2, cell.initial_carry(ROWS))
     assert_split_alike(truncated_bptt(cell, squared_error, horizon=5), params, carry, chunks)
+
+
+def test_mixed_precision_is_split_alike():
+    cell = mixed_precision(stack(dropout(0.4), lstm(INPUT, HIDDEN)))
+    shapes = np.zeros((STEPS, ROWS, INPUT)), np.zeros((STEPS, ROWS, HIDDEN)), np.zeros((STEPS, ROWS))
+    chunks = [Chunk(*random_like(number, shapes)) for number in range(2)]
+    carry = random_like(2, cell.initial_carry(ROWS, jax.random.key(3)))
+    assert_split_alike(bptt(cell, squared_error), random_params(1, cell), carry, chunks)
 
 
 def test_snap1_is_split_alike():
@@ -271,6 +281,33 @@ def test_the_training_is_of_something():
     moved = jax.tree.map(lambda a, b: float(jnp.max(jnp.abs(a - b))), state.params, first_state(BATCH).params)
     assert min(jax.tree.leaves(moved)) > 0.01
     assert any(map(is_key, jax.tree.leaves(state.estimator.carry)))
+
+
+def on_mesh(params, devices):
+    """Parameters as training has them: whole, on every device."""
+    return jax.device_put(params, NamedSharding(data_mesh(devices), jax.P()))
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_a_score_is_that_of_one_device(devices):
+    start = on_mesh(alone().state.params, devices), MODEL.initial_carry(BATCH)
+    one, several = (
+        make_evaluate(MODEL, softmax_cross_entropy, mesh=mesh)(*start, chunks()[:6])
+        for mesh in (None, data_mesh(devices))
+    )
+    assert_close(np.array(several.score), np.array(one.score))
+    assert several.protocol == one.protocol
+    assert_close(gathered(several.carry), one.carry)
+
+
+@pytest.mark.parametrize("streams", [8, 7])
+def test_a_text_in_rows_is_scored_as_on_one_device(streams):
+    """Also where its streams do not divide by the devices, which one of them then has."""
+    ids = np.random.default_rng(0).integers(0, VOCABULARY, 100)
+    text = text_in_rows(ids, streams, LENGTH)
+    one, several = (make_score(MODEL, mesh)(on_mesh(alone().state.params, 2), text) for mesh in (None, data_mesh(2)))
+    assert_close(np.array(several.score), np.array(one.score))
+    assert several.protocol == one.protocol and one.score.weight == 99
 
 
 @pytest.mark.parametrize(("before", "after"), [(4, 2), (2, 1), (1, 8)])

@@ -82,9 +82,15 @@ def test_the_tutorial_can_be_pasted(monkeypatch):
 @pytest.mark.parametrize("name", pages_with("sh"))
 def test_commands_are_understood(name):
     """Every option is one that the command has, every value one that its key takes."""
-    for command, words in COMMAND.findall("\n".join(blocks(name, "sh"))):
+    text = "\n".join(blocks(name, "sh"))
+    found = COMMAND.findall(text)
+    lines = [line.partition("#")[0] for line in text.splitlines()]
+    assert len(found) == sum(bool(re.search(r"jaxrnn[ .](train|evaluate|sample|analyze)\b", line)) for line in lines)
+    for command, words in found:
         asked = vars(PARSERS[command]().parse_args(shlex.split(words)))
-        config = resolve(overrides={key: asked[key] for key in KEYS if asked.get(key) is not None})
+        file = asked.get("file")
+        file = ROOT / file if file and file.parts[0] == "configs" else None  # others are a reader's own
+        config = resolve(file, {key: asked[key] for key in KEYS if asked.get(key) is not None})
         check_names(config)
         check_read(config)
 

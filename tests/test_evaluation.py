@@ -98,12 +98,6 @@ def test_weights_weigh():
     assert weighed.weight == 2 * 16 + (16 + 15) / 2
 
 
-def test_progress_is_told():
-    seen = []
-    evaluate(PARAMS, CELL.initial_carry((B,)), chunks_of(5), progress=seen.append)
-    assert seen == [15, 30, 45, 47]
-
-
 @pytest.mark.parametrize("chunks", [[], [chunks_of(5)[0]._replace(weight=np.zeros((5, B), np.float32))]])
 def test_nothing_to_score_is_refused(chunks):
     with pytest.raises(InputError, match="number of targets is 0; it must be more than 0"):

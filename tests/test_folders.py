@@ -139,7 +139,7 @@ class Machine:
         self.fault, self.at, self.calls = fault, at, 0
         self.names = {}  # of open files, by descriptor
         self.unflushed_data, self.unflushed_names, self.unflushed_renames = set(), set(), []
-        calls = {"mkdir": os.mkdir, "rename": self.rename, "fsync": self.fsync}
+        calls = {"mkdir": self.mkdir, "rename": self.rename, "fsync": self.fsync}
         counted = {name: self.counting(call) for name, call in calls.items()}
         monkeypatch.setattr(folders, "os", types.SimpleNamespace(**{**vars(os), **counted, "open": self.open_folder}))
         monkeypatch.setattr(folders, "open", self.counting(self.open_file), raising=False)
@@ -172,6 +172,10 @@ class Machine:
             path.unlink()
         folder.rmdir()
 
+    def mkdir(self, path):
+        os.mkdir(path)
+        self.unflushed_names.add(Path(path))
+
     def open_file(self, path, mode):
         self.unflushed_data.add(path)
         self.unflushed_names.add(path)
@@ -195,7 +199,7 @@ class Machine:
             if path.exists():
                 path.write_bytes(b"")
         for path in self.unflushed_names:
-            path.unlink(missing_ok=True)
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         for source, target in reversed(self.unflushed_renames[len(self.unflushed_renames) - renames :]):
             os.rename(target, source)
 

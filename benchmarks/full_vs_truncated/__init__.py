@@ -15,5 +15,6 @@ The parts, a file each:
 - `balancing`: influence balancing, where a gradient that is cut too soon points the wrong way.
 - `certificate`: how often, and by how much, the bound of adaptive truncation is not one.
 
-`setting` has the sizes, `rules` the estimators, `kept` what makes it go on where it was stopped, `pictures` the rest.
+`setting` has the sizes, `rules` the estimators, `problems` and `text` what is learnt from, `process` what runs
+apart, `kept` what makes it go on where it was stopped, `tables` and `pictures` what is shown.
 """

@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.full_vs_truncated.kept import Kept
 from benchmarks.full_vs_truncated.problems import Problem, filled_up, problem
-from benchmarks.full_vs_truncated.setting import Setting, Task
+from benchmarks.full_vs_truncated.setting import Setting
 from benchmarks.full_vs_truncated.text import take, trained
 from jaxrnn import training
 from jaxrnn.cell import Cell
@@ -75,19 +75,10 @@ def on_copy(setting: Setting) -> list[dict[str, Any]]:
     longest = max((task for task in course.tasks if task.name == "copy"), key=lambda task: task.size)
     given = filled_up(problem(course, longest), sizes.piece)
     params, loss = _learnt(given, course.rate, sizes.copy_updates)
-    rows = []
-    for share in (1, 2):
-        keys = jax.random.split(jax.random.key(2), sizes.places)
-        chunks = [given.draw(key) for key in keys]
-        window = len(chunks[0].weight) // (share * sizes.piece) * sizes.piece
-        rows.append(_row_of_copy(given, params, loss, chunks, sizes.piece, window, longest))
-    return rows
-
-
-def _row_of_copy(given, params, loss, chunks, piece, window, task: Task) -> dict[str, Any]:
-    """One of them."""
-    row = {"model": f"copy, delay {task.size}", "loss_over_floor": loss / given.floor}
-    return row | weigh(given.cell, params, chunks, piece, window)
+    row = {"model": f"copy, delay {longest.size}", "loss_over_floor": loss / given.floor}
+    chunks = [given.draw(key) for key in jax.random.split(jax.random.key(2), sizes.places)]
+    windows = [len(chunks[0].weight) // (share * sizes.piece) * sizes.piece for share in (1, 2)]
+    return [row | weigh(given.cell, params, chunks, sizes.piece, window) for window in windows]
 
 
 def _learnt(given: Problem, rate: float, updates: int) -> tuple[Params, float]:

@@ -60,7 +60,7 @@ def learn(name: str, course: Course, task: Task, setting: Setting) -> dict[str, 
     """
     given = problem(course, task)
     keys = jax.random.split(jax.random.key(0), setting.seeds)
-    params, stretch = start(given, keys), task.updates // RULES[name].costs // setting.points
+    params, stretch = start(given, keys), task.updates // RULES[name].fewer_updates // setting.points
     carry = given.cell.initial_carry(course.rows)
     chunk = jax.tree.map(lambda a: a[0, 0], draw(given, keys, 1))
     one = jax.tree.map(lambda p: p[0], params)

@@ -1,6 +1,8 @@
 """The two pictures: what it costs and how true it is; and what it learns.
 
-python -m benchmarks.full_vs_truncated.pictures         # draws both anew from their JSON
+::
+
+    python -m benchmarks.full_vs_truncated.pictures         # draws both anew from their JSON
 """
 
 import json
@@ -55,7 +57,7 @@ def picture_of_cost(found: dict[str, Any]) -> Figure:
 
 
 def picture_of_learning(found: dict[str, Any]) -> Figure:
-    """Loss over updates with delays inside and beyond the horizon, over seconds, and what the theory foretells.
+    """Loss over updates with delays inside and beyond the horizon, over seconds, and what the theory predicts.
 
     Args:
         found: rows by part.
@@ -74,7 +76,7 @@ def picture_of_learning(found: dict[str, Any]) -> Figure:
     _balance(axes[0, 3], found["balancing"])
     for axis, task in zip(axes[1:, 3], ("copy", "order"), strict=True):
         _curves(axis, [row for row in others if row["task"] == task], "updates")
-    shown = {name for row in found["learning"] for name in [row["rule"]]}
+    shown = {row["rule"] for row in found["learning"]}
     handles = [axes[0, 0].plot([], color=COLOURS[name], label=name)[0] for name in COLOURS if name in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=6, frameon=False)
     return figure

@@ -51,13 +51,13 @@ class Rule(NamedTuple):
         make: from the case to the estimator.
         has_horizon: whether k has a say.
         is_random: whether it draws.
-        costs: by how much it gets fewer updates where many are made.
+        fewer_updates: by what the number of updates is divided where many are made.
     """
 
     make: Callable[[Case], GradientEstimator]
     has_horizon: bool = True
     is_random: bool = False
-    costs: int = 1
+    fewer_updates: int = 1
 
 
 def piece_length(horizon: int) -> int:
@@ -134,7 +134,7 @@ RULES = {
     "replaying": Rule(_replaying),
     "geometric": Rule(partial(_at_random, geometric(0.5)), is_random=True),
     "heavy-tailed": Rule(partial(_at_random, heavy_tailed(2.0)), is_random=True),
-    "adaptive": Rule(_adaptive, costs=4),
+    "adaptive": Rule(_adaptive, fewer_updates=4),
     "snap1": Rule(lambda case: snap1(case.cell, case.loss), has_horizon=False),
     "uoro": Rule(lambda case: uoro(case.cell, case.loss), has_horizon=False, is_random=True),
     "rtrl": Rule(lambda case: rtrl(case.cell, case.loss), has_horizon=False),

@@ -101,7 +101,7 @@ class Setting(NamedTuple):
         grids: for cost and gradient.
         rounds: how often each is timed.
         draws: of random rules.
-        processes: `(hidden, rows, lengths, horizon, rules)` as a `Grid`, each measured in a process of its own.
+        processes: grids, each case of which is measured in a process of its own.
         courses: for learning.
         seeds: of each.
         points: in a curve.

@@ -71,7 +71,7 @@ def _lessons(found: dict[str, Any]) -> Iterator[str]:
 def _certificates(found: dict[str, Any]) -> Iterator[str]:
     line = "{:<18} {:>7} {:>8} {:>10} {:>8} {:>16} {:>14} {:>14}".format
     yield line(
-        "certificate of", "window", "pairs", "certified", "wrong", "ratio if wrong", "largest ratio", "mean ratio"
+        "certificate of", "window", "pairs", "certified", "wrong", "ratio if wrong", "largest ratio", "median ratio"
     )
     for row in found["certificate"]:
         pairs = row["pairs"]

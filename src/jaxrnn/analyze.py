@@ -87,7 +87,7 @@ def _parser() -> Parser:
     parser = Parser("jaxrnn analyze", usage, "See what a trained model has learned, and how.", EXAMPLES)
     parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
     parser.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
-    about = f"symbols to read of the text to choose on, and of the text to score on; most of them count [{LENGTH}]"
+    about = f"symbols to read of each of the two texts, the one to choose on and the one to score on [{LENGTH}]"
     parser.add_argument("--length", type=int, default=LENGTH, metavar="N", help=about)
     about = "a label of yours: from a text to one bool or number for each character; may be repeated"
     parser.add_argument("--label", metavar="FILE.py:FUNCTION", action="append", default=[], help=about)
@@ -146,15 +146,13 @@ def _say(screen: Console, studied: Subject, watched: Watched, followed: Followed
     )
     for finding, before in zip(watched.findings, watched.untrained, strict=True):
         best = finding.units[0]
-        where = f"{best.unit.name} {best.unit.number} of layer {best.unit.layer}"
         words = f"{finding.measure} {best.held_out:.3f}, whole state {finding.probe:.3f}"
         screen.print(
-            f"{finding.label:<24} {where}: {words}; untrained {before.units[0].held_out:.3f}, {before.probe:.3f}"
+            f"{finding.label:<24} {best.unit}: {words}; untrained {before.units[0].held_out:.3f}, {before.probe:.3f}"
         )
     if followed:
-        layer, name, number = followed.unit.unit
         way = ", ".join(f"{score:.3f} at {at:,}" for at, score in zip(followed.updates, followed.scores, strict=True))
-        screen.print(f"\n{name} {number} of layer {layer}, {followed.label}, by update: {followed.measure} {way}")
+        screen.print(f"\n{followed.unit.unit}, {followed.label}, by update: {followed.measure} {way}")
     screen.print(f"\n{credit.answer}")
 
 

@@ -15,7 +15,7 @@ class Averaged(NamedTuple):
     Attributes:
         inner: the state of the transformation itself.
         begun: bool `[]`, whether averaging has begun.
-        number: int32 `[]`, how many parameters the average is of: until then only the last ones.
+        number: int32 `[]`, how many updates' parameters are averaged; 1 until averaging begins.
         average: like the parameters (of 16 bits: in 32, for a mean over many is made in small steps).
     """
 

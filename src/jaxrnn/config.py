@@ -83,7 +83,7 @@ class Model(Section, frozen=True):
         _Positive | None,
         _for("model.cell", "projection_lstm", "size of a layer's output; left out: half of the units"),
     ] = None
-    embedding_size: Annotated[int, _about("numbers that stand for a symbol at the input", ge=1)] = 64
+    embedding_size: Annotated[int, _about("numbers in the vector of each symbol (E)", ge=1)] = 64
     embedding_spread: Annotated[
         Annotated[float, Meta(gt=0, le=_MOST)] | None,
         _about("standard deviation that the embedding starts with; left out: 1, or 1/sqrt(embedding_size) when tied"),
@@ -131,7 +131,7 @@ class Gradient(Section, frozen=True):
     horizon: Annotated[int, _rule("truncated", "steps that credit flows back (k2)", ge=1)] = 32
     segment_length: Annotated[int, _rule("checkpointed, randomized", "steps in a segment", ge=1)] = 16
     memory: Annotated[str | None, _rule("checkpointed", "a budget instead, such as 64MiB")] = None
-    longest: Annotated[int, _rule("adaptive", "the longest horizon, some chunks", ge=2)] = 128
+    longest: Annotated[int, _rule("adaptive", "the longest horizon, two chunks or more", ge=2)] = 128
     target: Annotated[float, _rule("adaptive", "relative bias to stay below", gt=0, le=_MOST)] = 0.1
     measure_every: Annotated[int, _rule("adaptive", "chunks between two looks at the decay of credit", ge=1)] = 16
     cut_rate: Annotated[float, _rule("randomized", "how likely credit is cut between segments", ge=0, lt=1)] = 0.5
@@ -154,7 +154,9 @@ class Optimizer(Section, frozen=True):
     ] = None
     clip_norm: Annotated[float, _about("greatest norm of the gradient as a whole; inf = no limit", gt=0)] = 1.0
     clip_value: Annotated[float, _about("greatest entry of the gradient; inf = no limit", gt=0)] = float("inf")
-    weight_decay: Annotated[_NotNegative | None, _about("share of the weights taken off; adamw has 0.01 anyway")] = None
+    weight_decay: Annotated[
+        _NotNegative | None, _about("decoupled decay, times the rate; left out: 0.01 for adamw, else 0")
+    ] = None
     options: Annotated[dict[str, float | bool], _about("more of optax's own, such as {b2 = 0.99}")] = {}
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 
@@ -47,18 +46,19 @@ expected 1.)
 
 
 @contextmanager
-def naming_refusals(place: Path, remedy: str) -> Iterator[None]:
-    """Say in one line what the disk refuses, where something is written.
+def naming_refusals(place: object, remedy: str, what: str = "cannot be written") -> Iterator[None]:
+    """Say in one line what the system refuses, where something is read or written.
 
     Args:
-        place: a file or a folder.
+        place: a file or a folder, as the user knows it.
         remedy: what to do about it.
+        what: what cannot be done.
 
     Raises:
         InputError: for an error of the operating system.
 
     Example:
-        >>> with naming_refusals(Path("full"), "choose another"):
+        >>> with naming_refusals("full", "choose another"):
         ...     raise OSError(28, "No space left on device")
         Traceback (most recent call last):
             ...
@@ -67,4 +67,4 @@ def naming_refusals(place: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(f"{place}: cannot be written ({error.strerror or error}); {remedy}") from None
+        raise InputError(f"{place}: {what} ({error.strerror or error}); {remedy}") from None

@@ -78,8 +78,8 @@ def _more(
         with screen.status(f"choosing on the validation text: {name} ..."):
             helped = HELP[name](best, texts)
         result = summary.Result(helped.evaluation, characters, best.vocabulary)
-        screen.print(helped_text(name, helped.choice, helped.valid, result))
-        more[name] = helped_json(helped.choice, helped.valid, result)
+        screen.print(helped_text(name, helped, result))
+        more[name] = helped_json(helped, result)
     if asked.by_context:
         chunks = map(tell, reset_every(scored_chunks(text), asked.by_context))
         cost = make_cost_by_context(best.cell, given)
@@ -111,8 +111,8 @@ def _parser() -> Parser:
     parser.add_argument("--streams", type=int, metavar="N", help="streams side by side [the run's]")
     parser.add_argument("--steps", type=int, metavar="N", help="time steps at a time [the run's chunk_length]")
     parser.add_argument("--drop-tail", action="store_true", help="score full chunks only, as some published figures do")
-    parser.add_argument("--dynamic", action="store_true", help="score it also while it learns from the text")
-    parser.add_argument("--cache", action="store_true", help="score it also with a cache of hidden states")
+    parser.add_argument("--dynamic", action="store_true", help="also score it while it learns from the text")
+    parser.add_argument("--cache", action="store_true", help="also score it with a cache of hidden states")
     parser.add_argument("--by-context", type=int, metavar="N", help="what symbols cost by context, anew every N steps")
     return parser
 

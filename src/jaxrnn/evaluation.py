@@ -58,7 +58,7 @@ class Protocol(NamedTuple):
         streams: B, the contiguous streams that the text was cut into: all but the first start in mid-text, from the
             initial carry.
         carry: what became of the carry between chunks.
-        tail: how many places were padding, which counts for nothing.
+        tail: what became of the text's end, in words.
         targets: how many targets were counted.
     """
 
@@ -93,16 +93,15 @@ def make_evaluate(
         mesh: devices that share the rows, see `jaxrnn.parallel`; None: it runs where the parameters are.
 
     Returns:
-        `evaluate(params, carry, chunks, progress=None) -> Evaluation`, which equals::
+        `evaluate(params, carry, chunks) -> Evaluation`, which equals::
 
             for chunk in chunks:
                 carry, outputs = cell.unroll(params, carry, chunk.inputs)
                 loss_sum += sum(chunk.weight * loss(outputs, chunk.targets))
                 weight += sum(chunk.weight)
 
-        The carry is the cell's `initial_carry((B,))`, without a key: noise belongs to training. `progress(n)` is called
-        for every chunk with the number of targets handed to the device so far; it waits for nothing. No chunk, or none
-        with a target that counts, raises `InputError`.
+        The carry is the cell's `initial_carry((B,))`, without a key: noise belongs to training. No chunk, or none with
+        a target that counts, raises `InputError`.
 
     Cost:
         Memory of one chunk's forward pass: the score does not depend on the chunk length but for rounding.
@@ -122,10 +121,8 @@ def make_evaluate(
     run = chunk_loss(cell, loss)
     advance = in_turn(jax.jit(run if mesh is None else by_rows(run, mesh)), mesh)
 
-    def evaluate(
-        params: Params, carry: Carry, chunks: Iterable[Chunk], progress: Callable[[int], None] | None = None
-    ) -> Evaluation:
-        score, protocol, carry = score_chunks(partial(advance, params), carry, chunks, CARRY, progress)
+    def evaluate(params: Params, carry: Carry, chunks: Iterable[Chunk]) -> Evaluation:
+        score, protocol, carry = score_chunks(partial(advance, params), carry, chunks, CARRY)
         return Evaluation(score, protocol, carry)
 
     return evaluate
@@ -136,7 +133,6 @@ def score_chunks(
     state: Any,
     chunks: Iterable[Chunk],
     about_carry: str,
-    progress: Callable[[int], None] | None = None,
 ) -> tuple[Score, Protocol, Any]:
     """Add up what chunks that follow one another cost, and keep account of their targets.
 
@@ -145,7 +141,6 @@ def score_chunks(
         state: the first state.
         chunks: the text.
         about_carry: what becomes of the carry, for the protocol.
-        progress: see `make_evaluate`.
 
     Returns:
         The score, how it was measured, and the last state.
@@ -161,8 +156,6 @@ def score_chunks(
         targets += int(np.count_nonzero(chunk.weight))
         places += chunk.weight.size
         streams = chunk.weight.shape[1]
-        if progress is not None:
-            progress(targets)
     require(weight > 0, "evaluation: the number of targets", targets, "more than 0: give a longer text")
     # Read here, all at once, so that one device never waits; added exactly, whatever the number of chunks.
     score = Score(math.fsum(float(part) for part in jax.device_get(sums)), weight)

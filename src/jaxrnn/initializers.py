@@ -85,7 +85,7 @@ def normal(standard_deviation: float) -> Initializer:
     """Normal with mean 0 and the given standard deviation.
 
     Args:
-        standard_deviation: its standard deviation.
+        standard_deviation: 0 or more.
 
     Returns:
         An initializer.

@@ -4,8 +4,10 @@ Rows know nothing of each other, so each device runs the whole time loop over it
 devices until the sums of an estimate are added up, once. Cores of a host, GPUs, TPUs and several hosts are devices
 alike.
 
-mesh = data_mesh(2)                                           # jaxrnn.mesh
-estimator = data_parallel(bptt(cell, loss), mesh)           # the same estimate, on two devices
+::
+
+    mesh = data_mesh(2)                                         # jaxrnn.mesh
+    estimator = data_parallel(bptt(cell, loss), mesh)           # the same estimate, on two devices
 """
 
 from functools import partial

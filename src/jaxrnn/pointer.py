@@ -23,7 +23,7 @@ class Pointer(NamedTuple):
     """How a cache is used.
 
     Attributes:
-        theta: how sharply the likest of the hidden states stands out.
+        theta: how sharply the most similar hidden states stand out.
         share: lambda, the cache's share in the mixture.
         window: how many steps are remembered.
     """

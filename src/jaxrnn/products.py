@@ -1,4 +1,4 @@
-"""The product with a weight, and the precision of its operands: the one place where the library multiplies matrices.
+"""The product with a weight, and the precision of its operands: what every `dot` of a cell comes down to.
 
 Mixed precision rounds both sides of a product to bfloat16, whose 8 bits of mantissa multiply fast where hardware knows
 them, and sums in the precision that the sides had. All else, parameters, carries, gates, losses and gradients, stays

@@ -14,45 +14,18 @@ from jaxrnn.types import Array
 Schedule = Callable[[Any], Any]
 
 
-def _constant(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
-    """The same rate always."""
-    del steps, final, every, decay
-    return optax.constant_schedule(rate)
-
-
-def _linear(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
-    """A straight line from the rate to its final fraction."""
-    del every, decay
-    whole = optax.linear_schedule(rate, final * rate, 1)
-    return lambda step: whole(step / steps)
-
-
-def _cosine(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
-    """Half a cosine wave from the rate to its final fraction."""
-    del every, decay
-    whole = optax.cosine_decay_schedule(rate, 1, alpha=final)
-    return lambda step: whole(step / steps)
-
-
-def _exponential(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
-    """A smooth decay, by one factor over each `every` updates."""
-    del steps, final
-    return optax.exponential_decay(rate, every, decay)
-
-
-def _step(rate: float, steps: Array, final: float, every: int, decay: float) -> Schedule:
-    """A staircase: the exponential decay, all of it at the end of each `every` updates."""
-    del steps, final
-    return optax.exponential_decay(rate, every, decay, staircase=True)
+def _over(course: Schedule, steps: Array) -> Schedule:
+    """A course of one update, stretched over so many."""
+    return lambda step: course(step / steps)
 
 
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    "constant": _constant,
-    "linear": _linear,
-    "cosine": _cosine,
-    "exponential": _exponential,
-    "step": _step,
-    "plateau": _constant,  # lowered from outside when validation stalls: see `Plateau`
+    "constant": lambda rate, **_: optax.constant_schedule(rate),
+    "linear": lambda rate, steps, final, **_: _over(optax.linear_schedule(rate, final * rate, 1), steps),
+    "cosine": lambda rate, steps, final, **_: _over(optax.cosine_decay_schedule(rate, 1, alpha=final), steps),
+    "exponential": lambda rate, every, decay, **_: optax.exponential_decay(rate, every, decay),
+    "step": lambda rate, every, decay, **_: optax.exponential_decay(rate, every, decay, staircase=True),
+    "plateau": lambda rate, **_: optax.constant_schedule(rate),  # lowered from outside: see `Plateau`
 }
 
 
@@ -110,7 +83,8 @@ def schedule(
     require(is_number(final) and 0 <= final <= 1, "schedule: final", final, "a fraction from 0 to 1")
     require(is_whole(every), "schedule: every", every, "a whole number, at least 1")
     require(is_number(decay) and 0 < decay <= 1, "schedule: decay", decay, "more than 0 and at most 1")
-    after = factory(rate, jnp.maximum(jnp.asarray(steps, float) - warmup, 1.0), final, every, decay)
+    left = jnp.maximum(jnp.asarray(steps, float) - warmup, 1.0)
+    after = factory(rate, steps=left, final=final, every=every, decay=decay)
     before = optax.linear_schedule(rate / (warmup + 1), rate, warmup)
     joined = optax.join_schedules([before, after], [warmup]) if warmup > 0 else after
     # Optax mixes the count with floats, which strict promotion refuses where it is an integer.

@@ -2,7 +2,7 @@
 
 import argparse
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -232,12 +232,13 @@ def dumps(config: Config) -> str:
     return tomli_w.dumps(tables)
 
 
-def differences(old: Config, new: Config) -> list[str]:
+def differences(old: Config, new: Config, leave_out: Collection[str] = ()) -> list[str]:
     """Name the keys in which two configurations differ, with both values; where they run may differ.
 
     Args:
         old: a configuration.
         new: another.
+        leave_out: keys in which they may differ.
 
     Returns:
         One entry a key; none where they are equal.
@@ -247,7 +248,8 @@ def differences(old: Config, new: Config) -> list[str]:
         ['seed was 1, is 3']
     """
     before, after = flatten(portable(old)), flatten(portable(new))
-    return [f"{name} was {value!r}, is {after[name]!r}" for name, value in before.items() if value != after[name]]
+    changed = [name for name, value in before.items() if name not in leave_out and value != after[name]]
+    return [f"{name} was {before[name]!r}, is {after[name]!r}" for name in changed]
 
 
 def whereabouts(config: Config) -> list[str]:

@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from msgspec.structs import replace
 from rich.console import Console
 
 from jaxrnn import snapshots
@@ -39,7 +38,7 @@ from jaxrnn.running.memory import check_memory, check_program
 from jaxrnn.running.meter import Meter, penalized
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.particulars import particulars
-from jaxrnn.running.position import Position, load
+from jaxrnn.running.position import MAY_CHANGE, Position, load
 from jaxrnn.running.programs import Programs, build_programs, compile_ahead
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.runs import Run
@@ -144,16 +143,14 @@ def _kept(asked: Namespace) -> tuple[Config, Run]:
         raise InputError("--resume: which run? name its folder: --run DIR --resume")
     its_run, config = runs.find(asked.run)
     wanted = resolve(asked.file or its_run.config, _overrides(asked))
-    ends = {"length": wanted.training.length, "patience": wanted.training.patience}
-    places = {"corpus": wanted.data.corpus, "valid": wanted.data.valid, "test": wanted.data.test}  # it may have moved
-    training, data = replace(config.training, **ends), replace(config.data, **places)
-    changed = differences(replace(config, training=training, data=data), wanted)
+    changed = differences(config, wanted, leave_out=MAY_CHANGE)
     if changed:
         remedy = "leave out what differs, or start a new run"
-        raise InputError(f"--resume: {asked.run} was started otherwise: {'; '.join(changed)}; {remedy}")
+        raise InputError(f"--resume: {asked.run} was started with other settings: {'; '.join(changed)}; {remedy}")
     if length(wanted.training).unit == "minutes":
         was = f"{asked.run} is {config.training.length!r} long, whatever the clock says"
-        raise InputError(f"--resume: training.length = {ends['length']!r}: {was}; lengthen it by updates or epochs")
+        given = f"training.length = {wanted.training.length!r}"
+        raise InputError(f"--resume: {given}: {was}; lengthen it by updates or epochs")
     return wanted, its_run
 
 

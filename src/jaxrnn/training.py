@@ -1,9 +1,11 @@
 """Training: everything that survives an update as one value, and the one compiled function that changes it.
 
-state = init(estimator, optimizer, key, params, carry, chunk)
-train_step = make_train_step(estimator, optimizer)
-for chunks in ...:                                      # [U, A, K, B, ...]: see `stack_chunks`
-    state, metrics = train_step(state, chunks)          # nothing waits: metrics are arrays, to be read later
+::
+
+    state = init(estimator, optimizer, key, params, carry, chunk)
+    train_step = make_train_step(estimator, optimizer)
+    for chunks in ...:                                      # [U, A, K, B, ...]: see `stack_chunks`
+        state, metrics = train_step(state, chunks)          # nothing waits: metrics are arrays, to be read later
 """
 
 from collections.abc import Callable, Sequence

@@ -50,7 +50,7 @@ class Marked(NamedTuple):
 class Told(NamedTuple):
     """An input together with the target: a model that understands it gives the loss in the place of the output.
 
-    Such is a `jaxrnn.compose.language_model` with a vocabulary block; `jaxrnn.gradients.told` tells targets to a model.
+    Such is every `jaxrnn.compose.language_model`; `jaxrnn.gradients.told` tells targets to a model.
 
     Attributes:
         x: the input, `[*batch, ...]` or `[T, *batch, ...]`.

@@ -8,9 +8,9 @@ from agreement import quick_jit, random_params
 from jaxrnn.analysis import findings
 from jaxrnn.analysis.findings import Labelled, choose, find, tell, with_moved
 from jaxrnn.analysis.gates import saturation
-from jaxrnn.analysis.probes import RIDGES, STATES, fit, moments, probe
+from jaxrnn.analysis.probes import RIDGES, fit, moments, probe
 from jaxrnn.analysis.scores import correlations, score
-from jaxrnn.analysis.states import RUN_UP, Quantity, States, blocks, carry_norms, observe, places, quantities
+from jaxrnn.analysis.states import RUN_UP, STATES, Quantity, States, blocks, carry_norms, observe, places, quantities
 from jaxrnn.analysis.units import Unit, choose_units
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, language_model, stack

@@ -12,7 +12,7 @@ from jaxrnn.config import Config
 from jaxrnn.data.lengths import longest
 from jaxrnn.gradients import Chunk
 from jaxrnn.mesh import data_mesh
-from jaxrnn.running.experiment import Experiment, build_learner, first_state
+from jaxrnn.running.experiment import Experiment, build_learner, first_state, open_text
 from jaxrnn.running.programs import build_programs
 from jaxrnn.settings import check_read, resolve
 from jaxrnn.training import stack_chunks
@@ -43,18 +43,74 @@ def test_hello_learns_to_spell(jaxrnn, tmp_path, monkeypatch):
     assert jaxrnn("evaluate", tmp_path / "run", "--json").answer["bits_per_character"] < nothing_learned / 5
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_every_configuration_starts_to_train(path):
-    """Its first update is traced, in the shapes that it has, and nothing of it is computed."""
-    config = resolve(path)
+def first_update(config):
+    """The program of a configuration's train step, and the shapes that it is given; no text is read."""
     learner = build_learner(config, vocabulary_size=50)
     places = longest(config.data.chunk_length, config.data.chunk_spread)
     ids = np.zeros((places, config.data.batch_size), np.int32)
     inputs = Marked(ids, keep=ids == 0) if config.data.chunk_spread else ids
     chunks = stack_chunks([Chunk(inputs, ids, np.ones(ids.shape, np.float32))])
-    experiment: Any = Experiment(config, None, None, None, learner, 1000, data_mesh(1))  # without its text
-    before = jax.eval_shape(lambda: first_state(config, learner))
-    after, _ = jax.eval_shape(build_programs(experiment).train_step, before, chunks, 1000)
+    experiment: Any = Experiment(config, None, None, None, learner, 1000, data_mesh(1))
+    return build_programs(experiment).train_step, jax.eval_shape(lambda: first_state(config, learner)), chunks
+
+
+SMALL = {"data.batch_size": 2, "data.chunk_length": 4, "model.hidden_size": 3, "model.embedding_size": 3}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "beside"),
+    [
+        ("gradient.target", 0.2, {"gradient.rule": "adaptive", "gradient.longest": 8}),
+        ("gradient.longest", 12, {"gradient.rule": "adaptive", "gradient.longest": 8}),
+        ("gradient.measure_every", 3, {"gradient.rule": "adaptive", "gradient.longest": 8}),
+        ("gradient.cut_rate", 0.25, {"gradient.rule": "randomized", "gradient.segment_length": 2}),
+        ("gradient.segment_length", 1, {"gradient.rule": "randomized", "gradient.segment_length": 2}),
+        ("gradient.segment_length", 1, {"gradient.rule": "checkpointed", "gradient.segment_length": 2}),
+        ("gradient.horizon", 2, {"gradient.rule": "truncated", "gradient.horizon": 1}),
+        ("optimizer.rate", 0.02, {}),
+        ("optimizer.warmup", 7, {}),
+        ("optimizer.final", 0.5, {}),
+        ("optimizer.every", 7, {"optimizer.schedule": "exponential"}),
+        ("optimizer.decay", 0.25, {"optimizer.schedule": "step"}),
+        ("optimizer.clip_norm", 2.0, {}),
+        ("optimizer.clip_value", 2.0, {}),
+        ("optimizer.weight_decay", 0.125, {}),
+        ("optimizer.options", "{b1 = 0.5}", {}),
+        ("training.precision", "bfloat16", {}),
+        ("data.chunk_spread", 1.0, {}),
+        ("model.vocabulary_block", 5, {}),
+        ("regularizer.weight_drop", 0.5, {}),
+        ("regularizer.activation_penalty", 2.0, {}),
+        ("regularizer.temporal_penalty", 2.0, {}),
+    ],
+)
+def test_a_setting_is_in_the_program(key, value, beside):
+    """What a setting changes in the train step is seen in its text, before the compiler."""
+    texts = []
+    for more in ({}, {key: value}):
+        config = resolve(overrides={name: str(given) for name, given in (SMALL | beside | more).items()})
+        check_read(config)
+        train_step, *arguments = first_update(config)
+        texts.append(train_step.lower(*arguments, 1000).as_text())
+    assert texts[0] != texts[1]
+
+
+def test_the_settings_of_the_text_are_heeded(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("ab ab c\n" * 1000)
+    given = {"data.corpus": str(path), "data.tokenizer": "word", "data.minimum_count": "1000"}
+    config = resolve(overrides=given | {"data.valid_share": "0.1", "data.test_share": "0.3"})
+    corpus, dataset = open_text(config)
+    sizes = {split: sum(part.stop - part.start for part in parts) for split, parts in corpus.splits.items()}
+    assert sizes == {"train": 4800, "valid": 800, "test": 2400}
+    assert set(dataset.vocabulary.symbols) == {"<unk>", "ab", " "}  # of the training text 1,200 each; "c" has 600
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_starts_to_train(path):
+    """Its first update is traced, in the shapes that it has, and nothing of it is computed."""
+    train_step, before, chunks = first_update(resolve(path))
+    after, _ = jax.eval_shape(train_step, before, chunks, 1000)
     assert jax.tree.map(lambda a: (a.shape, a.dtype), after) == jax.tree.map(lambda a: (a.shape, a.dtype), before)
 
 

@@ -169,6 +169,22 @@ def test_scores_with_help_stand_beside_the_plain_one(finished_run, jaxrnn):
         assert kept["chosen_on"] == best.config.training.validate_targets
 
 
+def test_a_text_of_ones_own_gets_help_chosen_on_the_runs_validation_text(finished_run, jaxrnn, tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("the dogs sat on a cat\nand ran off to see\n" * 5)
+    plain, helped = (
+        jaxrnn("evaluate", finished_run[0], "--text", path, "--json", *more).answer for more in ((), ["--cache"])
+    )
+    assert helped["loss"] == plain["loss"] and helped["targets"] == len(path.read_text()) - 1
+    assert helped["cache"]["chosen_on"] == 40 and helped["cache"]["loss"] != plain["loss"]
+
+
+def test_without_a_reset_costs_by_context_are_the_plain_score(finished_run, jaxrnn):
+    answer = jaxrnn("evaluate", finished_run[0], "--by-context", 10_000, "--json").answer
+    whole = sum(row["loss"] * row["targets"] for row in answer["by_context"])
+    assert whole / answer["targets"] == pytest.approx(answer["loss"], rel=1e-12)
+
+
 def test_costs_by_context_add_up(finished_run, jaxrnn):
     said = jaxrnn("evaluate", finished_run[0], "--by-context", 10, "--json")
     rows = said.answer["by_context"]

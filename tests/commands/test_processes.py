@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -24,16 +26,26 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def train_together(*words, number=2):
-    """Train in processes that each have one device; what the first of them says."""
+def start_together(*words, number=2):
+    """Start a training in processes that each have one device."""
     meeting = ["--parallel.coordinator", f"127.0.0.1:{free_port()}", "--parallel.processes", str(number)]
     environment = os.environ | {"JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "1", "JAX_LOG_COMPILES": "1"}
     command = [sys.executable, "-m", "jaxrnn.train", *map(str, words), *meeting, "--parallel.process"]
     piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}
-    started = [subprocess.Popen([*command, str(own)], **piped) for own in range(number)]
-    with ThreadPoolExecutor(number) as readers:  # all at once: who is not read from waits, and the others for it
-        said = list(readers.map(lambda process: process.communicate(timeout=300)[0], started))
-    assert [process.returncode for process in started] == [0] * number, said
+    return [subprocess.Popen([*command, str(own)], **piped) for own in range(number)]
+
+
+def read_all(started):
+    """What processes say until they end. All at once: who is not read from waits, and the others for it."""
+    with ThreadPoolExecutor(len(started)) as readers:
+        return list(readers.map(lambda process: process.communicate(timeout=300)[0], started))
+
+
+def train_together(*words):
+    """Train in two processes; what each of them says."""
+    started = start_together(*words)
+    said = read_all(started)
+    assert [process.returncode for process in started] == [0, 0], said
     return said
 
 
@@ -86,9 +98,67 @@ def test_two_processes_go_on_where_one_stopped(jaxrnn, settings, alone, tmp_path
             "expected 0 to 1",
         ),
         (["--parallel.coordinator", "auto", "--training.length", "1 minute"], "expected updates or epochs"),
-        (["--parallel.coordinator", "auto"], "the processes do not meet"),
     ],
 )
 def test_wrong_settings_are_refused_by_name(jaxrnn, settings, tmp_path, words, named):
     said = jaxrnn("train", *settings(), "--run", tmp_path / "run", *words)
     assert said.code == 2 and named in said.err and not (tmp_path / "run").exists()
+
+
+def test_without_a_cluster_there_is_no_auto(settings, tmp_path):
+    """In a process of its own: in this one JAX is in use already, which would be refused before."""
+    words = [*settings(), "--run", str(tmp_path / "run"), "--parallel.coordinator", "auto"]
+    command = [sys.executable, "-m", "jaxrnn", "train", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1) and not (tmp_path / "run").exists()
+    assert "parallel.coordinator = 'auto': the processes could not reach each other" in done.stderr
+
+
+def test_two_devices_of_one_process_train_as_one(jaxrnn, settings, alone, tmp_path):
+    """From the first update, and from where one device stopped; scores on the way and at the end among it."""
+    if not alone.exists():
+        jaxrnn("train", *settings(**LENGTH, **CALM), "--run", alone)
+    environment = os.environ | {"JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "2"}
+    shutil.copytree(alone, tmp_path / "halfway")
+    shutil.rmtree(tmp_path / "halfway" / "snapshots" / "step_50")
+    for run, words in (("run", settings(**LENGTH, **CALM)), ("halfway", ["--resume"])):
+        command = [
+            "-m",
+            "jaxrnn",
+            "train",
+            *words,
+            "--parallel.devices",
+            "2",
+            "--verbose",
+            "--run",
+            str(tmp_path / run),
+        ]
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True, timeout=300, env=environment)
+        assert done.returncode == 0 and "of 2 devices there, 2 in use" in done.stdout, done.stdout + done.stderr
+        assert_close(last_state(tmp_path / run), last_state(alone))
+        rows = [[row["loss"] for row in runs.metrics(runs.at(folder))] for folder in (tmp_path / run, alone)]
+        assert_close(*rows)
+
+
+def test_what_cannot_be_split_runs_on_one_device(settings, tmp_path):
+    """Unless somebody asks for more."""
+    words = settings(gradient__rule="adaptive", gradient__longest=16, training__length="2 updates", sampling__length=1)
+    command = [sys.executable, "-m", "jaxrnn", "train", *words, "--verbose", "--run", str(tmp_path / "run")]
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "2"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    assert done.returncode == 0 and "of 2 devices there, 1 in use" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_signal_to_one_process_stops_both(jaxrnn, settings, tmp_path):
+    folder = tmp_path / "run"
+    words = settings(**LENGTH | {"training__length": "1000000 updates"}, **CALM)
+    started = start_together(*words, "--run", folder)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("snapshots/step_*")):
+        assert all(process.poll() is None for process in started) and time.monotonic() < deadline
+        time.sleep(0.05)
+    started[1].send_signal(signal.SIGTERM)
+    said = read_all(started)
+    assert started[0].returncode in (0, 143) and "to go on: " in said[0]
+    newest = snapshots.newest(folder / "snapshots")
+    assert newest is not None and newest.name == f"step_{runs.metrics(runs.at(folder))[-1]['step']}"

@@ -35,6 +35,7 @@ def test_a_seed_decides_the_text(written):
     words = ("--prompt", "the cat", "--length", 40)
     assert written(*words, "--seed", 3) == written(*words, "--seed", 3) != written(*words, "--seed", 4)
     assert written(*words, "--seed", 3, "--temperature", 0) == written(*words, "--seed", 4, "--top-k", 1)
+    assert written(*words, "--seed", 3, "--top-p", 1e-6) == written(*words, "--temperature", 0)
 
 
 def test_the_prompt_comes_first_and_the_length_counts_what_follows(written):

@@ -222,11 +222,33 @@ def test_chunks_of_random_lengths_are_the_same_when_a_run_goes_on(jaxrnn, settin
         np.testing.assert_allclose(row["rate"], 0.3 * row["targets"] / (4 * 8 * 2))
 
 
-def start(words, folder):
-    """Start a training of its own, with the numerics of the tests; give it back when it has saved a snapshot."""
+DIES = """
+import os, signal, sys
+from jaxrnn.__main__ import main
+from jaxrnn.running import runs, trainer
+
+def then_die(module, name, when):
+    function = getattr(module, name)
+    def dying(*arguments):
+        found = function(*arguments)
+        if when(*arguments):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+    setattr(module, name, dying)
+
+if sys.argv.pop(1) == "saved":
+    then_die(trainer, "save", lambda run, kind, *rest: kind == "step")
+else:
+    then_die(runs, "append", lambda run, row: row["step"] == 13)
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def start(words, folder, program=("-m", "jaxrnn")):
+    """Start a training of its own, with the numerics of the tests."""
     numerics = {"JAX_ENABLE_X64": "1", "JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "jaxrnn", "train", *map(str, words), "--run", folder],
+        [sys.executable, *program, "train", *map(str, words), "--run", folder],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -235,20 +257,24 @@ def start(words, folder):
     return process
 
 
-def wait_for(path, process):
-    while not path.exists():
+def wait_for_a_snapshot(folder, process):
+    """Whichever comes: of those that are saved only the last two stay."""
+    deadline = time.monotonic() + 120
+    while not list((folder / "snapshots").glob("step_*")):
         assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
         time.sleep(0.01)
 
 
-def test_a_killed_run_goes_on_from_its_last_snapshot(finished_run, jaxrnn, settings, tmp_path):
+@pytest.mark.parametrize("moment", ["saved", "between"])
+def test_a_killed_run_goes_on_from_its_last_snapshot(finished_run, jaxrnn, settings, tmp_path, moment):
     whole, _ = finished_run
     folder = tmp_path / "killed"
-    with start(settings(), folder) as process:
-        wait_for(folder / "snapshots" / "step_8", process)
-        process.kill()
+    with start(settings(), folder, ("-c", DIES, moment)) as process:
+        said = process.communicate(timeout=120)[0]
+    assert process.returncode == -signal.SIGKILL, said
     kept = sorted(path.name for path in (folder / "snapshots").glob("step_*") if snapshots.verify(path))
-    assert kept and f"step_{UPDATES}" not in kept
+    assert kept == ["step_8"]
     said = jaxrnn("train", "--run", folder, "--resume")
     assert said.code == 0
     assert "going on after update" in said.out
@@ -259,14 +285,19 @@ def test_a_killed_run_goes_on_from_its_last_snapshot(finished_run, jaxrnn, setti
 def test_a_signal_saves_and_says_how_to_go_on(settings, tmp_path):
     folder = tmp_path / "signalled"
     with start([*settings(training__length="1000000 updates"), "--parallel.devices", "1"], folder) as process:
-        wait_for(folder / "snapshots" / "step_8", process)
+        wait_for_a_snapshot(folder, process)
         process.send_signal(signal.SIGTERM)
-        said = process.stdout.read()
+        said = process.communicate(timeout=120)[0]
     assert process.returncode == 143
     assert f"to go on: jaxrnn train --run {folder} --resume --parallel.devices 1" in said
     assert "Traceback" not in said
     stopped = snapshots.newest(folder / "snapshots")
     assert runs.metrics(runs.at(folder))[-1]["step"] == int(stopped.name.removeprefix("step_"))
+
+
+def test_scores_are_made_in_as_many_streams_as_the_run_is_told(jaxrnn, settings, tmp_path):
+    words = settings(data__evaluation_streams=3, training__length="1 updates", sampling__length=1)
+    assert jaxrnn("train", *words, "--run", tmp_path / "run", "--json").answer["streams"] == 3
 
 
 def test_a_finished_run_says_so_again(finished_run, jaxrnn):
@@ -458,7 +489,24 @@ def test_an_edited_configuration_is_refused(refusal, copied_run):
     assert "optimizer.rat" in refusal("train", "--run", copied_run.folder, "--resume")
 
 
-def test_a_training_that_comes_apart_stops_and_leaves_the_last_good_snapshot(jaxrnn, settings, tmp_path, monkeypatch):
+def test_a_training_that_diverges_leaves_the_last_good_snapshot(finished_run, jaxrnn, settings, tmp_path, monkeypatch):
+    """Targets that do not exist are NaN. Once its data are whole again it goes on to the same bits."""
+    folder, next_chunks = tmp_path / "diverged", trainer.next_chunks
+
+    def broken(experiment, position):
+        chunks, after = next_chunks(experiment, position)
+        return (chunks if position.updates < 8 else chunks._replace(targets=0 * chunks.targets - 1)), after
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "next_chunks", broken)
+        said = jaxrnn("train", *settings(training__max_skipped=3), "--run", folder)
+    newest = snapshots.newest(folder / "snapshots")
+    assert (said.code, newest.name) == (2, "step_8") and f"the last good snapshot stays in {folder}" in said.err
+    assert jaxrnn("train", "--run", folder, "--resume").code == 0
+    assert arrays(folder) == arrays(finished_run[0])
+
+
+def test_a_rate_that_is_too_high_is_named(jaxrnn, settings, tmp_path):
     folder = tmp_path / "apart"
     words = settings(
         optimizer__rate=1.7e308, optimizer__schedule="constant", optimizer__plateau=2, training__max_skipped=3
@@ -469,7 +517,7 @@ def test_a_training_that_comes_apart_stops_and_leaves_the_last_good_snapshot(jax
     assert "optimizer.rate" in said.err and "4 updates in a row" in said.err and "not finite" in said.err
     rows = runs.metrics(runs.at(folder))
     assert [row["skipped"] for row in rows][-3:] == [True] * 3
-    assert snapshots.newest(folder / "snapshots") is None or rows[-1]["step"] > 8
+    assert snapshots.newest(folder / "snapshots") is None and "no snapshot was saved yet" in said.err
 
 
 def test_default_folders_count_up_in_runs(jaxrnn, settings, tmp_path, monkeypatch):

@@ -10,8 +10,6 @@ from jaxrnn.cells import elman, lstm
 from jaxrnn.compose import mixed_precision, stack, zoneout
 from jaxrnn.gradients import bptt, checkpointed_bptt, truncated_bptt
 from jaxrnn.losses import squared_error
-from jaxrnn.mesh import data_mesh
-from jaxrnn.parallel import data_parallel
 from jaxrnn.trees import is_float
 from jaxrnn.types import Marked
 from table import CELLS, make_chunk
@@ -143,24 +141,22 @@ def test_one_program_for_each_precision():
     assert compiled(params, xs) != coarse.step(params, None, xs)[1]
 
 
-def test_estimators_and_devices_take_it():
-    """Recomputed, cut or split over devices, its gradient is the one that it has."""
+def test_estimators_take_it():
+    """Recomputed or cut, its gradient is the one that it has; for devices see `on_eight_devices.py`."""
     cell = mixed_precision(lstm(INPUT, HIDDEN))
     params, carry = random_params(1, cell), random_like(2, cell.initial_carry(ROWS))
     chunk = make_chunk(CELLS["lstm"], cell, 3, 6, ROWS, INPUT)
     whole = bptt(cell, squared_error)
     checkpointed = checkpointed_bptt(cell, squared_error, segment_length=2)
-    split = data_parallel(whole, data_mesh(min(2, jax.device_count())))
     cut, by_parts = truncated_bptt(cell, squared_error, horizon=3), []
 
     @quick_jit
     def estimates(carry):
-        rules = (whole, checkpointed, split, cut)
+        rules = (whole, checkpointed, cut)
         return [r.estimate(params, r.init(jax.random.key(0), params, carry, chunk), chunk)[0] for r in rules]
 
-    exact, again, on_devices, truncated = estimates(carry)
+    exact, again, truncated = estimates(carry)
     assert_close(again, exact)
-    assert_close(on_devices, exact)
     for part in (slice(0, 3), slice(3, 6)):
         few = jax.tree.map(lambda leaf, part=part: leaf[part], chunk)
         state = whole.init(jax.random.key(0), params, carry, few)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxrnn.data.chunks import Cursor, Streams, account, advance, make_streams, number_of_chunks, read, rows
+from jaxrnn.data.chunks import Streams, account, make_streams, number_of_chunks, read, rows
 from jaxrnn.errors import InputError
 
 STREAMS = st.builds(
@@ -93,16 +93,6 @@ def test_fewer_targets_than_rows():
     assert read(evaluated, 0).weight[0].tolist() == [1, 1, 0, 0, 0]
     dropped = Streams(few, 5, 4, drop_tail=True)
     assert account(dropped) == (3, 0, 2, 0, 0)
-
-
-def test_the_cursor_passes_epochs():
-    streams = Streams(np.arange(21), 2, 4, drop_tail=True)  # 10 steps a row: 3 chunks
-    cursor, seen = Cursor(0, 0), []
-    for _ in range(7):
-        seen.append(cursor)
-        cursor = advance(streams, cursor)
-    assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (2, 0)]
-    assert all(type(part) is int for part in cursor)
 
 
 @pytest.mark.parametrize("index", [-1, 3])

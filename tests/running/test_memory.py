@@ -51,6 +51,6 @@ def test_a_train_step_that_does_not_fit_is_refused():
     check_program(Compiled(1.0, 6, 4), 10)
     check_program(Compiled(1.0, None, None), 0)  # a backend that does not tell
     with pytest.raises(
-        InputError, match="model.hidden_size, .*: an update takes 3.0 GiB of memory, and there are 2.0 GiB"
+        InputError, match="model.hidden_size, .*: an update takes 3.0 GiB of memory, and there is 2.0 GiB"
     ):
         check_program(Compiled(1.0, 2**31, 2**30), 2**31)

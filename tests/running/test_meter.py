@@ -98,6 +98,6 @@ def test_skipped_updates_are_counted_shown_and_at_last_too_many(made):
     assert meter.bits == pytest.approx(1 / math.log(2))
     for kept in ("no snapshot was saved yet", f"the last good snapshot stays in {run.snapshots}"):
         meter.put(metrics([math.nan], in_a_row=[3]), 5, 6)
-        with pytest.raises(InputError, match=f"optimizer.rate: .* 3 updates in a row, up to number 6, .*{kept}"):
+        with pytest.raises(InputError, match=f"optimizer.rate: .* 3 updates in a row, up to update 6, .*{kept}"):
             meter.flush()
         run.snapshots.mkdir(exist_ok=True)

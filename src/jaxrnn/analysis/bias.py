@@ -286,7 +286,7 @@ def _check_windows(steps: int, windows: int, horizons: Sequence[int]) -> None:
 
 
 def _price(more: Horizon, than: Horizon) -> str:
-    """What one horizon costs in terms of another; times nearer than by a third are told from chance by no one run."""
+    """What one horizon costs in terms of another; times that differ by less than a third may do so by chance."""
     ratio = more.seconds_per_step / than.seconds_per_step
     seconds = "about the same time a step" if 3 / 4 < ratio < 4 / 3 else f"{ratio:.1f} times the time a step"
     if not (more.temp_bytes and than.temp_bytes):

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrnn.analysis.labels import Labels
-from jaxrnn.analysis.probes import STATES, Moments, moments, probe
+from jaxrnn.analysis.probes import Moments, moments, probe
 from jaxrnn.analysis.scores import oriented, score
-from jaxrnn.analysis.states import RUN_UP, Block, Quantity, blocks, places, quantities, rows_for
+from jaxrnn.analysis.states import RUN_UP, STATES, Block, Quantity, blocks, places, quantities, rows_for
 from jaxrnn.analysis.units import Scored, choose_units
 from jaxrnn.cell import Cell
 from jaxrnn.choices import require

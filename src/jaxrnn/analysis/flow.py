@@ -19,7 +19,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.gradients.base import Chunk, check_chunk
 from jaxrnn.gradients.decay import rescale
-from jaxrnn.shapes import credit_where
+from jaxrnn.gradients.segments import step_loss
 from jaxrnn.trees import join, row_norms, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -215,7 +215,7 @@ def _follow_back(
 
     xs = jax.tree.map(lambda a: a[:-1], chunk.inputs)
     carry, carries = jax.lax.scan(lambda carry, x: (cell.step(params, carry, x)[0], carry), carry, xs)
-    after, credit = _last_credit(cell, loss, params, carry, jax.tree.map(lambda a: a[-1], chunk))
+    after, credit = _last_credit(cell, loss, params, carry, jax.tree.map(lambda a: a[-1:], chunk))
     back, nearest = measured(*rescale(credit, jnp.zeros(rows)))
     _, further = jax.lax.scan(back_one_step, back, (carries, xs), reverse=True)
     return after, jnp.concatenate([nearest[None], further[::-1]])
@@ -224,13 +224,11 @@ def _follow_back(
 def _last_credit(cell: Cell, loss, params: Params, carry: Carry, last: Chunk) -> tuple[Carry, Carry]:
     """The carry after the last step, and the cotangent that its losses give to the carry before."""
     floats, others = split_carry(carry)
+    run = step_loss(cell, loss)
 
     def total(floats):
-        after, y = cell.step(params, join(floats, others), last.inputs)
-        counts = last.weight.astype(bool)  # as in `chunk_loss`, what has weight 0 is chosen away, not multiplied
-        y = jax.tree.map(lambda a: credit_where(counts, a)[None], y)
-        each = loss(y, jax.tree.map(lambda a: a[None], last.targets))[0]
-        return jnp.sum(jnp.where(counts, last.weight.astype(each.dtype) * each, jnp.zeros_like(each))), after
+        after, (total_loss, _) = run(params, join(floats, others), last)
+        return total_loss, after
 
     credit, after = jax.grad(total, has_aux=True)(floats)
     return after, credit

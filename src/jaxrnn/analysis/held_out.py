@@ -192,15 +192,19 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
     span = slice(len(before), len(before) + int(lengths.sum()))
     labels = {name: label[span] for name, label in _labelled(_name(document), whole, functions).items()}
     labels, ids = at_symbols(labels, lengths), tokenizer.lookup(vocabulary.symbols)(text)[: len(pieces)]
+    part = _Part(ids, pieces, labels, unseen=0)
     if len(pieces) == most:
-        stop = _last_end(pieces, labels)
-        pieces, ids, labels = pieces[:stop], ids[:stop], {name: label[:stop] for name, label in labels.items()}
-    known = ids >= 0
-    if unknown_id(vocabulary) is not None or known.all():
-        return _Part(replace_unseen(vocabulary, ids), pieces, labels, unseen=0)
-    seen = [piece for piece, is_known in zip(pieces, known.tolist(), strict=True) if is_known]
-    labels = {name: label[known] for name, label in labels.items()}
-    return _Part(ids[known], seen, labels, unseen=len(ids) - len(seen))
+        part = _some(part, np.arange(_last_end(pieces, labels)))
+    if unknown_id(vocabulary) is not None:
+        return part._replace(ids=replace_unseen(vocabulary, part.ids))
+    known = np.flatnonzero(part.ids >= 0)
+    return _some(part, known)._replace(unseen=len(part.ids) - len(known))
+
+
+def _some(part: _Part, places: np.ndarray) -> _Part:
+    """Some of the symbols of a part."""
+    labels = {name: label[places] for name, label in part.labels.items()}
+    return part._replace(ids=part.ids[places], pieces=[part.pieces[at] for at in places.tolist()], labels=labels)
 
 
 def _last_end(pieces: Sequence[str], labels: Labels) -> int:

@@ -15,9 +15,6 @@ from jaxrnn.analysis.scores import score
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Penalties to choose from, on the weights of standardised values, as shares of what N places weigh."""
 
-STATES = ("h", "c")
-"""The quantities that are the whole state."""
-
 
 class Moments(NamedTuple):
     """What a linear fit needs of N places; those of several texts add.

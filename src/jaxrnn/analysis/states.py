@@ -1,6 +1,5 @@
 """What every unit of a model does over a text: each state, gate and candidate of each layer after every symbol."""
 
-import re
 from collections.abc import Container, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,7 +20,8 @@ RUN_UP = 250
 
 _BLOCK = 250  # steps that are on the device at a time
 _ROW, _MOST_ROWS = 3000, 64  # symbols in a row of text, at least; rows, at most
-_ORDER = ("h", "c")  # what comes first: the states
+STATES = ("h", "c")
+"""The quantities that a cell hands from step to step; they come first."""
 
 
 class Quantity(NamedTuple):
@@ -90,7 +90,7 @@ def quantities(cell: Cell, params: Params) -> dict[str, tuple[Quantity, int]]:
 
     def place(note: str) -> tuple:
         layer, name = found(note)
-        return layer, _ORDER.index(name) if name in _ORDER else len(_ORDER), name
+        return layer, STATES.index(name) if name in STATES else len(STATES), name
 
     return {note: (found(note), widths[note]) for note in sorted(widths, key=place)}
 
@@ -241,4 +241,4 @@ def _read(cell: Cell, wanted: tuple[str, ...], params: Params, carry: Any, ids: 
 
 def _by_number(name: str) -> list:
     """What puts "core/10" behind "core/2"."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"/", name)]
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split("/")]

@@ -8,11 +8,10 @@ import numpy as np
 
 from jaxrnn.analysis.gates import GATES
 from jaxrnn.analysis.labels import Labels
-from jaxrnn.analysis.states import Quantity, States
+from jaxrnn.analysis.states import STATES, Quantity, States
 from jaxrnn.analysis.units import Unit
 
 _STEPS = 127
-_WHOLE_ORDER = ("h", "c")  # what is shown of all units, where there is room
 
 
 class TextView(NamedTuple):
@@ -139,6 +138,6 @@ def _neutral(unit: Unit, median: float) -> float:
 
 def _place(quantity: Quantity) -> int:
     """The states first, then the gates, then the rest."""
-    if quantity.name in _WHOLE_ORDER:
-        return _WHOLE_ORDER.index(quantity.name)
+    if quantity.name in STATES:  # of all units, where there is room
+        return STATES.index(quantity.name)
     return 2 if quantity.name in GATES else 3

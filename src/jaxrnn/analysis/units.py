@@ -23,6 +23,10 @@ class Unit(NamedTuple):
     name: str
     number: int
 
+    def __str__(self) -> str:
+        """Name it, as in "h 124 of layer 1"."""
+        return f"{self.name} {self.number} of layer {self.layer}"
+
 
 class Scored(NamedTuple):
     """How well a unit tells a label.

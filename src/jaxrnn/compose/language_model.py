@@ -1,5 +1,7 @@
 """Embedding, recurrent core and readout over a vocabulary: a language model is a cell too."""
 
+from typing import Any
+
 import jax.numpy as jnp
 
 from jaxrnn import initializers
@@ -108,7 +110,7 @@ def language_trunk(
         >>> bool(jnp.allclose(hs @ w + b, model.unroll(params, model.initial_carry(2), ids)[1], atol=1e-5))
         True
     """
-    layers = _beneath(core, vocabulary_size, below, above, word_dropout, False, None, float)
+    layers = _beneath(core, vocabulary_size, below, above, word_dropout)
     return stack(*layers.values(), names=tuple(layers))
 
 
@@ -125,7 +127,9 @@ def readout_of(params: Params) -> tuple[Array, Array]:
     return readout["w"] if "w" in readout else params["embedding"]["w"].T, readout["b"]
 
 
-def _beneath(core, vocabulary_size, below, above, word_dropout, tie, embedding_init, dtype) -> dict[str, Cell]:
+def _beneath(
+    core, vocabulary_size, below, above, word_dropout, tie=False, embedding_init=None, dtype: Any = float
+) -> dict[str, Cell]:
     """The layers beneath the readout, by their names."""
     if core.input_size is None or core.output_size is None:
         raise InputError("language_model: the core needs fixed sizes; build it with input_size=... and output_size=...")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, opaque
-from jaxrnn.compose.noise import by_row, check_rate, initial_noise, split_key
+from jaxrnn.compose.noise import by_row, check_rate, initial_noise, noisy_carry
 from jaxrnn.marks import open_marks
 from jaxrnn.shapes import choose, spread
 from jaxrnn.types import Array, Marked
@@ -109,12 +109,9 @@ def word_dropout(embedding: Cell, rate: float) -> Cell:
 
         return run
 
-    def initial_carry(batch_shape, key=None):
-        key_noise, key_inner = split_key(key)
-        return _uncounted_noise(batch_shape, key_noise), embedding.initial_carry(batch_shape, key_inner)
-
     step, unroll = through(embedding.step), through(embedding.unroll)
     sizes = (embedding.input_size, embedding.output_size)
+    initial_carry = noisy_carry(_uncounted_noise, embedding)
     return Cell(embedding.init, initial_carry, step, unroll, opaque(step), *sizes)
 
 

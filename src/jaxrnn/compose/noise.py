@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.cell import Cell, as_shape, opaque
 from jaxrnn.choices import is_number, require
 from jaxrnn.marks import open_marks
-from jaxrnn.types import Array
+from jaxrnn.types import Array, Carry
 
 
 class Noise(NamedTuple):
@@ -80,16 +80,22 @@ def by_row(draw: Callable[..., Array], *rows: Any) -> Array:
     return drawn.reshape(*rows[0].shape, *drawn.shape[1:])
 
 
-def split_key(key: Array | None) -> tuple[Array | None, Array | None]:
-    """Make two keys of one, for a noise and for the cell that it is wrapped around; without a key there is none.
+def noisy_carry(start: Callable[..., Noise], cell: Cell) -> Callable[..., tuple[Noise, Carry]]:
+    """Make the `initial_carry` of a noise around a cell: the noise, and the cell's carry, with a key for each.
 
     Args:
-        key: a random key, or None.
+        start: `(batch_shape, key) -> noise`, where the key is None for no noise.
+        cell: the cell inside.
 
     Returns:
-        Two keys, or twice None.
+        `(batch_shape, key=None) -> (noise, carry)`.
     """
-    return (None, None) if key is None else tuple(jax.random.split(key))
+
+    def initial_carry(batch_shape, key=None):
+        own, inner = (None, None) if key is None else jax.random.split(key)
+        return start(batch_shape, own), cell.initial_carry(batch_shape, inner)
+
+    return initial_carry
 
 
 def check_rate(name: str, rate: Any) -> None:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.choices import require
-from jaxrnn.compose.noise import Noise, check_rate, split_key
+from jaxrnn.compose.noise import Noise, check_rate, noisy_carry
 from jaxrnn.types import Array, Params
 
 
@@ -82,12 +82,9 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
 
         return through(step)(params, carry, x)
 
-    def initial_carry(batch_shape, key=None):
-        key_noise, key_inner = split_key(key)
-        return Noise(key_noise, None), cell.initial_carry(batch_shape, key_inner)
-
     recurrence = Recurrence(lambda params, x: x, recur)
     sizes = (cell.input_size, cell.output_size)
+    initial_carry = noisy_carry(lambda batch_shape, key: Noise(key, None), cell)
     return Cell(cell.init, initial_carry, through(cell.step), through(cell.unroll), recurrence, *sizes)
 
 

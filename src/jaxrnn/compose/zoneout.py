@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.choices import is_number, require
-from jaxrnn.compose.noise import Noise, by_row, initial_noise, row_masks, split_key
+from jaxrnn.compose.noise import Noise, by_row, initial_noise, noisy_carry, row_masks
 from jaxrnn.fused import derive
 from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array
@@ -67,13 +67,9 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
         y = kept[is_output.index(True)] if any(is_output) else y
         return (noise, join(jax.tree.unflatten(jax.tree.structure(after), kept), others)), y
 
-    def initial_carry(batch_shape, key=None):
-        key_noise, key_inner = split_key(key)
-        return initial_noise(batch_shape, key_noise), cell.initial_carry(batch_shape, key_inner)
-
     recurrence = Recurrence(cell.recurrence.project, recur)
     sizes = {"input_size": cell.input_size, "output_size": cell.output_size}
-    return derive(cell.init, initial_carry, recurrence, **sizes)
+    return derive(cell.init, noisy_carry(initial_noise, cell), recurrence, **sizes)
 
 
 def _keep(noise: Noise, number: int, rate: float, before: Array, after: Array) -> Array:

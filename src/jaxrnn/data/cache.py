@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import platformdirs
 
-from jaxrnn.errors import InputError
+from jaxrnn.errors import InputError, naming_refusals
 
 ENVIRONMENT_VARIABLE = "JAXRNN_CACHE"
 _MANIFEST = "manifest.json"
@@ -127,16 +127,12 @@ def store(parent: Path, stream: IO[bytes], *, suffix: str) -> Path:
 @contextmanager
 def _workplace(parent: Path) -> Iterator[Path]:
     """A temporary folder in `parent`, on the same disk as what will be renamed; it is gone afterwards."""
-    try:
+    remedy = f"make room there, or choose another folder: {ENVIRONMENT_VARIABLE}=FOLDER"
+    with naming_refusals(f"cache folder '{parent}'", remedy):
         parent.mkdir(parents=True, exist_ok=True)
         _sweep(parent)
         with tempfile.TemporaryDirectory(dir=parent, prefix=_BUILDING, ignore_cleanup_errors=True) as folder:
             yield Path(folder)
-    except OSError as error:
-        raise InputError(
-            f"cache folder '{parent}': cannot be written ({error.strerror or error}); make room there, or choose "
-            f"another folder: {ENVIRONMENT_VARIABLE}=FOLDER"
-        ) from None
 
 
 def _sweep(parent: Path) -> None:

@@ -41,18 +41,6 @@ class Streams(NamedTuple):
     cuts: np.ndarray | None = None
 
 
-class Cursor(NamedTuple):
-    """Where in the data a run is: the chunk to be read next.
-
-    Attributes:
-        epoch: how many times the text has been read to its end.
-        chunk: the number of the next chunk of this epoch.
-    """
-
-    epoch: int
-    chunk: int
-
-
 class Account(NamedTuple):
     """What one epoch holds. `targets + dropped == ids - 1` and `targets + padded == chunks * K * B`.
 
@@ -208,22 +196,3 @@ def _span(streams: Streams, index: int) -> tuple[int, int]:
     if streams.cuts is None:
         return index * streams.chunk_length, (index + 1) * streams.chunk_length
     return int(streams.cuts[index]), int(streams.cuts[index + 1])
-
-
-def advance(streams: Streams, cursor: Cursor) -> Cursor:
-    """The cursor after one chunk has been read: the next chunk, or the first of the next epoch.
-
-    Args:
-        streams: the text as rows.
-        cursor: the chunk that has been read.
-
-    Returns:
-        The chunk to be read next.
-
-    Example:
-        >>> streams = Streams(np.arange(9), batch_size=2, chunk_length=3, drop_tail=True)
-        >>> advance(streams, Cursor(epoch=0, chunk=0)), advance(streams, Cursor(epoch=0, chunk=1))
-        (Cursor(epoch=0, chunk=1), Cursor(epoch=1, chunk=0))
-    """
-    last = cursor.chunk + 1 == number_of_chunks(streams)
-    return Cursor(cursor.epoch + 1, 0) if last else Cursor(cursor.epoch, cursor.chunk + 1)

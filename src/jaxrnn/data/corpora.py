@@ -64,7 +64,6 @@ def open_corpus(
     valid: str | None = None,
     test: str | None = None,
     shares: tuple[float, float] = (0.05, 0.05),
-    suffixes: tuple[str, ...] = TEXT_SUFFIXES,
     cache: Path | None = None,
 ) -> Corpus:
     """The corpus that a word names, with the splits `train`, `valid` and `test`.
@@ -75,7 +74,6 @@ def open_corpus(
         valid: the file or folder of the validation split; then `test` is needed too, and `source` is all training.
         test: the file or folder of the test split.
         shares: how much of the bytes goes to validation and to test, both above 0, where `source` has to be split.
-        suffixes: what the files of a folder end in; hidden files and folders are left out.
         cache: the cache folder, where standard input is kept (see `cache.cache_folder`).
 
     Returns:
@@ -98,22 +96,20 @@ def open_corpus(
                 "name the training text: --data.corpus FILE"
             )
         parts = {"train": (_NAME, source), "valid": ("data.valid", valid), "test": ("data.test", test)}
-        splits = {split: _documents(path, suffixes, cache, name=name) for split, (name, path) in parts.items()}
+        splits = {split: _documents(path, cache, name=name) for split, (name, path) in parts.items()}
         return Corpus(source, source, splits)
-    documents = _documents(source, suffixes, cache, name=_NAME, known=(STDLIB, *NAMED))
+    documents = _documents(source, cache, name=_NAME, known=(STDLIB, *NAMED))
     place = os.path.expanduser(source)
     if os.path.isdir(place):
         return Corpus(source, source, _split_by_file(documents, Path(place), shares))
     return Corpus(source, source, _split_by_position(documents[0], shares))
 
 
-def whole_text(source: str, *, suffixes: tuple[str, ...] = TEXT_SUFFIXES, cache: Path | None = None) -> Corpus:
+def whole_text(source: str) -> Corpus:
     """The corpus with one split, `text`, that is all of a file, folder or standard input: for evaluation.
 
     Args:
         source: a file, a folder, or `-` for standard input.
-        suffixes: what the files of a folder end in.
-        cache: the cache folder, where standard input is kept.
 
     Returns:
         The corpus.
@@ -121,7 +117,7 @@ def whole_text(source: str, *, suffixes: tuple[str, ...] = TEXT_SUFFIXES, cache:
     Raises:
         InputError: a file is missing, empty or not readable, or a folder has no such files.
     """
-    return Corpus(source, source, {"text": _documents(source, suffixes, cache, name="--text")})
+    return Corpus(source, source, {"text": _documents(source, None, name="--text")})
 
 
 def corpus_digest(corpus: Corpus) -> str:
@@ -137,18 +133,6 @@ def corpus_digest(corpus: Corpus) -> str:
     """
     content = {split: [document[1:] for document in documents] for split, documents in corpus.splits.items()}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def split_sizes(corpus: Corpus) -> dict[str, int]:
-    """How large each split is.
-
-    Args:
-        corpus: a corpus.
-
-    Returns:
-        For each split its bytes, unpacked.
-    """
-    return {split: sum(d.stop - d.start for d in documents) for split, documents in corpus.splits.items()}
 
 
 # The three ways to split ---------------------------------------------------------------------------------------------
@@ -230,9 +214,7 @@ def _is_no_library_source(name: str) -> bool:
 # Finding files -------------------------------------------------------------------------------------------------------
 
 
-def _documents(
-    source: str, suffixes: tuple[str, ...], cache: Path | None, *, name: str, known: tuple[str, ...] = ()
-) -> tuple[Document, ...]:
+def _documents(source: str, cache: Path | None, *, name: str, known: tuple[str, ...] = ()) -> tuple[Document, ...]:
     """The documents of a file, a folder or standard input, at least one and none empty; a name must be `known`."""
     if source == STANDARD_INPUT:
         if sys.stdin is None:
@@ -240,7 +222,7 @@ def _documents(
         return (_nonempty(scan(_keep(sys.stdin.buffer, cache), name=name), source, name),)
     place = os.path.expanduser(source)  # as text: a path takes '' for the folder one is in, and fails on a long name
     if os.path.isdir(place):
-        return _folder(Path(place), suffixes, name)
+        return _folder(Path(place), name)
     if not os.path.exists(place):
         choices = ", ".join(map(repr, (STANDARD_INPUT, *known)))
         raise InputError(f"{name}: no file or folder '{source}'; give a text file, a folder, {choices}")
@@ -255,16 +237,16 @@ def _nonempty(document: Document, source: str, name: str) -> Document:
     return document
 
 
-def _folder(folder: Path, suffixes: tuple[str, ...], name: str) -> tuple[Document, ...]:
+def _folder(folder: Path, name: str) -> tuple[Document, ...]:
     """The text files of a folder and the folders in it, in the order of their paths; empty ones are left out."""
     paths = list(_walk(folder))
-    wanted = [path for path in paths if path.name.removesuffix(".gz").endswith(suffixes)]
+    wanted = [path for path in paths if path.name.removesuffix(".gz").endswith(TEXT_SUFFIXES)]
     documents = tuple(document for document in (scan(path, name=name) for path in wanted) if document.stop)
     if not documents:
         seen = Counter(path.suffix or "no suffix" for path in paths).most_common(3)
         found = ", ".join(f"{suffix} ({number})" for suffix, number in seen) or "nothing"
         raise InputError(
-            f"{name}: folder '{folder}' has no text in files ending in {', '.join(suffixes)}; it has {found}: "
+            f"{name}: folder '{folder}' has no text in files ending in {', '.join(TEXT_SUFFIXES)}; it has {found}: "
             "name a file, or give the files one of these endings"
         )
     return documents

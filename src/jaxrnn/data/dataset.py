@@ -89,7 +89,7 @@ def prepare(
     name = cache.key(_FORMAT, digest, fingerprint(known))
     entry = cache.entry(place / "ids", name, lambda new: _encode_splits(corpus, known, new))
     about = json.loads((entry / "ids.json").read_text())
-    ids = {split: _map(entry / _file(split), **about[split]) for split in corpus.splits}
+    ids = {split: _map(entry / _file(split), about[split]) for split in corpus.splits}
     return Dataset(known, ids, {split: about[split]["unseen"] for split in corpus.splits}, digest)
 
 
@@ -158,6 +158,6 @@ def _file(split: str) -> str:
     return f"{split}.ids"
 
 
-def _map(path: Path, *, dtype: str, length: int, unseen: Any) -> np.ndarray:
+def _map(path: Path, about: dict[str, Any]) -> np.ndarray:
     """A split's ids, read from disk where they are looked at."""
-    return np.memmap(path, dtype=dtype, mode="r", shape=(length,))
+    return np.memmap(path, dtype=about["dtype"], mode="r", shape=(about["length"],))

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn.cell import Cell
-from jaxrnn.shapes import choose, credit_where
+from jaxrnn.gradients.base import Chunk
+from jaxrnn.gradients.segments import step_loss
+from jaxrnn.shapes import choose
 from jaxrnn.trees import is_float, join, row_norms, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -78,18 +80,16 @@ def credit_by_lag(
     weight = jnp.asarray(weight, weight.dtype if is_float(weight) else float)
     tiny = jnp.finfo(weight.dtype).tiny
     total = jnp.maximum(jnp.sum(weight), tiny)
+    run = step_loss(cell, loss)
 
     def back_one_step(back, at_step):
         (credit, log_size, so_far), (carry, x, is_last) = back, at_step
         floats, others = split_carry(carry)
 
+        here = Chunk(jax.tree.map(lambda a: a[None], x), targets[None], jnp.where(is_last, weight, 0)[None])
+
         def step(floats):
-            after, y = cell.step(params, join(floats, others), x)
-            # Of what does not count neither the loss is let in nor its cotangents, as in `chunk_loss`.
-            counts = is_last & (weight != 0)
-            y = jax.tree.map(lambda a: credit_where(counts, a)[None], y)
-            each = loss(y, targets[None])[0]
-            total_loss = jnp.sum(jnp.where(counts, weight.astype(each.dtype) * each, jnp.zeros_like(each)))
+            after, (total_loss, _) = run(params, join(floats, others), here)
             return split_carry(after)[0], total_loss
 
         # The credit starts from the loss of the last step; before it, all comes through the carry.
@@ -98,8 +98,9 @@ def credit_by_lag(
         credit, log_size = rescale(credit, log_size)
         here = jax.tree.map(lambda g: jnp.sum(g * _along(jnp.exp(log_size), g), axis=0), credit)
         so_far = jax.tree.map(jnp.add, so_far, here)
-        log_norm = jax.nn.logsumexp(log_size) - jnp.log(total)
-        return (credit, log_size, so_far), Credit(log_norm, optax.tree.norm(so_far) / total)
+        log_norm = jax.nn.logsumexp(log_size) - jnp.log(total).astype(log_size.dtype)
+        reach = optax.tree.norm(so_far)
+        return (credit, log_size, so_far), Credit(log_norm, reach / total.astype(reach.dtype))
 
     def back_one_chunk(back, chunk):
         start, xs, is_last = chunk

@@ -11,7 +11,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
-from jaxrnn.gradients.segments import chunk_loss, renewing
+from jaxrnn.gradients.segments import renewing, step_loss
 from jaxrnn.trees import add_where_present, dependencies, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -66,7 +66,7 @@ def forward_mode(cell: Cell, loss: Callable[[Any, Any], Array], rule: OnlineRule
     Returns:
         The estimator, with state `OnlineState`.
     """
-    run = chunk_loss(cell._replace(unroll=_unroll_one(cell.step)), loss)
+    run = step_loss(cell, loss)
 
     def init(key, params, carry, chunk):
         _refuse_empty(chunk)
@@ -219,16 +219,6 @@ def times(factor: Array, a: Array) -> Array:
 def _refuse_empty(chunk: Chunk) -> None:
     """Refuse a chunk without a step."""
     require(chunk.weight.shape[0] > 0, "chunk: the number of its steps", chunk.weight.shape[0], "1 or more")
-
-
-def _unroll_one(step: Callable) -> Callable:
-    """The `unroll` of a single time step: `(params, carry, xs [1, ...]) -> (carry, ys [1, ...])`."""
-
-    def unroll(params, carry, xs):
-        carry, y = step(params, carry, _first(xs))
-        return carry, jax.tree.map(lambda leaf: leaf[None], y)
-
-    return unroll
 
 
 def _first(xs: Any) -> Any:

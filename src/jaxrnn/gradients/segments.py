@@ -62,6 +62,24 @@ def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
     return run
 
 
+def step_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
+    """Make `chunk_loss` of chunks of one time step, from the cell's `step`: for rules that go step by step.
+
+    Args:
+        cell: the cell.
+        loss: see `chunk_loss`.
+
+    Returns:
+        `(params, carry, chunk [1, B, ...]) -> (carry, (loss, weight))`.
+    """
+
+    def unroll(params, carry, xs):
+        carry, y = cell.step(params, carry, jax.tree.map(lambda leaf: leaf[0], xs))
+        return carry, jax.tree.map(lambda leaf: leaf[None], y)
+
+    return chunk_loss(cell._replace(unroll=unroll), loss)
+
+
 def segmented(
     run: ChunkLoss,
     length: int,

@@ -94,10 +94,9 @@ def _lead(name: str, noun: str, own: bool) -> str:
 
 def _facts(best: Trained, rows: list[dict[str, Any]], noun: str, watched: Watched) -> list[tuple[str, str]]:
     """What is to be known of the run."""
-    data, model, gradient, optimizer = (
-        getattr(best.config, part) for part in ("data", "model", "gradient", "optimizer")
-    )
-    layers = f"{model.num_layers} layer{'s' * (model.num_layers > 1)}"
+    config = best.config
+    data, model, gradient, optimizer = config.data, config.model, config.gradient, config.optimizer
+    layers = summary.many(model.num_layers, "layer")
     tests = [row for row in rows if row["kind"] == "test"]
     facts = [
         ("text", f"{data.corpus}, by {noun}, {len(best.vocabulary.symbols)} kinds"),
@@ -146,10 +145,8 @@ def _about_units(studied: Subject, watched: Watched, noun: str) -> str:
 
 def _through_run(followed: Followed) -> Picture:
     """The picture of a unit's way."""
-    layer, quantity, number = followed.unit.unit
-    unit, updates = f"{quantity} {number} of layer {layer}", followed.updates
-    about, scores = (unit, followed.label, followed.measure, followed.best), (followed.scores, followed.probes)
-    drawn = figures.unit_through_run(*about, updates, *scores)
+    about = str(followed.unit.unit), followed.label, followed.measure, followed.best
+    drawn = figures.unit_through_run(*about, followed.updates, followed.scores, followed.probes)
     read = f" Each snapshot read {followed.fitted:,} symbols to fit on and {followed.scored:,} to be scored on."
     return drawn._replace(caption=drawn.caption + read)
 
@@ -171,9 +168,7 @@ def _notes(best: Trained, rows: list[dict[str, Any]], studied: Subject, watched:
     """What was left out, and why, and what else a reader should know."""
     notes = []
     if not rows:
-        notes.append(
-            f"{best.run.metrics} holds nothing: so there is no curve, no score of the training, no health of it."
-        )
+        notes.append(f"{best.run.metrics} is empty: so there is no curve, no score of the training, no health.")
     left_out = dict.fromkeys((*studied.chosen_on.left_out, *studied.scored_on.left_out))
     if left_out:
         notes.append(f"Not Python for this version of Python, so not read: {', '.join(left_out)}.")

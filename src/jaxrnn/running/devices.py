@@ -146,7 +146,9 @@ def _meet(config: Config) -> None:
             jax.distributed.initialize(asked.coordinator, asked.processes, asked.process)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"parallel.coordinator = {asked.coordinator!r}: the processes do not meet: {reason}") from None
+        raise InputError(
+            f"parallel.coordinator = {asked.coordinator!r}: the processes could not reach each other: {reason}"
+        ) from None
 
 
 def _most(devices: int, rows: int) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxrnn import snapshots
 from jaxrnn.analysis.findings import Labelled, choose, tell, varying
 from jaxrnn.analysis.labels import STRING, Labels
-from jaxrnn.analysis.probes import STATES
+from jaxrnn.analysis.states import STATES
 from jaxrnn.analysis.units import Scored
 from jaxrnn.choices import unknown
 from jaxrnn.errors import InputError

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import jax
 import msgspec
 
+from jaxrnn.build import FORWARD_RULES
 from jaxrnn.config import Config
 from jaxrnn.errors import InputError
 from jaxrnn.running.experiment import Experiment, Learner, build_learner, first_state
 from jaxrnn.running.programs import Compiled
 from jaxrnn.trees import is_float
 
-_ONLINE = ("rtrl", "snap1", "uoro")
 _TIMES = 4  # how often an update of rtrl or snap1 holds the influence: this one, the next, two on the way (3.7 to 4.0)
 
 
@@ -30,7 +30,7 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
         Traces the first state; computes nothing.
     """
     config, rule = experiment.config, experiment.config.gradient.rule
-    needed = influence_bytes(config, experiment.learner) if rule in _ONLINE else 0
+    needed = influence_bytes(config, experiment.learner) if rule in FORWARD_RULES else 0
     room = (_memory() if memory is None else memory) // _TIMES
     if needed <= room:
         return
@@ -41,7 +41,7 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
     others = " or ".join(repr(other) for other in ("snap1", "uoro", "truncated") if other != rule)
     raise InputError(
         f"gradient.rule = {rule!r}: the influence of every parameter on the carry takes {_gib(needed)}, an update "
-        f"{_TIMES} times that; there are {_gib(room * _TIMES)} of memory: {fits}a rule that keeps less: {others}"
+        f"{_TIMES} times that; there is {_gib(room * _TIMES)} of memory: {fits}a rule that keeps less: {others}"
     )
 
 
@@ -60,7 +60,7 @@ def check_program(compiled: Compiled, memory: int | None = None) -> None:
     if needed > there:
         keys = "model.hidden_size, data.batch_size, data.chunk_length"
         raise InputError(
-            f"{keys}: an update takes {_gib(needed)} of memory, and there are {_gib(there)}; lower one of them"
+            f"{keys}: an update takes {_gib(needed)} of memory, and there is {_gib(there)}; lower one of them"
         )
 
 

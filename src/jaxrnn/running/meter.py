@@ -86,8 +86,8 @@ class Meter:
             folder = self._run.snapshots
             kept = f"the last good snapshot stays in {folder}" if folder.exists() else "no snapshot was saved yet"
             raise InputError(
-                f"optimizer.rate: training came apart: {skipped} updates in a row, up to number {after}, were not "
-                f"finite; {kept}; start anew with a lower rate"
+                f"optimizer.rate: training diverged: {skipped} updates in a row, up to update {after}, were not "
+                f"finite; {kept}; start again with a lower rate"
             )
         self._progress.update(after, self._words(rows[-1], speed))
 

@@ -14,8 +14,11 @@ from jaxrnn.running.runs import Run
 from jaxrnn.settings import flatten
 from jaxrnn.training import TrainState
 
-_PLACES = ("data.corpus", "data.valid", "data.test")  # a text may move, if its digest is still the same
-_ENDS = ("training.length", "training.patience")  # a run may be lengthened
+MAY_CHANGE = (
+    *("data.corpus", "data.valid", "data.test"),  # a text may move, if its digest is still the same
+    *("training.length", "training.patience"),  # a run may be lengthened
+)
+"""The keys in which a run that goes on may differ from what it was."""
 
 
 class Position(NamedTuple):
@@ -78,7 +81,7 @@ def load(snapshot: Path, config: Config, learner: Learner) -> tuple[TrainState, 
     """
     kept = flatten(Config()) | snapshots.load_meta(snapshot)["config"]  # defaults for keys newer than the run
     ours = flatten(portable(config))
-    changed = [name for name, value in ours.items() if kept[name] != value and name not in _PLACES + _ENDS]
+    changed = [name for name, value in ours.items() if kept[name] != value and name not in MAY_CHANGE]
     if changed:
         was = ", ".join(f"{name} was {kept[name]!r}" for name in changed)
         raise InputError(f"{snapshot}: the run's config.toml has changed since: {was}; restore it, or start a new run")

@@ -104,7 +104,7 @@ def check_free(folder: Path) -> None:
     """
     if folder.resolve() == Path.cwd():  # a new folder cannot take its place
         raise InputError(f"--run {folder}: is the folder that you are in; choose one in it, such as {RUNS / 'mine'}")
-    with _looking_into(folder):
+    with naming_refusals(folder, "choose another", "cannot be looked into"):
         taken = folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None)
         is_run = at(folder).config.exists()
     if taken:
@@ -126,7 +126,7 @@ def create(folder: Path, files: Mapping[str, str]) -> Run:
         InputError: if the folder exists, or cannot be written.
     """
     check_free(folder)
-    try:
+    with naming_refusals(f"--run {folder}", "choose another place"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
@@ -137,8 +137,6 @@ def create(folder: Path, files: Mapping[str, str]) -> Run:
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
-    except OSError as error:
-        raise InputError(f"--run {folder}: cannot be written ({error.strerror}); choose another place") from None
     return at(folder)
 
 
@@ -155,7 +153,7 @@ def find(folder: Path) -> tuple[Run, Config]:
         InputError: if there is no run, with the names of those that there are, or if it may not be read.
     """
     run = at(folder)
-    with _looking_into(folder):
+    with naming_refusals(folder, "choose another", "cannot be looked into"):
         there = run.config.is_file()
         others = [] if there else sorted(path.parent.as_posix() for path in folder.parent.glob("*/config.toml"))
     if not there:
@@ -261,15 +259,6 @@ def keep_sample(run: Run, name: str, text: str) -> None:
     with naming_refusals(run.samples, _MEND):
         run.samples.mkdir(exist_ok=True)
     _replace(run.samples / f"{name}.txt", text.encode("utf-8"))
-
-
-@contextmanager
-def _looking_into(folder: Path) -> Iterator[None]:
-    """Say in one line what the system refuses, where a folder is looked into."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be looked into ({error.strerror or error}); choose another") from None
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -37,8 +37,8 @@ def make_score(cell: Cell, mesh: Mesh | None = None) -> Callable[[Params, Stream
         mesh: devices that share the streams; a text whose streams do not divide by their number has them on one.
 
     Returns:
-        `score(params, text) -> Evaluation`, see `text_in_rows`: every target of the text but its first symbol counts,
-        none is dropped unless the text says so.
+        `score(params, text) -> Evaluation`, see `text_in_rows`: every symbol of the text but the first is a
+        target that counts, none is dropped unless the text says so.
     """
     evaluate_all, evaluate_alone = make_evaluate(cell, given, mesh=mesh), make_evaluate(cell, given)
 

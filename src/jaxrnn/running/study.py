@@ -52,7 +52,7 @@ class Subject(NamedTuple):
         untrained: as they were before the first update.
         names: of the two texts.
         chosen_on: the text on which units are chosen and linear probes fitted.
-        scored_on: the text on which they are scored; `RUN_UP` symbols more than count, as in the other.
+        scored_on: the text on which they are scored; of either text the first `RUN_UP` symbols do not count.
         ids: all of the split of the latter.
     """
 

@@ -97,44 +97,42 @@ def with_cache(best: Trained, texts: Texts, grid: Sequence[Pointer] = POINTERS) 
     return _choose(score, texts, grid)
 
 
-def helped_json(choice: Any, valid: Score, result: summary.Result) -> dict[str, Any]:
+def helped_json(helped: Helped, result: summary.Result) -> dict[str, Any]:
     """A score with help as JSON has it.
 
     Args:
-        choice: how the help was used.
-        valid: the score on the validation text, on which that was chosen.
+        helped: how it was chosen.
         result: on the text in question.
 
     Returns:
         The choice and both scores.
     """
     score = result.evaluation.score
-    return choice._asdict() | {
+    return helped.choice._asdict() | {
         "loss": score.nats,
         "perplexity": score.perplexity,
         "bits_per_character": result.bits_per_character,
         "carry": result.evaluation.protocol.carry,
-        "chosen_on": int(valid.weight),
-        "valid_loss": valid.nats,
+        "chosen_on": int(helped.valid.weight),
+        "valid_loss": helped.valid.nats,
     }
 
 
-def helped_text(name: str, choice: Any, valid: Score, result: summary.Result) -> str:
+def helped_text(name: str, helped: Helped, result: summary.Result) -> str:
     """A score with help as a person reads it.
 
     Args:
         name: of the help.
-        choice: how it was used.
-        valid: the score on the validation text, on which that was chosen.
+        helped: how it was chosen.
         result: on the text in question.
 
     Returns:
         Two lines.
     """
     score, noun = result.evaluation.score, summary.unit(result.vocabulary.tokenizer)
-    ways = ", ".join(f"{key} {value:g}" for key, value in choice._asdict().items())
+    ways = ", ".join(f"{key} {value:g}" for key, value in helped.choice._asdict().items())
     scores = f"perplexity {score.perplexity:.3f} per {noun}, {result.bits_per_character:.4f} bits per character"
-    chosen_on = f"chosen on {summary.many(int(valid.weight), noun)} of the validation text"
+    chosen_on = f"chosen on {summary.many(int(helped.valid.weight), noun)} of the validation text"
     return summary.table((name, scores), ("", f"{ways}; {chosen_on}"))
 
 
@@ -142,6 +140,6 @@ def _choose(score: Callable[[Streams, Any], list[Evaluation]], texts: Texts, gri
     """The best of a grid on the validation text, and what it scores on the other."""
     valid = score(texts.valid, grid)
     losses = [evaluation.score.nats for evaluation in valid]
-    number = int(np.nanargmin(losses))  # NaN where learning went astray
+    number = int(np.argmin(np.nan_to_num(losses, nan=np.inf)))  # NaN where learning went astray
     (evaluation,) = score(texts.scored, [grid[number]])
     return Helped(grid[number], valid[number].score, evaluation)
