@@ -136,5 +136,6 @@ def test_of_many_snapshots_few_are_read_evenly_and_the_best_among_them(tmp_path)
     chosen = following._evenly(sorted([*found, (1700, best)]), best)
     assert len(chosen) == 12 and (1700, best) in chosen and len({number for number, _ in chosen}) == len(chosen)
     assert chosen[0][0] == 100 and chosen[-1][0] == 5000
-    assert max(b - a for (a, _), (b, _) in zip(chosen, chosen[1:], strict=False)) <= 500
+    gaps = [b - a for (a, _), (b, _) in zip(chosen, chosen[1:], strict=False)]
+    assert max(gaps) <= 700  # of 50 in eleven steps each is 400 or 500; the best is in the place of its neighbour
     assert following._evenly(found[:3], best) == found[:3]
