@@ -70,7 +70,7 @@ class Parser(argparse.ArgumentParser):
             if word.startswith("--") and name != "--" and name not in known:
                 bare = name.lstrip("-").casefold()
                 place = next((it for it in places if bare in (it.casefold(), it.casefold().partition(".")[0])), None)
-                meant = f"; it is given without one: {self.prog} {place}" if place else nearest(name, known)
+                meant = f"; it is given by itself: {self.prog} {place}" if place else nearest(name, known)
                 raise InputError(f"{name}: no such option{meant} (see {self.prog} --help)")
         return super().parse_args(args, namespace)
 

@@ -176,9 +176,10 @@ def newest(parent: str | os.PathLike, kind: str = "step") -> Path | None:
         try:
             folders.read(folder)
         except InputError as fault:
-            if folder.exists():  # else it was pruned while being read
-                fate = _quarantine(folder) if isinstance(fault, folders.Damaged) else "left as it is"
-                warnings.warn(f"{fault} ({fate}; an older snapshot is tried)", SnapshotWarning, stacklevel=2)
+            if not folder.exists():  # pruned while it was read: a newer one is there by now
+                return newest(parent, kind)
+            fate = _quarantine(folder) if isinstance(fault, folders.Damaged) else "left as it is"
+            warnings.warn(f"{fault} ({fate}; an older snapshot is tried)", SnapshotWarning, stacklevel=2)
         else:
             return folder
     return None

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from msgspec.structs import replace
 from rich.console import Console
 
 from jaxrnn import snapshots
@@ -142,15 +143,18 @@ def _kept(asked: Namespace) -> tuple[Config, Run]:
     if asked.run is None:
         raise InputError("--resume: which run? name its folder: --run DIR --resume")
     its_run, config = runs.find(asked.run)
-    wanted = resolve(asked.file or its_run.config, _overrides(asked))
+    given = _overrides(asked)
+    wanted = resolve(asked.file or its_run.config, given)
+    if length(wanted.training).unit == "minutes" and "training.length" not in given:  # it was measured when it began
+        wanted = replace(wanted, training=replace(wanted.training, length=config.training.length))
     changed = differences(config, wanted, leave_out=MAY_CHANGE)
     if changed:
         remedy = "leave out what differs, or start a new run"
         raise InputError(f"--resume: {asked.run} was started with other settings: {'; '.join(changed)}; {remedy}")
     if length(wanted.training).unit == "minutes":
         was = f"{asked.run} is {config.training.length!r} long, whatever the clock says"
-        given = f"training.length = {wanted.training.length!r}"
-        raise InputError(f"--resume: {given}: {was}; lengthen it by updates or epochs")
+        asked_for = f"training.length = {wanted.training.length!r}"
+        raise InputError(f"--resume: {asked_for}: {was}; lengthen it by updates or epochs")
     return wanted, its_run
 
 
@@ -202,7 +206,7 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         ids = experiment.dataset.ids | {"valid": validation_ids(experiment.config, experiment.dataset)}
         n_grams = baselines(experiment.dataset._replace(ids=ids))
         compiled = compiling.result()
-    check_program(compiled)
+    check_program(compiled, len(experiment.mesh.local_devices))
     with screen.status("measuring the pace ..."):
         experiment = fix_length(experiment, programs)
     screen.print(summary.introduction(experiment, config.training.length))

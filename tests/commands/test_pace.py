@@ -30,6 +30,13 @@ def test_minutes_are_measured_once_and_kept_as_updates(jaxrnn, settings, tmp_pat
     assert length(config.training) == (updates, "updates")
     again = jaxrnn("train", "--run", tmp_path / "run", "--resume", "--json")
     assert again.answer["loss"] == said.answer["loss"]
+    (tmp_path / "minutes.toml").write_text('[training]\nlength = "1 minutes"\n')  # by the file that began it, too
+    words = settings(training__validate_every=8, sampling__length=1)
+    at = words.index("--training.length")
+    words = [tmp_path / "minutes.toml", *words[:at], *words[at + 2 :], "--run", tmp_path / "run", "--resume"]
+    assert jaxrnn("train", *words, "--json").answer["loss"] == said.answer["loss"]
+    refused = jaxrnn("train", *words, "--training.length", "2 minutes")
+    assert refused.code == 2 and "lengthen it by updates or epochs" in refused.err
 
 
 def test_a_validation_costs_no_more_than_its_text_is_long(monkeypatch):

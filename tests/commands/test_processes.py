@@ -152,13 +152,18 @@ def test_what_cannot_be_split_runs_on_one_device(settings, tmp_path):
 def test_a_signal_to_one_process_stops_both(jaxrnn, settings, tmp_path):
     folder = tmp_path / "run"
     words = settings(**LENGTH | {"training__length": "1000000 updates"}, **CALM)
-    started = start_together(*words, "--run", folder)
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("snapshots/step_*")):
-        assert all(process.poll() is None for process in started) and time.monotonic() < deadline
-        time.sleep(0.05)
-    started[1].send_signal(signal.SIGTERM)
-    said = read_all(started)
-    assert started[0].returncode in (0, 143) and "to go on: " in said[0]
+    started, deadline = start_together(*words, "--run", folder), time.monotonic() + 120
+    with ThreadPoolExecutor(2) as readers:
+        saying = [readers.submit(process.communicate) for process in started]
+        try:
+            while not list(folder.glob("snapshots/step_*")):
+                assert all(process.poll() is None for process in started) and time.monotonic() < deadline
+                time.sleep(0.05)
+            started[1].send_signal(signal.SIGTERM)
+            said = [one.result(timeout=120)[0] for one in saying]
+        finally:
+            for process in started:
+                process.kill()
+    assert [process.returncode for process in started] == [0, 0] and "to go on: " in said[0]
     newest = snapshots.newest(folder / "snapshots")
     assert newest is not None and newest.name == f"step_{runs.metrics(runs.at(folder))[-1]['step']}"

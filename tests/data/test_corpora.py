@@ -210,7 +210,7 @@ def test_what_can_be_no_file(name):
 
 def test_a_corpus_with_splits_of_its_own_is_not_offered_where_it_is_refused(tmp_path):
     (tmp_path / "a").write_text("text")
-    with pytest.raises(InputError, match="data.corpus: 'stdlib' has validation and test texts of its own; leave out"):
+    with pytest.raises(InputError, match="data.corpus: 'stdlib' is split in a way of its own; leave out"):
         open_corpus("stdlib", valid=str(tmp_path / "a"), test=str(tmp_path / "a"))
     with pytest.raises(InputError, match="data.corpus: no file or folder ''; .* '-', 'stdlib', 'ptb'"):
         open_corpus("")

@@ -48,9 +48,11 @@ def test_the_influence_of_the_default_model_fits_into_no_memory():
 
 
 def test_a_train_step_that_does_not_fit_is_refused():
-    check_program(Compiled(1.0, 6, 4), 10)
-    check_program(Compiled(1.0, None, None), 0)  # a backend that does not tell
+    check_program(Compiled(1.0, 6, 4), memory=10)
+    check_program(Compiled(1.0, None, None), memory=0)  # a backend that does not tell
     with pytest.raises(
         InputError, match="model.hidden_size, .*: an update takes 3.0 GiB of memory, and there is 2.0 GiB"
     ):
-        check_program(Compiled(1.0, 2**31, 2**30), 2**31)
+        check_program(Compiled(1.0, 2**31, 2**30), memory=2**31)
+    with pytest.raises(InputError, match="an update takes 6.0 GiB"):
+        check_program(Compiled(1.0, 2**31, 2**30), devices=2, memory=2**32)

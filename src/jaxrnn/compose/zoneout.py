@@ -20,7 +20,7 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
         s' = rate * s + (1 - rate) * s'                         # evaluation: the expectation of that
 
     An output that is a state itself (h of an LSTM or a GRU) is handed on as it came out of this. It is known by being
-    the same object, which a step with a `jax.jit` of its own does not return: leave that out. Training is with a key in
+    the same object, which a step wrapped in `jax.jit` does not return: do not wrap it. Training is with a key in
     `initial_carry`, evaluation without.
 
     Args:

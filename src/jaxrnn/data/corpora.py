@@ -92,7 +92,7 @@ def open_corpus(
     if valid is not None and test is not None:
         if source in (STDLIB, *NAMED) and not os.path.exists(source):
             raise InputError(
-                f"{_NAME}: '{source}' has validation and test texts of its own; leave out data.valid and data.test, or "
+                f"{_NAME}: '{source}' is split in a way of its own; leave out data.valid and data.test, or "
                 "name the training text: --data.corpus FILE"
             )
         parts = {"train": (_NAME, source), "valid": ("data.valid", valid), "test": ("data.test", test)}

@@ -130,9 +130,8 @@ def _encode_splits(corpus: Corpus, vocabulary: Vocabulary, folder: Path) -> None
                 about[split]["unseen"] += unseen
         if not about[split]["length"]:
             none = "holds no symbol of the vocabulary" if about[split]["unseen"] else "holds no symbols"
-            where = documents[0].path if len(documents) == 1 else corpus.name
             key = "--text" if split == "text" else "data.corpus"
-            raise InputError(f"{key}: the split '{split}' of '{where}' {none}; expected text")
+            raise InputError(f"{key}: the split '{split}' of '{corpus.name}' {none}; expected text")
     (folder / "ids.json").write_text(json.dumps(about, indent=1))
 
 

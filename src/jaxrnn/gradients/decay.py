@@ -86,10 +86,10 @@ def credit_by_lag(
         (credit, log_size, so_far), (carry, x, is_last) = back, at_step
         floats, others = split_carry(carry)
 
-        here = Chunk(jax.tree.map(lambda a: a[None], x), targets[None], jnp.where(is_last, weight, 0)[None])
+        moment = Chunk(jax.tree.map(lambda a: a[None], x), targets[None], jnp.where(is_last, weight, 0)[None])
 
         def step(floats):
-            after, (total_loss, _) = run(params, join(floats, others), here)
+            after, (total_loss, _) = run(params, join(floats, others), moment)
             return split_carry(after)[0], total_loss
 
         # The credit starts from the loss of the last step; before it, all comes through the carry.

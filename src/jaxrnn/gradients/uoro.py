@@ -72,7 +72,7 @@ def uoro(
         r_0 = sqrt(|theta| / |J s|)                     # these two lessen the variance
         r_1 = sqrt(|nu D| / |nu|)
         s     = r_0 J s     + r_1 nu
-        theta = theta / r_0 + nu D / r_1
+        theta = theta / r_0 + nu D / r_1                # where J s is 0, as after a reset, the past is dropped
 
     As `E[nu nu^T] = 1` and the signs of different steps are independent, `E[s theta]` is the influence of `rtrl` at
     every step, and so the gradient has the right mean: over all ways to draw the signs, at frozen parameters, it equals

@@ -1,6 +1,8 @@
 """Everything that a configuration stands for, made ready: text, model, estimator, optimizer and the first state."""
 
 import json
+import os
+import shlex
 import sys
 from functools import partial
 from typing import NamedTuple
@@ -14,9 +16,10 @@ from jaxrnn import build, training
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config, countable, length
 from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks
-from jaxrnn.data.corpora import STANDARD_INPUT, Corpus, corpus_digest
+from jaxrnn.data.corpora import STANDARD_INPUT, STDLIB, Corpus, corpus_digest
 from jaxrnn.data.dataset import Dataset, prepare
 from jaxrnn.data.lengths import longest, vary_lengths
+from jaxrnn.data.named import NAMED
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
 from jaxrnn.errors import InputError
@@ -100,15 +103,15 @@ def _opened_again(config: Config, run: Run, command: str | None) -> Corpus:
         try:
             return build.build_corpus(config.data)
         except InputError as error:
-            moved = f"jaxrnn train --run {run.folder} --resume --data.corpus PLACE"
-            raise InputError(
-                f"{error}; a path counts from the folder that you are in; if it has moved: {moved}"
-            ) from None
+            if config.data.corpus in (STDLIB, *NAMED) or os.path.exists(os.path.expanduser(config.data.corpus)):
+                raise
+            moved = f"jaxrnn train --run {shlex.quote(str(run.folder))} --resume --data.corpus PLACE"
+            raise InputError(f"{error}; paths count from the folder that you are in; if it moved: {moved}") from None
     asked = f"jaxrnn {command} {run.folder}" if command else "jaxrnn ..."
     again = f"give the same text again, as in: cat TEXT | {asked}"
     again += f"; or name another: {asked} --text FILE" if command else ""
     missing = InputError(f"{run.folder}: was trained on standard input, where there is no text now; {again}")
-    if sys.stdin.isatty():
+    if sys.stdin is None or sys.stdin.isatty():
         raise missing
     try:
         return build.build_corpus(config.data)

@@ -45,23 +45,26 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
     )
 
 
-def check_program(compiled: Compiled, memory: int | None = None) -> None:
+def check_program(compiled: Compiled, devices: int = 1, memory: int | None = None) -> None:
     """Refuse a train step that takes more than the memory there is.
 
     Args:
         compiled: the train step.
-        memory: see `check_memory`.
+        devices: of this process that run it; those of a CPU share one memory.
+        memory: see `check_memory`; an accelerator that does not say what it has is not asked for less.
 
     Raises:
         InputError: naming the keys that decide it.
     """
     needed = (compiled.temp_bytes or 0) + (compiled.argument_bytes or 0)
-    there = _memory() if memory is None else memory
+    on_cpu = jax.default_backend() == "cpu"
+    if memory is None and not on_cpu and not jax.local_devices()[0].memory_stats():
+        return
+    needed, there = needed * devices if on_cpu else needed, _memory() if memory is None else memory
     if needed > there:
-        keys = "model.hidden_size, data.batch_size, data.chunk_length"
-        raise InputError(
-            f"{keys}: an update takes {_gib(needed)} of memory, and there is {_gib(there)}; lower one of them"
-        )
+        takes = f"an update takes {_gib(needed)} of memory, and there is {_gib(there)}"
+        remedy = "lower one of them, or choose a gradient.rule that keeps less"
+        raise InputError(f"model.hidden_size, data.batch_size, data.chunk_length: {takes}; {remedy}")
 
 
 def influence_bytes(config: Config, learner: Learner) -> int:

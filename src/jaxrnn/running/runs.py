@@ -90,7 +90,8 @@ def free_folder(config: Config, parent: Path = RUNS) -> Path:
     name = os.path.basename(os.path.abspath(os.path.expanduser(config.data.corpus)))  # `.` has one as well
     corpus = re.sub(r"\W+", "-", name.split(".")[0]).strip("-") or "stdin"
     folders = (parent / f"{corpus}-{config.model.cell}-{number}" for number in itertools.count(1))
-    return next(folder for folder in folders if not folder.exists())
+    with naming_refusals(parent, "choose a place: --run DIR", "cannot be looked into"):
+        return next(folder for folder in folders if not folder.exists())
 
 
 def check_free(folder: Path) -> None:
@@ -104,7 +105,7 @@ def check_free(folder: Path) -> None:
     """
     if folder.resolve() == Path.cwd():  # a new folder cannot take its place
         raise InputError(f"--run {folder}: is the folder that you are in; choose one in it, such as {RUNS / 'mine'}")
-    with naming_refusals(folder, "choose another", "cannot be looked into"):
+    with naming_refusals(f"--run {folder}", "choose another", "cannot be looked into"):
         taken = folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None)
         is_run = at(folder).config.exists()
     if taken:
