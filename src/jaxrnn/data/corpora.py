@@ -24,7 +24,7 @@ from typing import IO, NamedTuple
 from jaxrnn.data.cache import cache_folder, store
 from jaxrnn.data.named import NAMED, fetch
 from jaxrnn.data.reading import Document, line_start_after, scan
-from jaxrnn.errors import InputError
+from jaxrnn.errors import InputError, naming_refusals
 
 STDLIB = "stdlib"
 STANDARD_INPUT = "-"
@@ -266,11 +266,8 @@ def _walk(folder: Path, leave_out: Callable[[str], bool] = lambda name: False) -
 
 def _kept_pipe(place: str, cache: Path | None, name: str) -> Path:
     """What is no file on a disk, such as the end of a pipe, kept like standard input."""
-    try:
-        with open(place, "rb") as stream:
-            return _keep(stream, cache)
-    except OSError as error:
-        raise InputError(f"{name}: cannot read '{place}' ({error.strerror or error}); expected a text file") from None
+    with naming_refusals(name, "expected a text file", f"cannot read '{place}'"), open(place, "rb") as stream:
+        return _keep(stream, cache)
 
 
 def _keep(stream: IO[bytes], cache: Path | None) -> Path:
