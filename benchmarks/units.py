@@ -22,6 +22,7 @@ from benchmarks import results
 from benchmarks.commands import command, train, validations
 from jaxrnn.analysis.labels import STRING
 from jaxrnn.analysis.states import quantities
+from jaxrnn.analysis.units import Unit
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.fused import trace
 from jaxrnn.running.trained import load_trained
@@ -107,7 +108,6 @@ def picture(result: dict[str, Any]) -> Figure:
 
 def draw_passage(axes: Axes, result: dict[str, Any]) -> None:
     """Each character on the colour of what the unit holds after reading it, red where it says that the label holds."""
-    layer, quantity, number = result["followed"]["unit"]
     lines = result["passage"]["text"].splitlines()
     values = np.array(result["passage"]["values"]) * result["followed"]["sign"]
     middle, reach = np.median(values), np.max(np.abs(values - np.median(values))) or 1.0
@@ -120,15 +120,14 @@ def draw_passage(axes: Axes, result: dict[str, Any]) -> None:
             axes.text(column, row, letter, family="monospace", fontsize=9, ha="center", va="center")
     axes.imshow(colours, cmap="coolwarm", vmin=-1.4, vmax=1.4, aspect="auto")
     axes.set_axis_off()
-    told = result["followed"]["label"]
-    axes.set_title(f"{quantity} {number} of layer {layer}, over a passage: red is “{told}”", fontsize=10)
+    unit, told = Unit(*result["followed"]["unit"]), result["followed"]["label"]
+    axes.set_title(f"{unit}, over a passage: red is “{told}”", fontsize=10)
 
 
 def draw_way(axes: Axes, followed: dict[str, Any]) -> None:
     """The unit's score in each snapshot, beside that of the whole state."""
-    layer, quantity, number = followed["unit"]
     axes.plot(followed["updates"], followed["probes"], "s--", color="C1", markersize=3, label="whole state")
-    unit = f"{quantity} {number} of layer {layer}"
+    unit = str(Unit(*followed["unit"]))
     axes.plot(followed["updates"], followed["scores"], "o-", color="C0", markersize=3, label=unit)
     axes.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
     axes.set(xlabel="update", ylabel="AUC on the test text", ylim=(0.45, 1.02), title=followed["label"])
