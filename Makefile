@@ -14,7 +14,7 @@ help: ## list the targets
 	@echo 'usage: make TARGET [PYTHON=python3.11] [VENV=.venv] [ARGS="..."]'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
 
-# Large pages for large buffers: on Linux, page faults are a sixth of the time of a training step.
+# Large pages for large buffers: on Linux, fewer page faults in every training step.
 train: $(VENV)/.has-base ## train a character model on the source text of Python's standard library
 	GLIBC_TUNABLES=glibc.malloc.hugetlb=1 $(python) -m jaxrnn.train $(ARGS)
 

@@ -37,7 +37,7 @@ def keep_buffers() -> bool:
 
     Cost:
         The process keeps the most memory that its steps have needed. Parts of it may lie fallow between buffers. The
-        compiler's threads wait for one another in the one arena: a program takes about a third longer to compile.
+        compiler's threads wait for one another in the one arena: a program takes longer to compile.
     """
     if not sys.platform.startswith("linux"):
         return False
