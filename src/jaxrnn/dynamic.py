@@ -13,6 +13,7 @@ from jaxrnn.choices import is_number, require
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Evaluation, score_chunks
 from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
+from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Carry, Params
 
 LEARNING = "passed on from chunk to chunk; the parameters learn from each chunk after its score"
@@ -117,16 +118,17 @@ def make_mean_squares(estimator: GradientEstimator) -> Callable[[Params, Carry, 
     @jax.jit
     def add(total, params, state, chunk):
         estimate, state = estimator.estimate(params, state, chunk)
-        return jax.tree.map(lambda t, g: t + jnp.square(g), total, _of_mean_loss(estimate)), state
+        return jax.tree.map(lambda t, g: t + jnp.square(g.astype(t.dtype)), total, _of_mean_loss(estimate)), state
 
     def mean_squares(params: Params, carry: Carry, chunks: Iterable[Chunk]) -> Params:
         first, chunks = _first(chunks)
-        total, state = jax.tree.map(jnp.zeros_like, params), estimator.init(jax.random.key(0), params, carry, first)
+        state = estimator.init(jax.random.key(0), params, carry, first)
+        total = jax.tree.map(lambda w: jnp.zeros(w.shape, sum_dtype(w.dtype)), params)
         number = 0
         for chunk in chunks:
             total, state = add(total, params, state, chunk)
             number += 1
-        return jax.tree.map(lambda t: t / number, total)
+        return jax.tree.map(lambda t, w: (t / number).astype(w.dtype), total, params)
 
     return mean_squares
 

@@ -27,6 +27,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk, Estimate
 from jaxrnn.gradients.checkpointed import read_lengths, recomputed
 from jaxrnn.gradients.segments import ChunkLoss, chunk_loss
+from jaxrnn.sums import sum_dtype
 from jaxrnn.trees import is_key, join, renew_keys, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -88,7 +89,7 @@ def spooled_bptt(
         begun = _digest((params, carry), f"{number} chunks")
         credit = jax.tree.map(jnp.zeros_like, split_carry(carry)[0])
         nothing = jax.eval_shape(backward, params, carry, read(0), credit)
-        summed, credit = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), nothing)
+        summed = jax.tree.map(lambda a: jnp.zeros(a.shape, sum_dtype(a.dtype)), nothing[0])
 
         last, meta = _resumed(folder, "carry", carry, begun) or _saved(folder, "carry", 0, carry, begun, begun)
         for n in range(meta["chunks"], number):
@@ -104,10 +105,10 @@ def spooled_bptt(
             if _digest(chunk, about["history"]) != meta["history"]:
                 raise InputError(f"{folder}: read({n}) gives another chunk than in the forward pass; give that one")
             part, credit = backward(params, before, chunk, credit)
-            summed = jax.tree.map(jnp.add, summed, part)
+            summed = jax.tree.map(lambda total, a: total + a.astype(total.dtype), summed, part)
             _, meta = _saved(folder, "credit", number - n, (summed, credit), begun, about["history"])
             snapshots.prune(folder, keep=1, kind="credit")
-        return summed, last
+        return jax.tree.map(lambda total, a: total.astype(a.dtype), summed, nothing[0]), last
 
     return estimate
 

@@ -8,7 +8,7 @@ import pytest
 from agreement import assert_close, estimate_by_definition, quick_jit, random_like, random_params
 from jaxrnn.cells import lstm
 from jaxrnn.errors import InputError
-from jaxrnn.gradients import Chunk, accumulate, bptt, truncated_bptt
+from jaxrnn.gradients import Chunk, accumulate, bptt, checkpointed_bptt, truncated_bptt
 from jaxrnn.gradients.base import CarryState
 from jaxrnn.losses import squared_error
 from jaxrnn.stepwise import from_step
@@ -65,7 +65,8 @@ def test_sums_do_not_stop_where_a_narrow_float_would():
         lambda key: {"b": zero}, lambda shape, key=None: (), lambda params, carry, x: (carry, params["b"] + x)
     )
     chunk = Chunk(np.full((401, 1, 1), zero), np.full((401, 1, 1), zero - 1), np.ones((401, 1), np.float32))
-    for estimator in (bptt(cell, squared_error), accumulate(bptt(cell, squared_error), 1)):
+    in_segments = checkpointed_bptt(cell, squared_error, segment_length=1)
+    for estimator in (bptt(cell, squared_error), accumulate(bptt(cell, squared_error), 1), in_segments):
         (loss, weight, grads), _ = quick_jit(estimator.estimate)(cell.init(None), CarryState(()), chunk)
         assert loss == weight == 401 and loss.dtype == weight.dtype == np.float32
     assert grads["b"].dtype == zero.dtype and grads["b"] == 800  # 802, rounded once, at the end

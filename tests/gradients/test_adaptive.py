@@ -1,7 +1,7 @@
 """The measured decay is the true one, its bound holds where its assumptions do, and the horizon follows from it."""
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -207,6 +207,16 @@ def test_a_measurement_that_is_not_finite_is_left_out():
     assert (states.bound == NOT_CERTIFIED).tolist() == [True, False, False, True, False, False]
     assert np.all(states.bound[np.array([1, 2, 4, 5])] < 0.1)
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(states))
+
+
+def test_targets_may_be_a_tree():
+    rng = np.random.default_rng(0)
+    chunks = Chunk(*(rng.random((5, LENGTH, 1, 1)) for _ in range(2)), np.ones((5, LENGTH, 1)))
+    rule = partial(adaptive_bptt, longest=6, every=1)
+    plain = fed(rule(LINEAR, squared_error), linear(0.5), chunks, 5)
+    halves = chunks._replace(targets={"one": 0.25 * chunks.targets, "other": 0.75 * chunks.targets})
+    whole = lambda outputs, targets: squared_error(outputs, targets["one"] + targets["other"])  # noqa: E731
+    assert_close(fed(rule(LINEAR, whole), linear(0.5), halves, 5), plain)
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ from jaxrnn.analysis.layers import layers
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.gradients.base import Chunk, check_chunk
-from jaxrnn.gradients.decay import rescale
+from jaxrnn.gradients.decay import carries_along, credit_before, last_credit, rescale
 from jaxrnn.gradients.segments import step_loss
-from jaxrnn.trees import join, row_norms, split_carry
+from jaxrnn.trees import row_norms
 from jaxrnn.types import Array, Carry, Params
 
 Groups = Mapping[str, Sequence[int]]  # of states, by the numbers of their leaves: see `layers`
@@ -208,27 +208,11 @@ def _follow_back(
 
     def back_one_step(back, at_step):
         (credit, log_size), (carry, x) = back, at_step
-        floats, others = split_carry(carry)
-        _, pull = jax.vjp(lambda floats: split_carry(cell.step(params, join(floats, others), x)[0])[0], floats)
-        (credit,) = pull(credit)
-        return measured(*rescale(credit, log_size))
+        return measured(*rescale(credit_before(cell, params, carry, x, credit), log_size))
 
     xs = jax.tree.map(lambda a: a[:-1], chunk.inputs)
-    carry, carries = jax.lax.scan(lambda carry, x: (cell.step(params, carry, x)[0], carry), carry, xs)
-    after, credit = _last_credit(cell, loss, params, carry, jax.tree.map(lambda a: a[-1:], chunk))
+    carry, carries = carries_along(cell, params, carry, xs)
+    after, credit = last_credit(step_loss(cell, loss), params, carry, jax.tree.map(lambda a: a[-1:], chunk))
     back, nearest = measured(*rescale(credit, jnp.zeros(rows)))
     _, further = jax.lax.scan(back_one_step, back, (carries, xs), reverse=True)
     return after, jnp.concatenate([nearest[None], further[::-1]])
-
-
-def _last_credit(cell: Cell, loss, params: Params, carry: Carry, last: Chunk) -> tuple[Carry, Carry]:
-    """The carry after the last step, and the cotangent that its losses give to the carry before."""
-    floats, others = split_carry(carry)
-    run = step_loss(cell, loss)
-
-    def total(floats):
-        after, (total_loss, _) = run(params, join(floats, others), last)
-        return total_loss, after
-
-    credit, after = jax.grad(total, has_aux=True)(floats)
-    return after, credit

@@ -9,7 +9,7 @@ import optax
 
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.base import Chunk
-from jaxrnn.gradients.segments import step_loss
+from jaxrnn.gradients.segments import ChunkLoss, step_loss
 from jaxrnn.shapes import choose
 from jaxrnn.trees import is_float, join, row_norms, split_carry
 from jaxrnn.types import Array, Carry, Params
@@ -82,19 +82,7 @@ def credit_by_lag(
     total = jnp.maximum(jnp.sum(weight), tiny)
     run = step_loss(cell, loss)
 
-    def back_one_step(back, at_step):
-        (credit, log_size, so_far), (carry, x, is_last) = back, at_step
-        floats, others = split_carry(carry)
-
-        moment = Chunk(jax.tree.map(lambda a: a[None], x), targets[None], jnp.where(is_last, weight, 0)[None])
-
-        def step(floats):
-            after, (total_loss, _) = run(params, join(floats, others), moment)
-            return split_carry(after)[0], total_loss
-
-        # The credit starts from the loss of the last step; before it, all comes through the carry.
-        (_, total_loss), pull = jax.vjp(step, floats)
-        (credit,) = pull((credit, jnp.ones_like(total_loss)))
+    def measured(credit, log_size, so_far):
         credit, log_size = rescale(credit, log_size)
         here = jax.tree.map(lambda g: jnp.sum(g * _along(jnp.exp(log_size), g), axis=0), credit)
         so_far = jax.tree.map(jnp.add, so_far, here)
@@ -102,18 +90,81 @@ def credit_by_lag(
         reach = optax.tree.norm(so_far)
         return (credit, log_size, so_far), Credit(log_norm, reach / total.astype(reach.dtype))
 
-    def back_one_chunk(back, chunk):
-        start, xs, is_last = chunk
-        carries = jax.lax.scan(lambda carry, x: (cell.step(params, carry, x)[0], carry), start, xs)[1]
-        return jax.lax.scan(back_one_step, back, (carries, xs, is_last), reverse=True)
+    def back_one_step(back, at_step):
+        (credit, log_size, so_far), (carry, x) = back, at_step
+        return measured(credit_before(cell, params, carry, x, credit), log_size, so_far)
 
-    chunks, steps = jax.tree.leaves(inputs)[0].shape[:2]
-    is_last = jnp.zeros(chunks * steps, bool).at[-1].set(True).reshape(chunks, steps)
-    floats = split_carry(jax.tree.map(lambda a: a[0], starts))[0]
-    nothing = jax.tree.map(jnp.zeros_like, floats)
-    start = (nothing, jnp.zeros_like(weight), jax.tree.map(lambda a: jnp.zeros(a.shape[1:], a.dtype), floats))
-    _, credit = jax.lax.scan(back_one_chunk, start, (starts, inputs, is_last), reverse=True)
-    return jax.tree.map(lambda a: a.reshape(-1)[::-1], credit)
+    def back_one_chunk(back, chunk):
+        start, xs = chunk
+        _, carries = carries_along(cell, params, start, xs)
+        return jax.lax.scan(back_one_step, back, (carries, xs), reverse=True)
+
+    older = jax.tree.map(lambda a: a[:-1], (starts, inputs))
+    start, newest = jax.tree.map(lambda a: a[-1], (starts, inputs))
+    xs, x = jax.tree.map(lambda a: a[:-1], newest), jax.tree.map(lambda a: a[-1:], newest)
+    carry, carries = carries_along(cell, params, start, xs)
+    moment = Chunk(x, *jax.tree.map(lambda a: a[None], (targets, weight)))
+    _, credit = last_credit(run, params, carry, moment)
+    nothing = jax.tree.map(lambda g: jnp.zeros(g.shape[1:], g.dtype), credit)
+    back, nearest = measured(credit, jnp.zeros_like(weight), nothing)
+    back, near = jax.lax.scan(back_one_step, back, (carries, xs), reverse=True)
+    _, far = jax.lax.scan(back_one_chunk, back, older, reverse=True)
+    return jax.tree.map(lambda *parts: jnp.concatenate([a.reshape(-1) for a in parts])[::-1], far, near, nearest)
+
+
+def carries_along(cell: Cell, params: Params, carry: Carry, xs: Any) -> tuple[Carry, Carry]:
+    """Run a cell forward and keep the carries.
+
+    Args:
+        cell: any cell.
+        params: its parameters.
+        carry: what the first step starts from.
+        xs: `[T, B, ...]`.
+
+    Returns:
+        The carry after the last step; and, with a leading axis T, what each step started from.
+    """
+    return jax.lax.scan(lambda carry, x: (cell.step(params, carry, x)[0], carry), carry, xs)
+
+
+def last_credit(run: ChunkLoss, params: Params, carry: Carry, last: Chunk) -> tuple[Carry, Carry]:
+    """Make the credit that follows from the losses of one step.
+
+    Args:
+        run: the loss of a chunk of one step; see `step_loss`.
+        params: the parameters.
+        carry: what the step starts from.
+        last: `[1, B, ...]`.
+
+    Returns:
+        The carry after the step, and the losses' cotangent of the carry before it.
+    """
+    floats, others = split_carry(carry)
+
+    def total(floats):
+        after, (total_loss, _) = run(params, join(floats, others), last)
+        return total_loss, after
+
+    credit, after = jax.grad(total, has_aux=True)(floats)
+    return after, credit
+
+
+def credit_before(cell: Cell, params: Params, carry: Carry, x: Any, credit: Carry) -> Carry:
+    """Send credit one step back: the cotangent of the carry before a step, from that of the carry after it.
+
+    Args:
+        cell: any cell.
+        params: its parameters.
+        carry: what the step starts from.
+        x: its input, `[B, ...]`.
+        credit: like the float leaves of the carry.
+
+    Returns:
+        Likewise: `credit d carry' / d carry`.
+    """
+    floats, others = split_carry(carry)
+    _, pull = jax.vjp(lambda floats: split_carry(cell.step(params, join(floats, others), x)[0])[0], floats)
+    return pull(credit)[0]
 
 
 def rescale(credit: Carry, log_size: Array) -> tuple[Carry, Array]:
