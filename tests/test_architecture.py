@@ -17,7 +17,7 @@ ROOT = Path(jaxrnn.__file__).parent
 # place of their own; files of one folder may import each other, without circles.
 FLOORS = [
     "errors types allocator",
-    "choices sums",
+    "choices sums jsonable",
     "shapes trees products initializers losses cross_entropy averaging mesh",
     "cell loop lookup gradients.base",
     "marks",

@@ -32,6 +32,12 @@ def test_a_command_ends_with_its_answer_where_json_is_asked_for(words, out, err,
     assert capsys.readouterr() == (out, err)
 
 
+def test_an_answer_that_is_not_finite_is_json_still(capsys):
+    answer = {"loss": float("nan"), "cache": {"perplexity": float("inf")}}
+    assert make_command(lambda: Parser("x", "", "", ""), lambda asked, screen: (0, answer))(["--json"]) == 0
+    assert capsys.readouterr().out == '{"loss": null, "cache": {"perplexity": null}}\n'
+
+
 def test_a_fault_of_the_program_keeps_its_traceback():
     def fails(argv):
         raise KeyError("a bug")
@@ -112,6 +118,10 @@ def refusal(*words, capsys):
         (["train", "--model.hiden_size", "3"], ["--model.hiden_size", "did you mean '--model.hidden_size'?"]),
         (["train", "--hidden-size=3"], ["--hidden-size", "did you mean '--model.hidden_size'?"]),
         (["train", "--model.hidden_size"], ["--model.hidden_size", "expected one argument"]),
+        (
+            ["train", "--data.corpus", "caf\udce9.txt"],
+            ["data.corpus = 'caf\\udce9.txt' (command line): expected"],
+        ),
         (["train", "--model.hidden_size", "big"], ["model.hidden_size = 'big' (command line): expected int"]),
         (["train", "a.toml", "b.toml"], ["b.toml"]),
         (["train", "--resume"], ["--resume", "--run DIR --resume"]),

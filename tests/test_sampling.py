@@ -120,6 +120,12 @@ def test_generator_equals_its_loop(model, prompt, options):
         assert made[:, sample].tolist() == loop(cell, params, prompt, 12, key, sample, **options)
 
 
+def test_more_of_the_likeliest_than_there_are_is_all(model):
+    _, params, generate = model
+    drawn = [list(generate(params, [2], 12, jax.random.key(4), top_k=top_k)) for top_k in (None, 2**40)]
+    np.testing.assert_array_equal(*drawn)
+
+
 def test_a_prompt_in_blocks_is_the_prompt(model, monkeypatch):
     _, params, generate = model
     prompt = np.random.default_rng(5).integers(V, size=24)

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from jaxrnn.choices import nearest
 from jaxrnn.errors import InputError
+from jaxrnn.jsonable import jsonable
 from jaxrnn.running.progress import console
 
 INTERRUPTED = 130
@@ -67,7 +68,7 @@ class Parser(argparse.ArgumentParser):
         places = [str(action.metavar or action.dest) for action in self._actions if not action.option_strings]
         for word in args:
             name = word.partition("=")[0]
-            if word.startswith("--") and name != "--" and name not in known:
+            if word.startswith("--") and name not in ("--", *known) and " " not in name:  # one with a space is a value
                 bare = name.lstrip("-").casefold()
                 place = next((it for it in places if bare in (it.casefold(), it.casefold().partition(".")[0])), None)
                 meant = f"; it is given by itself: {self.prog} {place}" if place else nearest(name, known)
@@ -97,7 +98,7 @@ def make_command(
         asked = make_parser().parse_args(argv)
         code, answer = work(asked, console(stderr=asked.json))
         if asked.json and answer is not None:
-            print(json.dumps(answer), flush=True)
+            print(json.dumps(jsonable(answer)), flush=True)
         return code
 
     return lambda argv=None: run(main, argv) if argv is not None else ended(run(main))

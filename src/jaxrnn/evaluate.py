@@ -3,10 +3,10 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from jaxrnn.command import Parser, make_command
@@ -53,11 +53,15 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     what, split, dataset = _opened(asked, best)
     data, ids = best.config.data, dataset.ids[split]
     streams, steps = asked.streams or evaluation_streams(data), asked.steps or data.chunk_length
-    if asked.drop_tail and len(ids) <= streams * steps:
-        size = f"{len(ids)} symbols, shorter than a chunk of {streams} streams x {steps} steps"
-        raise InputError(f"{what}: {size}; give a smaller --streams or --steps, or leave out --drop-tail")
-    cut = partial(text_in_rows, streams=streams, chunk_length=steps, drop_tail=asked.drop_tail)
-    text = cut(ids, name=what)
+
+    def cut(ids: np.ndarray, name: str) -> Streams:
+        if asked.drop_tail and len(ids) <= streams * steps:
+            size = f"{len(ids)} symbols, shorter than a chunk of {streams} streams x {steps} steps"
+            raise InputError(f"{name}: {size}; give a smaller --streams or --steps, or leave out --drop-tail")
+        return text_in_rows(ids, streams, steps, drop_tail=asked.drop_tail, name=name)
+
+    text = cut(ids, what)
+    texts = _texts(best, dataset, cut, text) if any(getattr(asked, name) for name in HELP) else None
     with screen.status("scoring ..."):
         evaluation = make_score(best.cell)(best.params, text)
     characters = sum(summary.characters(best.vocabulary, part) for part in scored_parts(text))
@@ -65,7 +69,6 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     screen.print(f"{what}, parameters of {best.snapshot}:")
     screen.print(summary.result_text(result))
     about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}
-    texts = _texts(best, dataset, cut, text) if any(getattr(asked, name) for name in HELP) else None
     return 0, summary.result_json(result) | about | _more(asked, best, text, texts, characters, screen)
 
 

@@ -158,6 +158,58 @@ def clear_leftovers(parent: Path) -> None:
                 _settle(path)
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """Writes a new file; once this returns, the disk has its content.
+
+    Args:
+        path: where there is nothing yet.
+        data: all of it.
+
+    Raises:
+        OSError: the disk is full or refuses, or there is something already.
+    """
+    with open(path, "xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def flush(folder: Path) -> None:
+    """Flushes the entries of a folder, its files' names, to the disk.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Puts a file in the place of another, or where there was none: at any moment one of them is there, and whole.
+
+    Args:
+        path: the file.
+        data: all of its bytes.
+
+    Raises:
+        OSError: the disk is full or refuses; then nothing has changed.
+    """
+    beside = _beside(path, "tmp")
+    beside.unlink(missing_ok=True)
+    try:
+        write_file(beside, data)
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)  # there still where something has failed
+    flush(path.parent)
+
+
 def _commit(folder: Path, contents: Mapping[str, bytes]) -> None:
     """Writes beside the folder, then renames; whatever fails, each step done so far is undone, the last first."""
     temporary, replaced = _beside(folder, "tmp"), _beside(folder, "old")
@@ -167,14 +219,14 @@ def _commit(folder: Path, contents: Mapping[str, bytes]) -> None:
         os.mkdir(temporary)
         undo.callback(shutil.rmtree, temporary)
         for name, data in contents.items():
-            _write_file(temporary / name, data)
-        _flush(temporary)
+            write_file(temporary / name, data)
+        flush(temporary)
         if folder.exists():
             os.rename(folder, replaced)
             undo.callback(os.rename, replaced, folder)
         os.rename(temporary, folder)
         undo.callback(os.rename, folder, temporary)
-        _flush(folder.parent)
+        flush(folder.parent)
         undo.pop_all()
     with contextlib.suppress(OSError):
         _settle(replaced)
@@ -212,24 +264,7 @@ def _make(folder: Path) -> None:
     if not folder.is_dir():
         _make(folder.parent)
         os.mkdir(folder)
-        _flush(folder.parent)
-
-
-def _write_file(path: Path, data: bytes) -> None:
-    """Writes a new file; once this returns, the disk has it."""
-    with open(path, "xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(folder: Path) -> None:
-    """Flushes the entries of a folder, its files' names, to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        flush(folder.parent)
 
 
 def _seal(manifest: Mapping[str, Any]) -> bytes:

@@ -2,7 +2,7 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from rich.console import Console
 from jaxrnn.command import Parser, make_command
 from jaxrnn.config import Sampling
 from jaxrnn.data.vocabulary import decode, look_up
-from jaxrnn.errors import InputError
+from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.novelty import longest_copied
 from jaxrnn.running import summary
 from jaxrnn.running.devices import keep_programs
@@ -101,9 +101,9 @@ def _converse(writer: Writer, choice: Sampling, seed: int, stops: list[str], scr
 def _lines(screen: Console) -> Iterator[str]:
     """The lines of standard input, asked for where somebody is there to see it."""
     while True:
-        if sys.stdin.isatty():
+        if sys.stdin is not None and sys.stdin.isatty():
             screen.print("> ", end="")
-        line = _heard(sys.stdin.readline)
+        line = _heard("readline")
         if not line:
             return
         yield line.removesuffix("\n")
@@ -127,15 +127,18 @@ def _choice(asked: Namespace, best: Trained) -> tuple[Sampling, int]:
     """The run's own way to sample and its seed, but for what was asked for."""
     given = {key: getattr(asked, name) for name, key in _KEYS.items() if getattr(asked, name) is not None}
     if asked.prompt == "-":
-        given["sampling.prompt"] = _heard(sys.stdin.read).removesuffix("\n")
+        given["sampling.prompt"] = _heard("read").removesuffix("\n")
     config = resolve(best.run.config, given)
     return config.sampling, config.seed
 
 
-def _heard(read: Callable[[], str]) -> str:
-    """What comes from standard input, if it is text."""
+def _heard(how: str) -> str:
+    """What comes from standard input, `read` or by `readline`, if it is text."""
+    if sys.stdin is None:
+        raise InputError("standard input is closed; give a text to it")
     try:
-        return read()
+        with naming_refusals("standard input", "give a text to it", "cannot be read"):
+            return getattr(sys.stdin, how)()
     except UnicodeDecodeError as error:
         byte = f"byte {error.start} ({error.object[error.start]:#04x})"
         raise InputError(f"standard input: {byte} is not {error.encoding.upper()}; expected text") from None

@@ -75,7 +75,8 @@ def _kept(logits: Array, top_k: Any | None, top_p: Any | None) -> Array:
         top_p = jnp.asarray(top_p, logits.dtype)
         probabilities = jax.nn.softmax(jnp.where(kept, descending, -jnp.inf), axis=-1)
         before = jnp.cumsum(probabilities, axis=-1) - probabilities  # of the likelier ones: 0 for the likeliest
-        kept &= (before < top_p) | (top_p >= 1)  # rounding of the sum must not drop a symbol where all may stay
+        kept &= (before < top_p) | (top_p >= 1)  # rounding of the sum must not drop a symbol where all may stay,
+        kept |= _places(logits) == 0  # nor that of top_p the likeliest
     rank = jnp.argsort(order, axis=-1)  # the inverse permutation
     return jnp.take_along_axis(kept, rank, axis=-1)
 
@@ -149,6 +150,7 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
 
     def generate(params, prompt, length, key, *, samples=1, temperature=1.0, top_k=None, top_p=None):
         prompt = _check(prompt, cell.output_size, length, samples, temperature, top_k, top_p)
+        top_k = top_k if top_k is None or cell.output_size is None else min(top_k, cell.output_size)
         return _stream(params, prompt, length, key, samples, (float(temperature), top_k, top_p))
 
     def _stream(params, prompt, length, key, samples, choice):

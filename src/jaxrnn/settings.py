@@ -123,6 +123,8 @@ def _value(name: str, raw: Any, source: str, *, strict: bool) -> Any:
     if name not in KEYS:
         known = SECTIONS if isinstance(raw, dict) else KEYS
         raise InputError(f"{name} ({source}): no such key{nearest(name, known)}")
+    if isinstance(raw, str) and any("\ud800" <= letter <= "\udfff" for letter in raw):  # bytes, as Python reads them
+        raise InputError(f"{name} = {raw!r} ({source}): expected UTF-8, which a configuration is written in")
     try:
         return msgspec.convert(raw, KEYS[name].type, strict=strict)
     except msgspec.ValidationError as error:

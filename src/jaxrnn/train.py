@@ -94,7 +94,7 @@ class Outcome(NamedTuple):
 
     Attributes:
         position: where it ended.
-        signal: what stopped it, or None.
+        signal: what stopped it before its end, SIGTERM where that was in another process; or None.
         speed: symbols learned from in a second, or None where nothing was measured.
         skipped: updates that were not made because something was not finite.
     """
@@ -110,11 +110,9 @@ def _train(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any] | Non
     with ExitStack() as held:
         session = _open(asked, screen, held)
         outcome = _run(session)
-        done = finished(session.experiment, outcome.position)
-        if not is_first():
-            return 0, None  # the first process speaks for all
-        answer = _finish(session, outcome) if done else _leave(session, outcome)
-    return 0 if done or outcome.signal is None else 128 + outcome.signal, answer
+        end = _finish if outcome.signal is None else _leave
+        answer = end(session, outcome) if is_first() else None  # the first process speaks for all
+    return 0 if outcome.signal is None else 128 + outcome.signal, answer
 
 
 def _parser() -> Parser:
@@ -261,13 +259,18 @@ def _run(session: Session) -> Outcome:
         job = Job(experiment, session.programs, its_run, validate, meter, announce, agreed(stop))
         state, position = train(job, state, position)
     speed = round(meter.symbols / meter.seconds, 1) if meter.seconds else None
-    return Outcome(position, stop.received, speed, int(state.skipped))
+    signal = None if finished(experiment, position) else stop.received or Signals.SIGTERM
+    return Outcome(position, signal, speed, int(state.skipped))
 
 
 def _last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> tuple[TrainState, Position] | None:
-    """What the newest snapshot holds; None where there is none yet."""
-    newest = snapshots.newest(its_run.snapshots)
+    """What the newest snapshot holds, if need be that of the best score; None where none was saved yet."""
+    newest = snapshots.newest(its_run.snapshots) or snapshots.newest(its_run.snapshots, "best")
     if newest is None:
+        lost = sorted(path.name for path in its_run.snapshots.glob("*_*") if ".tmp-" not in path.name)
+        if lost:
+            remedy = "put a copy of one back, or start a new run"
+            raise InputError(f"{its_run.snapshots}: of {', '.join(lost)} none can be read; {remedy}")
         return None
     state, position = load(newest, experiment.config, experiment.learner)
     return place(state, programs.shardings), position
@@ -276,8 +279,8 @@ def _last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> 
 def _leave(session: Session, outcome: Outcome) -> dict[str, Any]:
     """Say how to go on."""
     position = outcome.position
-    place = whereabouts(session.experiment.config)
-    how = shlex.join(["jaxrnn", "train", "--run", str(session.run.folder), "--resume", *place])
+    options = whereabouts(session.experiment.config)
+    how = shlex.join(["jaxrnn", "train", "--run", str(session.run.folder), "--resume", *options])
     updates = session.experiment.updates
     session.screen.print(f"stopped after update {position.updates:,} of {updates:,}, and saved; to go on: {how}")
     signal = outcome.signal.name if outcome.signal else None

@@ -164,6 +164,6 @@ def test_a_signal_to_one_process_stops_both(jaxrnn, settings, tmp_path):
         finally:
             for process in started:
                 process.kill()
-    assert [process.returncode for process in started] == [0, 0] and "to go on: " in said[0]
+    assert [process.returncode for process in started] == [143, 143] and "to go on: " in said[0]
     newest = snapshots.newest(folder / "snapshots")
     assert newest is not None and newest.name == f"step_{runs.metrics(runs.at(folder))[-1]['step']}"

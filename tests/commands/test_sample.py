@@ -85,6 +85,20 @@ def test_what_is_no_text_is_no_prompt(finished_run, jaxrnn, monkeypatch, words):
     assert (said.code, said.err) == (2, "error: standard input: byte 3 (0xe9) is not UTF-8; expected text\n")
 
 
+@pytest.mark.parametrize("words", [["--prompt", "-"], ["--interactive"]])
+def test_standard_input_that_cannot_be_read_is_named(finished_run, jaxrnn, monkeypatch, tmp_path, words):
+    with open(tmp_path / "write_only", "w") as file:  # as `nohup` leaves it
+        for stdin, named in ((None, "standard input is closed"), (file, "standard input: cannot be read")):
+            monkeypatch.setattr(sys, "stdin", stdin)
+            said = jaxrnn("sample", finished_run[0], *words)
+            assert said.code == 2 and named in said.err and said.err.count("\n") == 1
+
+
+def test_a_prompt_may_begin_with_dashes(finished_run, jaxrnn):
+    said = jaxrnn("sample", finished_run[0], "--prompt", "-- the cat")
+    assert said.code == 2 and "sampling.prompt: '-' not in the vocabulary" in said.err
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [

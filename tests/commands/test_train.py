@@ -323,6 +323,29 @@ def test_a_damaged_snapshot_is_passed_over(finished_run, jaxrnn, tmp_path):
     assert arrays(folder) == arrays(whole)
 
 
+@pytest.mark.filterwarnings("default")
+def test_where_every_snapshot_to_go_on_from_is_damaged_it_goes_on_from_the_best(finished_run, jaxrnn, tmp_path):
+    whole, said = finished_run
+    folder = shutil.copytree(whole, tmp_path / "damaged")
+    for victim in folder.glob("snapshots/step_*"):
+        (victim / snapshots.ARRAYS).write_bytes(b"?")
+    again = jaxrnn("train", "--run", folder, "--resume", "--json")
+    assert again.code == 0 and "an older snapshot is tried" in again.err
+    assert again.answer["loss"] == said.answer["loss"] and untimed(folder) == untimed(whole)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_run_whose_snapshots_are_all_damaged_does_not_begin_again(finished_run, jaxrnn, tmp_path):
+    folder = shutil.copytree(finished_run[0], tmp_path / "damaged")
+    before = untimed(folder)
+    for victim in folder.glob("snapshots/*_*"):
+        (victim / snapshots.ARRAYS).write_bytes(b"?")
+    for _ in range(2):  # the first time they are renamed
+        said = jaxrnn("train", "--run", folder, "--resume")
+        assert said.code == 2 and f"step_{UPDATES}.damaged" in said.err and "none can be read" in said.err
+        assert untimed(folder) == before
+
+
 @pytest.mark.parametrize("in_a_dispatch", [2, 4])
 def test_a_finished_run_can_be_lengthened(in_a_dispatch, jaxrnn, settings, tmp_path):
     """At a constant rate it is the run that was as long from the start, to the bit; also where a dispatch is cut."""

@@ -1,5 +1,6 @@
 """Which files a corpus is made of, how it is split, and what is said when it cannot be."""
 
+import errno
 import gzip
 import io
 import os
@@ -7,6 +8,7 @@ import platform
 import sys
 import threading
 from hashlib import sha256
+from types import SimpleNamespace
 
 import pytest
 
@@ -243,6 +245,42 @@ def test_file_too_short_to_be_split(tmp_path):
     (tmp_path / "text.txt").write_text("short")
     with pytest.raises(InputError, match="text.txt' has 5 bytes, too few to be split.*--data.valid FILE"):
         open_corpus(str(tmp_path / "text.txt"))
+
+
+def test_small_splits_of_long_lines_are_not_passed_over(tmp_path):
+    (tmp_path / "text.txt").write_text(("word " * 1000 + "\n") * 200)
+    parts = open_corpus(str(tmp_path / "text.txt"), shares=(0.001, 0.001)).splits
+    size = (tmp_path / "text.txt").stat().st_size
+    assert all(0.0005 * size <= part.stop - part.start <= 0.0015 * size for (part,) in (parts["valid"], parts["test"]))
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
+    scan = os.scandir
+
+    def refuse(place):
+        if place != str(folder):
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return scan(place)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    (folder / "closed").mkdir()
+    with pytest.raises(InputError, match="data.corpus: folder '.*' cannot be read .Permission denied.; mend its perm"):
+        open_corpus(str(folder))
+
+
+def test_a_name_that_is_no_utf_8_is_a_name(folder):
+    path = os.fsencode(folder) + b"/caf\xe9.txt"
+    with open(path, "w") as file:
+        file.write("some text\n")
+    documents = [part for split in open_corpus(str(folder)).splits.values() for part in split]
+    assert os.fsdecode(path) in [str(document.path) for document in documents]
+
+
+def test_what_cannot_be_read_is_told_from_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
+    with open(tmp_path / "write_only", "w") as file:
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=open(file.fileno(), "rb", closefd=False)))
+        with pytest.raises(InputError, match="data.corpus: cannot read 'standard input' .Bad file descriptor"):
+            open_corpus("-", cache=tmp_path)
 
 
 def test_folder_without_text(tmp_path):

@@ -7,8 +7,8 @@ from jaxrnn.build import ESTIMATORS, FORWARD_RULES, build_model
 from jaxrnn.cells import gru, lstm
 from jaxrnn.cells.lstm import lstm_step
 from jaxrnn.compose import dropout, embedding, mixed_precision, stack
-from jaxrnn.config import Config, Data, Gradient, Model
-from jaxrnn.running.particulars import Loops, block, kept, loops
+from jaxrnn.config import Config, Data, Gradient, Model, Training
+from jaxrnn.running.particulars import Loops, block, kept, loops, precision
 from jaxrnn.stepwise import from_step
 
 
@@ -33,10 +33,18 @@ def test_models_of_the_command_are_fused():
 def test_every_rule_says_what_it_keeps_and_its_block(rule):
     config = Config(data=Data(chunk_length=32), gradient=Gradient(rule=rule, horizon=64, segment_length=8))
     assert (rule in FORWARD_RULES) == kept(config.gradient).startswith("nothing")
-    assert ("segment" in kept(config.gradient)) == (rule == "checkpointed")
+    assert ("segment" in kept(config.gradient)) == (rule in ("checkpointed", "randomized"))
     expected = {"checkpointed": "8 steps", "randomized": "8 steps"} | dict.fromkeys(FORWARD_RULES, "1 step")
     assert block(config) == expected.get(rule, "32 steps")
 
 
 def test_a_budget_decides_on_segments():
-    assert "64MiB" in block(Config(gradient=Gradient(rule="checkpointed", memory="64MiB")))
+    config = Config(gradient=Gradient(rule="checkpointed", memory="64MiB"))
+    assert "64MiB" in block(config) and "64MiB allow: of each step everything, or" in kept(config.gradient)
+
+
+def test_products_that_stay_in_float32_are_named():
+    narrow = Training(precision="bfloat16")
+    assert precision(Config(training=narrow)).startswith("products of bfloat16 operands; ")
+    in_blocks = Config(training=narrow, model=Model(vocabulary_block=64))
+    assert precision(in_blocks).startswith("products of bfloat16 operands, the readout's of float32 ones; ")

@@ -6,7 +6,7 @@ import sys
 
 from rich.console import Console
 
-from jaxrnn.running.progress import console, progress
+from jaxrnn.running.progress import console, progress, show
 
 
 def test_a_file_gets_plain_lines_and_no_control_characters():
@@ -41,6 +41,14 @@ def test_a_terminal_gets_a_bar_that_moves():
     said = file.getvalue()
     assert "25/50" in said and "1.93 bits/character" in said and "a line that stays" in said
     assert "\x1b[?25h" in said  # the cursor is given back
+
+
+def test_what_the_screen_cannot_show_is_a_question_mark(monkeypatch):
+    file = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", file)
+    assert show(console(), ["don’", "t"]) == "don’t"
+    file.flush()
+    assert file.buffer.getvalue() == b"don?t\n"
 
 
 def test_a_reader_that_goes_away_ends_no_training(monkeypatch):

@@ -5,7 +5,6 @@ The page needs no server and asks nothing of a network; its policy forbids it to
 
 import json
 import math
-import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,8 @@ from jaxrnn.analysis.numerals import percent, plain
 from jaxrnn.analysis.pictures import Picture
 from jaxrnn.analysis.text_view import TextView, view_json
 from jaxrnn.analysis.units import Unit
+from jaxrnn.folders import replace_file
+from jaxrnn.jsonable import jsonable
 
 NAMES = {"h": "h, the output", "c": "c, the cell's content", "g": "g, candidate", "n": "n, candidate"} | {
     name: f"{name}, {gate}" for name, gate in GATES.items()
@@ -117,7 +118,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     files = {_PAGE_FILE: page(report), "analysis.json": json.dumps(numbers(report), indent=1) + "\n"}
     files |= {f"{picture.name}.svg": picture.on_white for picture in drawn}
     for name, text in files.items():
-        _replace(folder / name, text)
+        replace_file(folder / name, text.encode())
     for name in {f"{figure}.svg" for figure in earlier} - set(files):
         (folder / name).unlink(missing_ok=True)
     return [folder / name for name in files]
@@ -171,7 +172,7 @@ def numbers(report: Report) -> dict[str, Any]:
     }
     about = {"run": report.title, "made_by": report.made_by, "facts": dict(report.facts), "notes": report.notes}
     whole = about | {"units": findings, "horizon": bias}
-    return _finite(whole | dict(report.numbers))
+    return jsonable(whole | dict(report.numbers))
 
 
 def horizon_rows(bias: Bias) -> list[dict[str, str]]:
@@ -232,20 +233,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
 
 def _embedded(data: Mapping[str, Any]) -> str:
     """JSON that may stand in a script element: no text in it can end the element."""
-    return json.dumps(_finite(data), separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
-
-
-def _finite(value: Any) -> Any:
-    """A tree of JSON with plain numbers, and null for those that are not finite."""
-    if isinstance(value, Mapping):
-        return {str(name): _finite(part) for name, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(part) for part in value]
-    if isinstance(value, np.ndarray):
-        return _finite(value.tolist())
-    if isinstance(value, np.generic):
-        return _finite(value.item())
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(jsonable(data), separators=(",", ":")).replace("<", "\\u003c").replace("&", "\\u0026")
 
 
 def _unit_name(unit: Unit, layers: int) -> str:
@@ -256,15 +244,3 @@ def _unit_name(unit: Unit, layers: int) -> str:
 def _score(value: float) -> str:
     """A score with three decimals."""
     return f"{value:.3f}" if math.isfinite(value) else "–"
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file beside its place and rename it, so that a reader never sees half of one."""
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(beside, 0o644)
-        os.replace(beside, path)
-    finally:
-        Path(beside).unlink(missing_ok=True)  # there still where something has failed

@@ -12,10 +12,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import platformdirs
 
@@ -102,12 +102,12 @@ def is_whole(folder: Path) -> bool:
         return False
 
 
-def store(parent: Path, stream: IO[bytes], *, suffix: str) -> Path:
-    """A stream's bytes as a file named by their SHA-256.
+def store(parent: Path, pieces: Iterable[bytes], *, suffix: str) -> Path:
+    """Bytes as a file named by their SHA-256.
 
     Args:
         parent: the folder of such files; made if need be.
-        stream: what to read to its end.
+        pieces: the bytes, piece by piece.
         suffix: the end of the file's name.
 
     Returns:
@@ -118,7 +118,7 @@ def store(parent: Path, stream: IO[bytes], *, suffix: str) -> Path:
     """
     with _workplace(parent) as work:
         with open(work / "new", "wb") as file:
-            shutil.copyfileobj(stream, file)
+            file.writelines(pieces)
         final = parent / f"{_file_digest(work / 'new')}{suffix}"
         os.replace(work / "new", final)
     return final

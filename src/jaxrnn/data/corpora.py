@@ -141,8 +141,8 @@ def corpus_digest(corpus: Corpus) -> str:
 def _split_by_position(document: Document, shares: tuple[float, float]) -> dict[str, tuple[Document, ...]]:
     """One file: training first, then validation, then test."""
     size = document.stop
-    reach = min(_CUT_REACH, size // 200)
     share_valid, share_test = shares
+    reach = min(_CUT_REACH, size // 200, round(size * min(shares)) // 2)  # a cut must not pass over a whole split
     ends = (max(1, round(size * share)) for share in (1 - share_valid - share_test, 1 - share_test))
     first, second = (line_start_after(document.path, end, reach=reach) for end in ends)
     if not 0 < first < second < size:
@@ -166,7 +166,7 @@ def _split_by_file(
 
     def place(document: Document) -> bytes:
         """What the files are ordered by."""
-        return hashlib.sha256(document.path.relative_to(folder).as_posix().encode()).digest()
+        return hashlib.sha256(os.fsencode(document.path.relative_to(folder).as_posix())).digest()
 
     total = sum(document.stop for document in documents)
     waiting = sorted(documents, key=place)
@@ -219,7 +219,7 @@ def _documents(source: str, cache: Path | None, *, name: str, known: tuple[str, 
     if source == STANDARD_INPUT:
         if sys.stdin is None:
             raise InputError(f"{name}: standard input is closed; give a text to it, or name a file")
-        return (_nonempty(scan(_keep(sys.stdin.buffer, cache), name=name), source, name),)
+        return (_nonempty(scan(_keep(sys.stdin.buffer, cache, name, "standard input"), name=name), source, name),)
     place = os.path.expanduser(source)  # as text: a path takes '' for the folder one is in, and fails on a long name
     if os.path.isdir(place):
         return _folder(Path(place), name)
@@ -259,7 +259,11 @@ def _walk(folder: Path, leave_out: Callable[[str], bool] = lambda name: False) -
         """The names that are not hidden or left out, in order."""
         return sorted(name for name in names if not name.startswith((".", "__pycache__")) and not leave_out(name))
 
-    for root, folders, files in os.walk(folder):
+    def refuse(error: OSError) -> None:
+        remedy = "mend its permissions, or take it out of there"
+        raise InputError(f"{_NAME}: folder '{error.filename}' cannot be read ({error.strerror}); {remedy}") from None
+
+    for root, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = keep(folders)
         yield from (Path(root, name) for name in keep(files))
 
@@ -267,9 +271,15 @@ def _walk(folder: Path, leave_out: Callable[[str], bool] = lambda name: False) -
 def _kept_pipe(place: str, cache: Path | None, name: str) -> Path:
     """What is no file on a disk, such as the end of a pipe, kept like standard input."""
     with naming_refusals(name, "expected a text file", f"cannot read '{place}'"), open(place, "rb") as stream:
-        return _keep(stream, cache)
+        return _keep(stream, cache, name, place)
 
 
-def _keep(stream: IO[bytes], cache: Path | None) -> Path:
+def _keep(stream: IO[bytes], cache: Path | None, name: str, place: str) -> Path:
     """Standard input, kept as a file in the cache under its own digest, because it is read more than once."""
-    return store(cache_folder(cache) / "inputs", stream, suffix=".txt")
+
+    def pieces() -> Iterator[bytes]:
+        with naming_refusals(name, "expected a text file", f"cannot read '{place}'"):  # which the cache cannot know
+            while piece := stream.read(1 << 20):
+                yield piece
+
+    return store(cache_folder(cache) / "inputs", pieces(), suffix=".txt")

@@ -45,10 +45,10 @@ def particulars(experiment: Experiment, compiled: Compiled) -> str:
     return table(
         ("backend", f"{jax.default_backend()} ({jax.devices()[0].device_kind}), jax {jax.__version__}"),
         ("rows", _rows(experiment)),
-        ("unroll", _unroll(loops(experiment.learner.cell))),
+        ("unroll", _unroll(config.gradient, experiment.learner.cell)),
         ("kept", kept(config.gradient)),
         ("block", f"{block(config)}, for which the gradient of a weight is one product"),
-        ("precision", f"products of {config.training.precision} operands; sums, states and parameters in float32"),
+        ("precision", precision(config)),
         ("allocator", _allocator(config)),
         ("programs", _programs()),
         ("train step", _compiled(compiled)),
@@ -112,9 +112,11 @@ def kept(gradient: Gradient) -> str:
     """
     if gradient.rule in FORWARD_RULES:
         return "nothing: derivatives go forward in time"
-    if gradient.rule == "checkpointed":
-        return f"the carry where a segment begins; within the one that is computed again, {_OF_EACH_STEP}"
-    return _OF_EACH_STEP
+    if gradient.rule not in ("checkpointed", "randomized"):
+        return _OF_EACH_STEP
+    segments = f"the carry where a segment begins; within the one that is computed again, {_OF_EACH_STEP}"
+    budget = gradient.rule == "checkpointed" and gradient.memory is not None
+    return f"what {gradient.memory} allow: of each step everything, or {segments}" if budget else segments
 
 
 def block(config: Config) -> str:
@@ -138,6 +140,26 @@ def block(config: Config) -> str:
     return many(parts.get(gradient.rule, steps), "step")
 
 
+def precision(config: Config) -> str:
+    """Say what products are made of.
+
+    Args:
+        config: the configuration.
+
+    Returns:
+        A few words.
+
+    Example:
+        >>> precision(Config())
+        'float32'
+    """
+    operands = config.training.precision
+    if operands == "float32":
+        return operands
+    readout = ", the readout's of float32 ones" if config.model.vocabulary_block else ""
+    return f"products of {operands} operands{readout}; sums, states and parameters in float32"
+
+
 def _rows(experiment: Experiment) -> str:
     """How the rows of a batch are split."""
     rows, devices = experiment.config.data.batch_size, experiment.mesh.size
@@ -146,8 +168,11 @@ def _rows(experiment: Experiment) -> str:
     return f"{rows}; {there}: {apart}"
 
 
-def _unroll(found: Loops) -> str:
-    """Which `unroll` runs."""
+def _unroll(gradient: Gradient, cell: Cell) -> str:
+    """Which loops over time run."""
+    if gradient.rule in FORWARD_RULES:
+        return "step by step: one loop over time, which makes the derivatives as well"
+    found = loops(cell)
     fused = f"fused: {many(found.fused, 'loop')} over time, gradients of weights made after it" * (found.fused > 0)
     plain = f"stepwise: {many(found.plain, 'loop')} over time, gradients of weights added up in it" * (found.plain > 0)
     return ", ".join(words for words in (fused, plain) if words)

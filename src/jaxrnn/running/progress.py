@@ -1,6 +1,8 @@
 """What a user sees while a run goes on: a bar on a terminal, a plain line now and then in a log file."""
 
+import io
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -40,8 +42,10 @@ def console(*, stderr: bool = False) -> Console:
         stderr: write to standard error, so that standard output holds nothing but results.
 
     Returns:
-        The console.
+        The console. What its encoding does not have it shows as a question mark.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
     return _Screen(stderr=stderr, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
 

@@ -28,6 +28,7 @@ import msgspec
 
 from jaxrnn.config import Config
 from jaxrnn.errors import InputError, naming_refusals
+from jaxrnn.folders import flush, replace_file, write_file
 from jaxrnn.settings import resolve
 
 RUNS = Path("runs")
@@ -133,8 +134,10 @@ def create(folder: Path, files: Mapping[str, str]) -> Run:
         try:
             building.chmod(0o755)  # mkdtemp makes it private
             for name, text in files.items():
-                (building / name).write_text(text, encoding="utf-8")
+                write_file(building / name, text.encode("utf-8"))
+            flush(building)
             building.rename(folder)
+            flush(folder.parent)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
@@ -212,9 +215,18 @@ def metrics(run: Run) -> list[dict[str, Any]]:
 
     Returns:
         One dict a line; none where there is no file yet.
+
+    Raises:
+        InputError: if a line is not as `append` has written it.
     """
     lines = run.metrics.read_bytes().splitlines(keepends=True) if run.metrics.exists() else []
-    return [msgspec.json.decode(line) for line in lines if line.endswith(b"\n")]
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            rows += [msgspec.json.decode(line)] if line.endswith(b"\n") else []
+        except msgspec.DecodeError:
+            raise InputError(f"{run.metrics}: line {number} is no JSON; take it out, and go on") from None
+    return rows
 
 
 def rewind(run: Run, step: int, validated: int) -> None:
@@ -264,7 +276,5 @@ def keep_sample(run: Run, name: str, text: str) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     """Put a file in the place of another, so that at any moment one of them is there."""
-    beside = path.with_suffix(".tmp")
     with naming_refusals(path, _MEND):
-        beside.write_bytes(content)
-        os.replace(beside, path)
+        replace_file(path, content)

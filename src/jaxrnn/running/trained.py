@@ -1,5 +1,6 @@
 """A trained model, read back from its run: to be scored, to be sampled, or to be trained further."""
 
+import math
 import warnings
 from pathlib import Path
 from typing import NamedTuple
@@ -64,7 +65,7 @@ def load_trained(folder: Path) -> Trained:
         except InputError:
             if snapshot.exists():
                 raise  # else the run, which is still trained, has just put a better one in its place
-    if best is None and where.validated:
+    if best is None and math.isfinite(where.best):  # else no validation has had a loss that is a number
         lost = f"{run.snapshots}: the best snapshot is missing or damaged; {snapshot.name} is used in its place"
         warnings.warn(lost, snapshots.SnapshotWarning, stacklevel=2)
     params = evaluated(state.optimizer, state.params)

@@ -128,6 +128,9 @@ def opening(vocabulary: Vocabulary, prompt: str | None) -> list[int]:
     if prompt is None:
         known = [symbol for symbol in ("\n", END_OF_LINE) if symbol in vocabulary.symbols]
         return [vocabulary.symbols.index(known[0]) if known else 0]
-    if not prompt:
-        raise InputError("sampling.prompt = '': expected some text to go on from; leave it out to begin a line")
-    return encode(vocabulary, prompt, exact=True, name="sampling.prompt").tolist()
+    ids = encode(vocabulary, prompt, exact=True, name="sampling.prompt").tolist()
+    if not ids:  # words may be parted by spaces that are no symbols
+        raise InputError(
+            f"sampling.prompt = {prompt!r}: expected some text to go on from; leave it out to begin a line"
+        )
+    return ids
