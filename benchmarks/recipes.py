@@ -9,7 +9,7 @@ stops it, the same command goes on. Texts are downloaded by name, or read from t
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any, Literal
@@ -30,6 +30,8 @@ PROTOCOLS = {
     "1 stream": ["--streams", "1"],
     "20 streams": ["--streams", "20"],
     "200 steps": ["--steps", "200"],
+    "1 stream, 200 steps": ["--streams", "1", "--steps", "200"],
+    "20 streams, 200 steps": ["--streams", "20", "--steps", "200"],
 }
 KEPT = ("loss", "perplexity", "bits_per_character", "targets", "streams", "tail")
 
@@ -51,7 +53,9 @@ def main(
     found = [run(recipe, seed, runs / f"{recipe}-{seed}", help_from) for seed in seeds]
     result = {"recipe": recipe, "mean": averages(found), "seeds": found}
     print(json.dumps(result["mean"], indent=2))
-    print(f"written: {results.save(f'recipe_{recipe}', result, picture(recipe, found))}")
+    path = results.save(f"recipe_{recipe}", result, picture(recipe, found))
+    path.with_suffix(".jsonl").write_text(curve({seed: runs / f"{recipe}-{seed}" for seed in seeds}))
+    print(f"written: {path}")
 
 
 def run(recipe: str, seed: int, folder: Path, help_from: Sequence[str]) -> dict[str, Any]:
@@ -67,6 +71,17 @@ def run(recipe: str, seed: int, folder: Path, help_from: Sequence[str]) -> dict[
         "scores": {name: {key: said[key] for key in KEPT} for name, said in plain.items()} | helped,
         "validation": validations(folder),
     }
+
+
+def curve(folders: Mapping[int, Path]) -> str:
+    """The validations of each seed as JSON lines, with the loss and the rate of training at that place."""
+    lines = []
+    for seed, folder in folders.items():
+        updates = {line["step"]: line for line in metrics(folder, "update")}
+        for line in metrics(folder, "validation"):
+            learnt = updates[line["step"]]
+            lines.append({"seed": seed, **line, "training_loss": learnt["loss"], "rate": learnt["rate"]})
+    return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def averages(found: list[dict[str, Any]]) -> dict[str, float]:

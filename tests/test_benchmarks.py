@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e 
 
 import jax
 import jax.numpy as jnp
-from benchmarks import commands, recipes, units
+from benchmarks import commands, recipes, tries, units
 from benchmarks.full_vs_truncated import __main__ as full_vs_truncated
 from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, problems, text
 from benchmarks.full_vs_truncated.kept import Kept
@@ -170,6 +171,15 @@ def test_recipes(tmp_path, monkeypatch, in_process):
     assert once["scores"] == again["scores"] and once["validation"] == again["validation"]
     assert recipes.averages([once])["perplexity, 1 stream"] == once["scores"]["1 stream"]["perplexity"]
     recipes.picture("hello", [once])
+    lines = [json.loads(line) for line in recipes.curve({1: tmp_path / "hello"}).splitlines()]
+    assert [[line["step"], line["bits"]] for line in lines] == once["validation"]
+    assert all(line["seed"] == 1 and line["rate"] > 0 and line["training_loss"] > 0 for line in lines)
+    tried = tries.tried("hello", tmp_path / "hello")
+    assert tried["differs"] == {} and tried["test"] == once["scores"]["plain"]["perplexity"]
+    assert [math.log2(perplexity) for _, perplexity in tried["perplexity"]] == pytest.approx(
+        [bits for _, bits in once["validation"]]
+    )
+    tries.picture("hello", [tried])
 
 
 def test_units(tmp_path, monkeypatch, in_process):

@@ -323,6 +323,35 @@ def test_the_page_on_devices_has_the_measured_figures():
     assert found["charlm"]["2 devices"]["seconds"] > found["charlm"]["1 device"]["seconds"]
 
 
+def test_the_page_on_language_models_has_the_measured_figures():
+    page = PAGES["language_models.md"].read_text("utf-8")
+    results = ROOT / "benchmarks/results"
+    rows = {
+        "10 streams, nothing dropped": "plain",
+        "10 streams, 200 steps at a time instead of 35": "200 steps",
+        "10 streams, full chunks only: the book's protocol": "full chunks only",
+        "20 streams": "20 streams",
+        "1 stream": "1 stream",
+    }
+    recipes = [json.loads((results / f"recipe_{name}.json").read_text("utf-8")) for name in ("ptb_rnnlm", "ptb_fast")]
+    for said, protocol in rows.items():
+        scores = [f"{one['mean'][f'perplexity, {protocol}']:.3f}" for one in recipes]
+        assert f"| {said} | {' | '.join(scores)} |" in page
+    tries = {one["name"]: one for one in json.loads((results / "tries_ptb_fast.json").read_text("utf-8"))["tries"]}
+    small, large = ([tries[name] for name in names] for names in (SMALL_TRIES, ("more_masks", "ptb_fast")))
+    assert set(tries) == {one["name"] for one in (*small, *large)}
+    lines = page.splitlines()
+    for row, one in enumerate(small, lines.index("| rate 20, the example's | 193.4 | 143.3 | 122.6 | 117.8 |")):
+        figures = [f"{perplexity:.1f}" for _, perplexity in one["perplexity"]]
+        assert [cell.strip() for cell in lines[row].split("|")[2:-1]] == figures + [""] * (4 - len(figures))
+        assert [round(epoch) for epoch, _ in one["perplexity"]] == [1, 2, 3, 4][: len(figures)]
+    for one in large:
+        assert sum(f"| {one['perplexity'][-1][1]:.1f} | {one['test']:.1f} |" in line for line in lines) == 1
+
+
+SMALL_TRIES = ("rate_20", "rate_30", "rate_45", "wider_embedding", "10_rows", "adam")
+
+
 def test_the_recipes_of_the_readme_score_what_was_measured():
     """Each row has its file, the scores by the protocol that is named, and the time."""
     readme = PAGES["README.md"].read_text("utf-8")

@@ -20,7 +20,7 @@ from jaxrnn.running.scorer import scored_chunks
 from jaxrnn.running.trained import Trained
 
 ADAPTATIONS = tuple(Adaptation(rate, decay) for rate, decay in product((3e-4, 1e-3, 3e-3), (0.0, 3e-3, 1e-2, 3e-2)))
-POINTERS = tuple(Pointer(*way) for way in product((0.1, 0.3, 1.0), (0.05, 0.1, 0.2), (100, 500, 2000)))
+POINTERS = tuple(Pointer(*way) for way in product((0.1, 0.3, 1.0, 3.0), (0.05, 0.1, 0.2), (100, 500, 2000)))
 
 
 class Texts(NamedTuple):

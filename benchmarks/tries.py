@@ -1,0 +1,65 @@
+"""What did each change to a recipe buy?
+
+    jaxrnn train configs/ptb_fast.toml --optimizer.rate 20 --training.length "4 epochs" --run runs/rate_20
+    python -m benchmarks.tries ptb_fast runs/rate_20 runs/rate_30      # names what differs, and draws the curves
+
+Trains nothing: it reads runs that were made by hand, finished or given up, and keeps their validations.
+"""
+
+import json
+import math
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from matplotlib.figure import Figure
+
+from benchmarks import results
+from benchmarks.commands import metrics
+from benchmarks.recipes import CONFIGS
+from jaxrnn.running import runs
+from jaxrnn.settings import flatten, resolve
+
+_OF_NO_INTEREST = ("training.validate_every", "training.keep")
+
+
+def main(
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="a file of `configs/`, without .toml")],
+    folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(help="runs to be compared with it")],
+) -> None:
+    """Gather the runs, and keep what they differ in and how they went."""
+    tries = [tried(recipe, folder) for folder in folders]
+    for one in tries:
+        print(
+            f"{one['name']}: {one['perplexity'][-1][1]:.1f} at epoch {one['perplexity'][-1][0]:.1f}: {one['differs']}"
+        )
+    print(f"written: {results.save(f'tries_{recipe}', {'recipe': recipe, 'tries': tries}, picture(recipe, tries))}")
+
+
+def tried(recipe: str, folder: Path) -> dict[str, Any]:
+    """What a run has that the recipe has not, and the perplexity of its validation text by epochs."""
+    ours, theirs = flatten(resolve(CONFIGS / f"{recipe}.toml")), flatten(runs.find(folder)[1])
+    differs = {key: value for key, value in theirs.items() if value != ours[key] and key not in _OF_NO_INTEREST}
+    text = json.loads((folder / "corpus.json").read_text("utf-8"))["splits"]["train"]["symbols"]
+    seen, curve = 0, []
+    for row in runs.metrics(runs.at(folder)):
+        seen += row["targets"] if row["kind"] == "update" else 0
+        if row["kind"] == "validation":
+            curve.append([round(seen / text, 2), math.exp(row["loss"])])
+    test = [row["perplexity"] for row in metrics(folder, "test")]
+    return {"name": folder.name, "differs": differs, "perplexity": curve, "test": test[-1] if test else None}
+
+
+def picture(recipe: str, tries: list[dict[str, Any]]) -> Figure:
+    """Perplexity of the validation text over epochs, a line for each run."""
+    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    axis = figure.subplots()
+    for one in tries:
+        axis.plot(*zip(*one["perplexity"], strict=True), marker="o", markersize=3, label=one["name"])
+    axis.set(title=f"changes to {recipe}", xlabel="epochs", ylabel="validation, perplexity", yscale="log")
+    axis.legend(frameon=False)
+    return figure
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
