@@ -19,7 +19,7 @@ pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e 
 
 import jax
 import jax.numpy as jnp
-from benchmarks import commands, recipes, tries, units
+from benchmarks import commands, recipes, start, tries, units
 from benchmarks.full_vs_truncated import __main__ as full_vs_truncated
 from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, problems, text
 from benchmarks.full_vs_truncated.kept import Kept
@@ -180,6 +180,13 @@ def test_recipes(tmp_path, monkeypatch, in_process):
         [bits for _, bits in once["validation"]]
     )
     tries.picture("hello", [tried])
+
+
+def test_a_start_is_timed_and_the_run_is_stopped(tmp_path):
+    waited = start.seconds(tmp_path, "cold", ("configs/hello.toml", "--training.length", "1000000 updates"))
+    assert 0 < waited < start.PATIENCE
+    assert list(tmp_path.glob("cold/snapshots/step_*")) and (tmp_path / "cache").is_dir()
+    start.picture({"cold, median": waited, "warm, median": waited})
 
 
 def test_units(tmp_path, monkeypatch, in_process):
