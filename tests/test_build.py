@@ -210,6 +210,12 @@ def test_layers_widths_and_tying_are_those_of_the_configuration():
     assert params["embedding"]["w"] == (V, 3)
     assert [core["w_ih"] for core in params["core"].values() if core] == [(3, 24), (6, 24), (6, 24)]
     assert "w" not in shapes(build_model(small(embedding_size=4, tie=True), V))["readout"]
+    unequal = small(num_layers=3, hidden_size=6, last_size=3, tie=True, initializer="uniform")
+    params = shapes(build_model(unequal, V, Regularizer(temporal_penalty=1.0)))
+    assert [core["w_ih"] for core in params["core"].values()] == [(3, 24), (6, 24), (6, 12)]
+    for wrong in (small(last_size=3), small(num_layers=2, last_size=4, tie=True)):
+        with pytest.raises(InputError, match="model.last_size = "):
+            check(Config(model=wrong))
 
 
 def test_dropout_is_drawn_around_each_layer_in_training_only():

@@ -41,7 +41,7 @@ from jaxrnn.compose import (
 )
 from jaxrnn.config import Config, Data, Gradient, Model, Regularizer, average_after
 from jaxrnn.config import Optimizer as OptimizerSection
-from jaxrnn.consistency import state_size
+from jaxrnn.consistency import layers, state_size
 from jaxrnn.data.corpora import Corpus, open_corpus
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError
@@ -205,27 +205,27 @@ def build_trunk(model: Model, vocabulary_size: int, regularizer: Regularizer = U
 
 def _beneath_readout(model: Model, regularizer: Regularizer) -> dict[str, Any]:
     """What a language model is made of, but its vocabulary and its readout."""
-    size = state_size(model)
-    layers = [_layer(model, regularizer, model.embedding_size)]
-    for _ in range(model.num_layers - 1):
-        layers += _drops(model.dropout, regularizer.dropout_hidden)
-        layers += [_layer(model, regularizer, size)]
+    core, size = [], model.embedding_size
+    for layer in layers(model):
+        core += _drops(model.dropout, regularizer.dropout_hidden) if core else []
+        core += [_layer(layer, regularizer, size)]
+        size = state_size(layer)
     alpha, beta = regularizer.activation_penalty, regularizer.temporal_penalty
     below = _drops(model.dropout, regularizer.dropout_input)
     above = [temporal_penalty(size, beta)] if beta > 0 else []
     above += _drops(model.dropout, regularizer.dropout_output)
     above += [activation_penalty(alpha)] if alpha > 0 else []
     return {
-        "core": _pile(layers),
+        "core": _pile(core),
         "below": _pile(below) if below else None,
         "above": _pile(above) if above else None,
         "word_dropout": regularizer.dropout_embedding,
     }
 
 
-def _pile(layers: list[Cell]) -> Cell:
+def _pile(cells: list[Cell]) -> Cell:
     """Layers on top of one another; one by itself stays what it is."""
-    return stack(*layers) if len(layers) > 1 else layers[0]
+    return stack(*cells) if len(cells) > 1 else cells[0]
 
 
 def _drops(rate: float, locked_rate: float) -> list[Cell]:

@@ -79,6 +79,9 @@ class Model(Section, frozen=True):
     cell: Annotated[str, _about("the recurrent cell")] = "lstm"
     hidden_size: Annotated[int, _about("units in each layer (H)", ge=1)] = 384
     num_layers: Annotated[int, _about("layers, one above the other (L)", ge=1)] = 1
+    last_size: Annotated[
+        _Positive | None, _about("units in the last of several layers; left out: as many as in the others")
+    ] = None
     projection_size: Annotated[
         _Positive | None,
         _for("model.cell", "projection_lstm", "size of a layer's output; left out: half of the units"),
@@ -88,7 +91,7 @@ class Model(Section, frozen=True):
         Annotated[float, Meta(gt=0, le=_MOST)] | None,
         _about("standard deviation that the embedding starts with; left out: 1, or 1/sqrt(embedding_size) when tied"),
     ] = None
-    tie: Annotated[bool, _about("one matrix for embedding and readout; needs embedding_size = hidden_size")] = False
+    tie: Annotated[bool, _about("one matrix for embedding and readout, if the last layer is as wide")] = False
     vocabulary_block: Annotated[
         _Positive | None, _about("symbols whose logits are held at a time, for large vocabularies; left out: all")
     ] = None

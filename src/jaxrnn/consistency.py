@@ -3,6 +3,8 @@
 Every message names the keys, and the nearest values that work.
 """
 
+from msgspec.structs import replace
+
 from jaxrnn.config import Config, Data, Gradient, Model, Parallel, Training, average_after, length
 from jaxrnn.errors import InputError
 
@@ -27,10 +29,12 @@ that work are 32 and 64
     length(config.training)
     if (data.valid is None) != (data.test is None):
         raise InputError("data.valid, data.test: expected both or neither; one of them is missing")
-    size = state_size(model)
+    if model.last_size and model.num_layers == 1:
+        raise InputError(f"model.last_size = {model.last_size}: there is one layer; give model.hidden_size instead")
+    size = state_size(layers(model)[-1])
     if model.tie and model.embedding_size != size:
         projected = "projection_size" if model.cell == "projection_lstm" else "hidden_size"
-        sizes = f"{model.embedding_size} is not model.{projected} = {size}"
+        sizes = f"{model.embedding_size} is not model.{'last_size' if model.last_size else projected} = {size}"
         raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
     if model.initializer == "chrono" and model.cell != "lstm":
         raise InputError(f"model.initializer = 'chrono': it is for model.cell = 'lstm', not for {model.cell!r}")
@@ -40,6 +44,23 @@ that work are 32 and 64
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
     _check_horizons(data, gradient)
     _check_processes(config.parallel, config.training)
+
+
+def layers(model: Model) -> list[Model]:
+    """Tell what each layer is like: all are alike, but for the size of the last.
+
+    Args:
+        model: the section.
+
+    Returns:
+        A section for each, the lowest first, with its own `hidden_size`.
+
+    Example:
+        >>> [layer.hidden_size for layer in layers(Model(hidden_size=8, num_layers=3, last_size=5))]
+        [8, 8, 5]
+    """
+    last = replace(model, hidden_size=model.last_size or model.hidden_size)
+    return [model] * (model.num_layers - 1) + [last]
 
 
 def state_size(model: Model) -> int:

@@ -23,6 +23,7 @@ from jaxrnn.running.experiment import open_text, validation_ids
 from jaxrnn.running.scorer import evaluation_streams, make_score, scored_chunks, scored_parts, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.tuning import Helped, Texts, helped_json, helped_text, with_cache, with_dynamic
+from jaxrnn.running.wording import symbol_noun
 
 EXAMPLES = """\
   jaxrnn evaluate runs/stdlib-lstm-1                       the test split of the text that it was trained on
@@ -88,7 +89,7 @@ def _more(
         cost = make_cost_by_context(best.cell, given)
         start = best.params, best.cell.initial_carry((text.batch_size,))
         stretches = [s for s in cost(*start, chunks, doubling(asked.by_context)) if s.score.weight]
-        screen.print(summary.context_text(stretches, summary.unit(best.vocabulary.tokenizer)))
+        screen.print(summary.context_text(stretches, symbol_noun(best.vocabulary.tokenizer)))
         more["by_context"] = [
             {"first": s.first, "last": s.last, "loss": s.score.nats, "targets": int(s.score.weight)} for s in stretches
         ]

@@ -14,11 +14,11 @@ from jaxrnn.config import Sampling
 from jaxrnn.data.vocabulary import decode, look_up
 from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.novelty import longest_copied
-from jaxrnn.running import summary
 from jaxrnn.running.devices import keep_programs
 from jaxrnn.running.experiment import open_text
 from jaxrnn.running.progress import show
 from jaxrnn.running.trained import Trained, load_trained
+from jaxrnn.running.wording import many, symbol_noun
 from jaxrnn.running.writer import Writer, make_writer
 from jaxrnn.settings import resolve
 
@@ -118,7 +118,7 @@ def _novelty(best: Trained, texts: list[str], screen: Console) -> list[dict[str,
         copied = longest_copied(ids, dataset.ids["train"])
         run = decode(best.vocabulary, ids[copied.start : copied.start + copied.length])
         found.append({"copied": copied.length, "symbols": len(ids), "place": copied.place, "run": run})
-        noun = summary.many(len(ids), summary.unit(best.vocabulary.tokenizer))
+        noun = many(len(ids), symbol_noun(best.vocabulary.tokenizer))
         screen.print(f"text {number}: the longest run copied from training is {copied.length} of {noun}: {run!r}")
     return found
 

@@ -46,6 +46,7 @@ from jaxrnn.running.runs import Run
 from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
+from jaxrnn.running.wording import in_short, symbol_noun
 from jaxrnn.running.writer import make_writer, opening
 from jaxrnn.settings import KEYS, add_keys, check_read, differences, dumps, resolve, whereabouts
 from jaxrnn.training import TrainState
@@ -237,14 +238,14 @@ def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
 def _run(session: Session) -> Outcome:
     """Train to the end, or until a signal comes."""
     experiment, its_run = session.experiment, session.run
-    config, noun = experiment.config, summary.unit(experiment.config.data.tokenizer)
+    config, noun = experiment.config, symbol_noun(experiment.config.data.tokenizer)
     state, position = session.start
     runs.rewind(its_run, position.updates, position.validated)
     if position.updates:
         session.screen.print(f"going on after update {position.updates:,} of {experiment.updates:,}")
     text = validation_ids(experiment.config, experiment.dataset)
     with stop_on_signals() as stop, progress(session.screen, experiment.updates, position.updates) as shown:
-        meter = Meter(its_run, shown, summary.in_short(noun), config.training.max_skipped)
+        meter = Meter(its_run, shown, in_short(noun), config.training.max_skipped)
 
         def announce(position: Position, score: Score) -> None:
             row = {"kind": "validation", "step": position.updates, "loss": score.nats, "bits": score.bits}

@@ -9,7 +9,8 @@ import pytest
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import build_vocabulary, decode, encode
 from jaxrnn.evaluation import CARRY, Evaluation, Protocol, Score
-from jaxrnn.running.summary import Result, characters, in_short, n_gram_names, result_json, result_text, unit
+from jaxrnn.running.summary import Result, characters, n_gram_names, result_json, result_text
+from jaxrnn.running.wording import in_short, symbol_noun
 
 TEXT = " the cät sat\non  the 猫 mat\n\nand ran\n"
 
@@ -41,8 +42,8 @@ def test_bytes_of_one_character_stand_for_one(text):
 
 
 def test_every_tokenizer_has_a_noun():
-    assert all(unit(name) != "symbol" for name in TOKENIZERS)
-    assert max(len(in_short(unit(name))) for name in TOKENIZERS) <= 4
+    assert all(symbol_noun(name) != "symbol" for name in TOKENIZERS)
+    assert max(len(in_short(symbol_noun(name))) for name in TOKENIZERS) <= 4
 
 
 def test_baselines_have_names():

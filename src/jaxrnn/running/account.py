@@ -20,6 +20,7 @@ from jaxrnn.running.following import Followed
 from jaxrnn.running.meter import penalized
 from jaxrnn.running.study import EVERY, Credit, Subject, Watched
 from jaxrnn.running.trained import Trained
+from jaxrnn.running.wording import layers_text, symbol_noun
 from jaxrnn.running.writer import make_writer
 
 FEW = 30
@@ -52,7 +53,7 @@ def account(
         The report.
     """
     rows = runs.metrics(best.run)
-    noun = summary.unit(best.vocabulary.tokenizer)
+    noun = symbol_noun(best.vocabulary.tokenizer)
     trained = health(rows)
     flow = [figures.gradient_flow({"trained": credit.trained, "untrained": credit.untrained})]
     flow += [figures.horizon_bias(credit.bias)] if credit.bias else []
@@ -96,11 +97,10 @@ def _facts(best: Trained, rows: list[dict[str, Any]], noun: str, watched: Watche
     """What is to be known of the run."""
     config = best.config
     data, model, gradient, optimizer = config.data, config.model, config.gradient, config.optimizer
-    layers = summary.many(model.num_layers, "layer")
     tests = [row for row in rows if row["kind"] == "test"]
     facts = [
         ("text", f"{data.corpus}, by {noun}, {len(best.vocabulary.symbols)} kinds"),
-        ("model", f"{model.cell}, {layers} of {model.hidden_size} units"),
+        ("model", layers_text(model)),
         ("parameters", f"{summary.parameters(best.params):,}, of {best.snapshot.name}"),
         ("gradient", f"{gradient.rule}, chunks of {data.chunk_length} steps, {data.batch_size} streams"),
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}"),

@@ -14,7 +14,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.config import Config, Gradient
 from jaxrnn.running.experiment import Experiment
 from jaxrnn.running.programs import Compiled
-from jaxrnn.running.summary import many, table
+from jaxrnn.running.wording import many, table
 
 _OF_EACH_STEP = "of each step the carry and the results of its products; what is elementwise is computed again"
 

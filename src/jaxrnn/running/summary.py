@@ -16,44 +16,11 @@ from jaxrnn.data.vocabulary import Vocabulary, fingerprint, unknown_id
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.running.experiment import Experiment, updates_per_epoch
 from jaxrnn.running.position import Position
+from jaxrnn.running.wording import layers_text, many, symbol_noun, table
 from jaxrnn.settings import settings_of
 from jaxrnn.types import Params
 
-_UNITS = {"character": "character", "byte": "byte", "word": "word", "whitespace": "word"}
-_IN_SHORT = {"character": "char"}
 _BLOCK = 1 << 16
-
-
-def unit(tokenizer: str) -> str:
-    """Name the symbols of a tokenizer, as in "bits per character".
-
-    Args:
-        tokenizer: its name.
-
-    Returns:
-        A noun.
-
-    Example:
-        >>> unit("whitespace")
-        'word'
-    """
-    return _UNITS.get(tokenizer, "symbol")
-
-
-def in_short(noun: str) -> str:
-    """Shorten the name of a symbol, for lines that must stay short.
-
-    Args:
-        noun: what `unit` gives.
-
-    Returns:
-        A few letters.
-
-    Example:
-        >>> in_short("character"), in_short("word")
-        ('char', 'word')
-    """
-    return _IN_SHORT.get(noun, noun)
 
 
 def characters(vocabulary: Vocabulary, ids: np.ndarray) -> int:
@@ -108,7 +75,7 @@ def introduction(experiment: Experiment, asked: str) -> str:
     """
     config, corpus, dataset = experiment.config, experiment.corpus, experiment.dataset
     data, model, optimizer = config.data, config.model, config.optimizer
-    noun = unit(data.tokenizer)
+    noun = symbol_noun(data.tokenizer)
     params = jax.eval_shape(experiment.learner.cell.init, jax.random.key(0))
     sizes = {split: len(ids) for split, ids in dataset.ids.items()}
     files = len({document.path for documents in corpus.splits.values() for document in documents})
@@ -125,7 +92,7 @@ def introduction(experiment: Experiment, asked: str) -> str:
         ("corpus", f"{corpus.name}{origin}, {many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
         ("split", f"{shares} {noun}s; {many(tail, noun)} dropped at the tail of a training epoch"),
         ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {many(unseen, noun)} read as unknown"),
-        ("model", f"{model.cell}, {many(model.num_layers, 'layer')} of {model.hidden_size} units{extras}"),
+        ("model", f"{layers_text(model)}{extras}"),
         ("", f"{many(parameters(params), 'parameter')}"),
         ("gradient", f"{_rule(config)} over {_steps(data)}, {many(data.batch_size, 'stream')}"),
         ("devices", _devices(experiment)),
@@ -155,7 +122,7 @@ def n_gram_line(experiment: Experiment, bits: Sequence[float]) -> str:
         One line.
     """
     scores = "  ".join(f"{order}: {score:.3f}" for order, score in enumerate(bits, 1))
-    return table(("n-grams", f"{scores}  bits per {unit(experiment.config.data.tokenizer)} of the test text"))
+    return table(("n-grams", f"{scores}  bits per {symbol_noun(experiment.config.data.tokenizer)} of the test text"))
 
 
 def best_n_gram_line(named: Mapping[str, float]) -> str:
@@ -261,7 +228,7 @@ def result_text(result: Result) -> str:
         A few lines.
     """
     score, protocol = result.evaluation.score, result.evaluation.protocol
-    noun = unit(result.vocabulary.tokenizer)
+    noun = symbol_noun(result.vocabulary.tokenizer)
     written = "" if noun == "character" else f" = {many(result.characters, 'character')}"
     fate = "left out" if unknown_id(result.vocabulary) is None else "read as unknown"
     unseen = ("unseen", f"{many(result.unseen, noun)} of the text not in the vocabulary: {fate}")
@@ -310,35 +277,7 @@ def context_text(stretches: Sequence[Stretch], noun: str) -> str:
     return "\n".join([heading, *lines])
 
 
-def table(*lines: tuple[str, str]) -> str:
-    """Write names in one column, texts in the next.
-
-    Args:
-        *lines: a name and a text each.
-
-    Returns:
-        As many lines.
-    """
-    return "\n".join(f"{name:<11} {text}" for name, text in lines)
-
-
 def _vocabulary(vocabulary: Vocabulary) -> str:
     """A vocabulary in a few words."""
-    return f"{many(len(vocabulary.symbols), unit(vocabulary.tokenizer))}, fingerprint {fingerprint(vocabulary)[:16]}"
-
-
-def many(number: int, noun: str) -> str:
-    """A number with its noun.
-
-    Args:
-        number: how many.
-        noun: of what, in the singular.
-
-    Returns:
-        Both, the noun in the plural where that is right.
-
-    Example:
-        >>> many(1234, "file")
-        '1,234 files'
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+    size = many(len(vocabulary.symbols), symbol_noun(vocabulary.tokenizer))
+    return f"{size}, fingerprint {fingerprint(vocabulary)[:16]}"

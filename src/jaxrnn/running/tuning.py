@@ -18,6 +18,7 @@ from jaxrnn.pointer import Pointer, make_pointer_evaluate
 from jaxrnn.running import summary
 from jaxrnn.running.scorer import scored_chunks
 from jaxrnn.running.trained import Trained
+from jaxrnn.running.wording import many, symbol_noun, table
 
 ADAPTATIONS = tuple(Adaptation(rate, decay) for rate, decay in product((3e-4, 1e-3, 3e-3), (0.0, 3e-3, 1e-2, 3e-2)))
 POINTERS = tuple(Pointer(*way) for way in product((0.1, 0.3, 1.0, 3.0), (0.05, 0.1, 0.2), (100, 500, 2000)))
@@ -129,11 +130,11 @@ def helped_text(name: str, helped: Helped, result: summary.Result) -> str:
     Returns:
         Two lines.
     """
-    score, noun = result.evaluation.score, summary.unit(result.vocabulary.tokenizer)
+    score, noun = result.evaluation.score, symbol_noun(result.vocabulary.tokenizer)
     ways = ", ".join(f"{key} {value:g}" for key, value in helped.choice._asdict().items())
     scores = f"perplexity {score.perplexity:.3f} per {noun}, {result.bits_per_character:.4f} bits per character"
-    chosen_on = f"chosen on {summary.many(int(helped.valid.weight), noun)} of the validation text"
-    return summary.table((name, scores), ("", f"{ways}; {chosen_on}"))
+    chosen_on = f"chosen on {many(int(helped.valid.weight), noun)} of the validation text"
+    return table((name, scores), ("", f"{ways}; {chosen_on}"))
 
 
 def _choose(score: Callable[[Streams, Any], list[Evaluation]], texts: Texts, grid: Sequence[Any]) -> Helped:
