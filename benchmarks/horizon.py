@@ -22,7 +22,7 @@ from jaxrnn.analysis.bias import Bias, chosen_horizon, truncation_bias
 from jaxrnn.cell import Cell
 from jaxrnn.gradients import Chunk
 from jaxrnn.losses import softmax_cross_entropy
-from jaxrnn.running.experiment import open_text
+from jaxrnn.running.run_text import open_text
 from jaxrnn.running.study import HORIZONS, WINDOWS, first_chunk
 from jaxrnn.running.trained import load_trained
 

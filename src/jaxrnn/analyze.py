@@ -21,10 +21,10 @@ from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.running.account import account
 from jaxrnn.running.devices import keep_programs
-from jaxrnn.running.experiment import open_text
 from jaxrnn.running.following import MOST, Followed, follow_unit, label_to_follow
 from jaxrnn.running.own_labels import load_label
 from jaxrnn.running.progress import progress
+from jaxrnn.running.run_text import open_text
 from jaxrnn.running.study import HORIZONS, Credit, Subject, Watched, follow_credit, read_long, subject, watch
 from jaxrnn.running.trained import Trained, load_trained
 

@@ -19,7 +19,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.gradients import given, tell
 from jaxrnn.running import summary
 from jaxrnn.running.devices import keep_programs
-from jaxrnn.running.experiment import open_text, validation_ids
+from jaxrnn.running.run_text import open_text, validation_ids
 from jaxrnn.running.scorer import evaluation_streams, make_score, scored_chunks, scored_parts, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.tuning import Helped, Texts, helped_json, helped_text, with_cache, with_dynamic

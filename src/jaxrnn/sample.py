@@ -15,8 +15,8 @@ from jaxrnn.data.vocabulary import decode, look_up
 from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.novelty import longest_copied
 from jaxrnn.running.devices import keep_programs
-from jaxrnn.running.experiment import open_text
 from jaxrnn.running.progress import show
+from jaxrnn.running.run_text import open_text
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.wording import many, symbol_noun
 from jaxrnn.running.writer import Writer, make_writer

@@ -34,7 +34,7 @@ from jaxrnn.mesh import on_one_device, place
 from jaxrnn.ngrams import baselines
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import agreed, is_first, prepare
-from jaxrnn.running.experiment import Experiment, about_text, set_up, total_updates, validation_ids
+from jaxrnn.running.experiment import Experiment, set_up, total_updates
 from jaxrnn.running.memory import check_memory, check_program
 from jaxrnn.running.meter import Meter, penalized
 from jaxrnn.running.pace import fix_length
@@ -42,6 +42,7 @@ from jaxrnn.running.particulars import particulars
 from jaxrnn.running.position import MAY_CHANGE, Position, load
 from jaxrnn.running.programs import Programs, build_programs, compile_ahead
 from jaxrnn.running.progress import progress, show
+from jaxrnn.running.run_text import about_text, validation_ids
 from jaxrnn.running.runs import Run
 from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained

@@ -12,8 +12,9 @@ from jaxrnn.config import Config
 from jaxrnn.data.lengths import longest
 from jaxrnn.gradients import Chunk
 from jaxrnn.mesh import data_mesh
-from jaxrnn.running.experiment import Experiment, build_learner, first_state, open_text
+from jaxrnn.running.experiment import Experiment, build_learner, first_state
 from jaxrnn.running.programs import build_programs
+from jaxrnn.running.run_text import open_text
 from jaxrnn.settings import check_read, resolve
 from jaxrnn.training import stack_chunks
 from jaxrnn.types import Marked

@@ -11,7 +11,7 @@ import pytest
 from jaxrnn import snapshots
 from jaxrnn.data.vocabulary import encode
 from jaxrnn.running import runs
-from jaxrnn.running.experiment import open_text
+from jaxrnn.running.run_text import open_text
 from jaxrnn.running.scorer import text_in_rows
 from jaxrnn.running.trained import load_trained
 from jaxrnn.running.tuning import ADAPTATIONS, POINTERS, Texts, with_cache, with_dynamic

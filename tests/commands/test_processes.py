@@ -14,7 +14,8 @@ import pytest
 from agreement import assert_close
 from jaxrnn import snapshots
 from jaxrnn.running import position, runs
-from jaxrnn.running.experiment import build_learner, kept_vocabulary
+from jaxrnn.running.experiment import build_learner
+from jaxrnn.running.run_text import kept_vocabulary
 
 LENGTH = {"training__length": "50 updates", "training__validate_every": 25, "sampling__length": 1}
 CALM = {"optimizer__name": "momentum", "optimizer__rate": 0.1}  # a rounding error must not grow while it learns

@@ -9,7 +9,7 @@ import pytest
 from jaxrnn import sample
 from jaxrnn.data.vocabulary import encode
 from jaxrnn.running import runs
-from jaxrnn.running.experiment import open_text
+from jaxrnn.running.run_text import open_text
 from jaxrnn.running.trained import load_trained
 from jaxrnn.running.writer import until
 

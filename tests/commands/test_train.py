@@ -18,7 +18,8 @@ import pytest
 from jaxrnn import snapshots, train
 from jaxrnn.ngrams import bits_per_symbol, count_ngrams
 from jaxrnn.running import position, runs, trainer
-from jaxrnn.running.experiment import build_learner, kept_vocabulary, open_text
+from jaxrnn.running.experiment import build_learner
+from jaxrnn.running.run_text import kept_vocabulary, open_text
 from jaxrnn.running.trained import load_trained
 from jaxrnn.schedules import Plateau
 from jaxrnn.settings import resolve

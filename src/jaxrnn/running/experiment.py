@@ -1,33 +1,26 @@
 """Everything that a configuration stands for, made ready: text, model, estimator, optimizer and the first state."""
 
-import json
-import os
-import shlex
-import sys
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.sharding import Mesh
 
 from jaxrnn import build, training
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config, countable, length
 from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks
-from jaxrnn.data.corpora import STANDARD_INPUT, STDLIB, Corpus, corpus_digest
-from jaxrnn.data.dataset import Dataset, prepare
+from jaxrnn.data.corpora import Corpus
+from jaxrnn.data.dataset import Dataset
 from jaxrnn.data.lengths import longest, vary_lengths
-from jaxrnn.data.named import NAMED
-from jaxrnn.data.text import TOKENIZERS
-from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
 from jaxrnn.mesh import data_mesh
 from jaxrnn.optimizers import Optimizer
 from jaxrnn.parallel import data_parallel
 from jaxrnn.running.devices import choose_mesh, cores_pay
+from jaxrnn.running.run_text import open_text
 from jaxrnn.running.runs import Run
 from jaxrnn.training import TrainState
 from jaxrnn.types import Array, Marked
@@ -67,133 +60,6 @@ class Experiment(NamedTuple):
     learner: Learner
     updates: int
     mesh: Mesh
-
-
-def open_text(config: Config, run: Run | None = None, *, command: str | None = None) -> tuple[Corpus, Dataset]:
-    """Open the text that a configuration names.
-
-    Args:
-        config: the configuration.
-        run: a run that was trained on it: then the text must still be the same, and its vocabulary is used.
-        command: the name of the one that asks, where it would read another text with `--text`.
-
-    Returns:
-        The text in its splits, and as ids.
-
-    Raises:
-        InputError: if the text is missing, not readable, or no longer the one that the run was trained on.
-    """
-    build.check_names(config)
-    corpus = build.build_corpus(config.data) if run is None else _opened_again(config, run, command)
-    vocabulary = None
-    if run is not None:
-        vocabulary, about = kept_vocabulary(run), kept_corpus(run)
-        if corpus_digest(corpus) != about["digest"]:
-            raise InputError(
-                f"data.corpus = {config.data.corpus!r} ({corpus.origin}): not the text that {run.folder} was trained "
-                f"on ({about['origin']}); its SHA-256 is another: restore that text, or start a new run"
-            )
-    tokenizer = TOKENIZERS[config.data.tokenizer]
-    return corpus, prepare(corpus, tokenizer, vocabulary=vocabulary, minimum_count=config.data.minimum_count)
-
-
-def _opened_again(config: Config, run: Run, command: str | None) -> Corpus:
-    """The text of a run; what came from standard input has to come from there again."""
-    if config.data.corpus != STANDARD_INPUT:
-        try:
-            return build.build_corpus(config.data)
-        except InputError as error:
-            if config.data.corpus in (STDLIB, *NAMED) or os.path.exists(os.path.expanduser(config.data.corpus)):
-                raise
-            moved = f"jaxrnn train --run {shlex.quote(str(run.folder))} --resume --data.corpus PLACE"
-            raise InputError(f"{error}; paths count from the folder that you are in; if it moved: {moved}") from None
-    asked = f"jaxrnn {command} {run.folder}" if command else "jaxrnn ..."
-    again = f"give the same text again, as in: cat TEXT | {asked}"
-    again += f"; or name another: {asked} --text FILE" if command else ""
-    missing = InputError(f"{run.folder}: was trained on standard input, where there is no text now; {again}")
-    if sys.stdin is None or sys.stdin.isatty():
-        raise missing
-    try:
-        return build.build_corpus(config.data)
-    except InputError as error:
-        raise InputError(f"{missing} ({error})") from None
-
-
-def kept_corpus(run: Run) -> dict:
-    """Read what a run keeps about its text: see `about_text`.
-
-    Args:
-        run: the run.
-
-    Returns:
-        The content of `corpus.json`.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
-    try:
-        return json.loads(run.corpus.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{run.corpus}: cannot be read ({error}); restore the file, or start a new run") from None
-
-
-def kept_vocabulary(run: Run) -> Vocabulary:
-    """Read the symbols of a run.
-
-    Args:
-        run: the run.
-
-    Returns:
-        The vocabulary.
-
-    Raises:
-        InputError: if it is missing, or not the one that the run was started with.
-    """
-    try:
-        text = run.vocabulary.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise InputError(f"{run.vocabulary}: cannot be read ({error}); restore the file") from None
-    vocabulary = from_json(text, name=str(run.vocabulary))
-    if fingerprint(vocabulary) != kept_corpus(run)["vocabulary"]:
-        raise InputError(f"{run.vocabulary}: not the vocabulary that {run.folder} was started with; restore the file")
-    return vocabulary
-
-
-def validation_ids(config: Config, dataset: Dataset) -> np.ndarray:
-    """Choose what a validation scores: the validation text, or its beginning.
-
-    Args:
-        config: the configuration.
-        dataset: the text as ids.
-
-    Returns:
-        `[N]`, with at most `training.validate_targets` targets.
-    """
-    return dataset.ids["valid"][: config.training.validate_targets + 1]
-
-
-def about_text(corpus: Corpus, dataset: Dataset) -> dict:
-    """What a run keeps about its text.
-
-    Args:
-        corpus: the text in its splits.
-        dataset: the text as ids.
-
-    Returns:
-        What JSON can hold.
-    """
-    splits = {
-        name: {"documents": len(documents), "symbols": len(dataset.ids[name]), "unseen": dataset.unseen[name]}
-        for name, documents in corpus.splits.items()
-    }
-    return {
-        "name": corpus.name,
-        "origin": corpus.origin,
-        "digest": dataset.digest,
-        "splits": splits,
-        "vocabulary": fingerprint(dataset.vocabulary),
-        "vocabulary_size": len(dataset.vocabulary.symbols),
-    }
 
 
 def set_up(config: Config, run: Run | None = None) -> Experiment:

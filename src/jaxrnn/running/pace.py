@@ -12,10 +12,11 @@ import jax
 import msgspec
 
 from jaxrnn.config import countable, length
-from jaxrnn.running.experiment import Experiment, validation_ids
+from jaxrnn.running.experiment import Experiment
 from jaxrnn.running.feed import next_chunks, put_chunks
 from jaxrnn.running.position import Position
 from jaxrnn.running.programs import Programs
+from jaxrnn.running.run_text import validation_ids
 
 _WARM_UP = 0.25  # seconds: the first updates after the compilation are slower
 _SECONDS = 1.25  # about ten updates of the built-in model

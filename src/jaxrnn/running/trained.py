@@ -12,7 +12,8 @@ from jaxrnn.config import Config
 from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.errors import InputError
 from jaxrnn.running import position, runs
-from jaxrnn.running.experiment import build_learner, kept_vocabulary
+from jaxrnn.running.experiment import build_learner
+from jaxrnn.running.run_text import kept_vocabulary
 from jaxrnn.running.runs import Run
 from jaxrnn.types import Params
 
