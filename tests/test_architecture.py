@@ -23,7 +23,7 @@ FLOORS = [
     "marks",
     "fused stepwise",
     "cells compose gradients",
-    "optimizers schedules parallel data folders config",
+    "optimizers schedules parallel data folders config interop",
     "evaluation consistency",
     "training sampling dynamic pointer context snapshots ngrams novelty settings analysis",
     "build spooled",

@@ -12,6 +12,7 @@ import pytest
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import elman, gru, lstm, projection_lstm
 from jaxrnn.compose import stack
+from jaxrnn.interop.torch import from_torch, to_torch
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed; it comes with the extra 'peers'")
 
@@ -24,25 +25,10 @@ PEERS = {
     "elman_tanh": (elman, torch.nn.RNN, {"nonlinearity": "tanh"}),
     "elman_relu": (partial(elman, activation=jax.nn.relu), torch.nn.RNN, {"nonlinearity": "relu"}),
 }
-NAMES = {
-    "w_ih": "weight_ih_l",
-    "w_hh": "weight_hh_l",
-    "w_hr": "weight_hr_l",
-    "b_ih": "bias_ih_l",
-    "b_hh": "bias_hh_l",
-}
 
 
 def as_torch(array):
     return torch.tensor(np.asarray(array), requires_grad=True)
-
-
-def as_layers(named, like):
-    """`weight_ih_l0 [G*H, I]` and so on, as parameters of a stack: PyTorch keeps its matrices transposed."""
-    return {
-        layer: {ours: named(f"{NAMES[ours]}{layer}").detach().numpy().T for ours in of_layer}
-        for layer, of_layer in like.items()
-    }
 
 
 def states_apart(carry):
@@ -64,10 +50,7 @@ def test_values_and_gradients(name, dtype):
     results, cotangents = quick_jit(lambda *arguments: all_gradients(cell.unroll, 3, *arguments))(params, carry, xs)
 
     theirs = peer(INPUT, HIDDEN, num_layers=2, dtype=getattr(torch, dtype), **options)
-    with torch.no_grad():
-        for layer, of_layer in params.items():
-            for ours, p in of_layer.items():
-                getattr(theirs, f"{NAMES[ours]}{layer}").copy_(torch.tensor(np.asarray(p).T))
+    theirs.load_state_dict({name: torch.tensor(p) for name, p in to_torch(params).items()})
     start = jax.tree.map(lambda *layers: as_torch(np.stack(layers)), *carry)
     inputs = as_torch(xs)
     ys, last = theirs(inputs, start)
@@ -77,6 +60,6 @@ def test_values_and_gradients(name, dtype):
     d_last = jax.tree.map(lambda *layers: torch.tensor(np.stack(layers)), *d_carry)
     outputs, given = jax.tree.leaves((ys, last)), jax.tree.leaves((torch.tensor(d_ys), d_last))
     torch.autograd.backward(outputs, given)
-    grads = as_layers(lambda name: getattr(theirs, name).grad, params)
+    grads = from_torch({name: p.grad for name, p in theirs.named_parameters()})
     d_start = states_apart(jax.tree.map(lambda h: h.grad, start))
     assert_close((grads, d_start, inputs.grad.numpy()), jax.tree.map(np.asarray, cotangents), TOLERANCE[dtype])

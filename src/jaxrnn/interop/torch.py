@@ -1,0 +1,95 @@
+"""The parameters of PyTorch's recurrent layers: `torch.nn.LSTM`, `GRU` and `RNN`, and LSTMs with a projection.
+
+Their equations are those of `lstm`, `gru`, `elman` and `projection_lstm`, with the gates in the same order; matrices
+lie transposed, and a parameter's name ends in its layer: `weight_hh_l1` is our `params["1"]["w_hh"].T`.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from jaxrnn.errors import InputError
+from jaxrnn.types import Params
+
+_NAMES = {
+    "w_ih": "weight_ih",
+    "w_hh": "weight_hh",
+    "w_hr": "weight_hr",
+    "b_ih": "bias_ih",
+    "b_hh": "bias_hh",
+}
+_OURS = {theirs: ours for ours, theirs in _NAMES.items()}
+_NAME = re.compile(r"(?P<what>[a-z]+_[a-z]+)_l(?P<layer>[0-9]+)(?P<reverse>_reverse)?")
+_ENDINGS = {"forward": "", "backward": "_reverse"}
+
+
+def from_torch(state: Mapping[str, Any]) -> Params:
+    """Turn the `state_dict` of a recurrent layer of PyTorch into parameters.
+
+    Args:
+        state: arrays by PyTorch's names, such as `weight_ih_l0 [G*H, I]`: tensors, or what NumPy makes arrays of. Where
+            it has no biases they are 0, for cells made with `b_hh=None`.
+
+    Returns:
+        `{"0": {"w_ih": [I, G*H], ...}, "1": ...}`: the parameters of `stack(lstm(...), ...)`, one entry a layer. Of a
+        layer that reads both ways, those of `bidirectional`: `{"forward": {...}, "backward": {...}}`.
+
+    Raises:
+        InputError: for a name that is none of a recurrent layer's.
+
+    Example:
+        >>> theirs = {"weight_ih_l0": np.zeros((16, 3)), "weight_hh_l0": np.zeros((16, 4)),
+        ...           "bias_ih_l0": np.zeros(16), "bias_hh_l0": np.zeros(16)}
+        >>> {name: p.shape for name, p in from_torch(theirs)["0"].items()}
+        {'w_ih': (3, 16), 'w_hh': (4, 16), 'b_ih': (16,), 'b_hh': (16,)}
+    """
+    layers: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for name, value in state.items():
+        found = _NAME.fullmatch(name)
+        if not found or found["what"] not in _OURS:
+            known = ", ".join(f"{theirs}_l0" for theirs in _OURS)
+            raise InputError(f"{name}: no parameter of a recurrent layer of PyTorch; expected {known}, and so on")
+        direction = "backward" if found["reverse"] else "forward"
+        part = layers.setdefault(found["layer"], {}).setdefault(direction, {})
+        part[_OURS[found["what"]]] = _array(value).T
+    for part in (part for directions in layers.values() for part in directions.values()):
+        part.setdefault("b_ih", np.zeros(part["w_ih"].shape[1], part["w_ih"].dtype))
+    return {layer: parts if "backward" in parts else parts["forward"] for layer, parts in layers.items()}
+
+
+def to_torch(params: Params) -> dict[str, np.ndarray]:
+    """Turn the parameters of a stack of layers into the `state_dict` of a recurrent layer of PyTorch.
+
+    Args:
+        params: as `from_torch` returns them; layers without parameters, such as dropout, are passed over. A layer with
+            one bias gets a second one of zeros, for PyTorch has two or none.
+
+    Returns:
+        Arrays by PyTorch's names. `layer.load_state_dict` takes tensors: `torch.tensor(array)` of each.
+
+    Raises:
+        InputError: for a parameter that PyTorch's layers have not.
+
+    Example:
+        >>> import jax
+        >>> from jaxrnn.cells import gru
+        >>> {name: p.shape for name, p in to_torch({"0": gru(3, 4).init(jax.random.key(0))}).items()}
+        {'weight_ih_l0': (12, 3), 'weight_hh_l0': (12, 4), 'bias_ih_l0': (12,), 'bias_hh_l0': (12,)}
+    """
+    state: dict[str, np.ndarray] = {}
+    layers = [of_layer for _, of_layer in sorted(params.items(), key=lambda one: int(one[0])) if of_layer]
+    for number, of_layer in enumerate(layers):
+        directions = of_layer if "forward" in of_layer else {"forward": of_layer}
+        for direction, part in directions.items():
+            for name, p in {**part, "b_hh": part.get("b_hh", np.zeros_like(part["b_ih"]))}.items():
+                if name not in _NAMES:
+                    raise InputError(f"layer {number}: {name}: no parameter of a recurrent layer of PyTorch")
+                state[f"{_NAMES[name]}_l{number}{_ENDINGS[direction]}"] = np.ascontiguousarray(np.asarray(p).T)
+    return state
+
+
+def _array(value: Any) -> np.ndarray:
+    """A tensor, on whatever device, or an array as an array."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)

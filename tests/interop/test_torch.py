@@ -1,0 +1,60 @@
+"""Parameters go to PyTorch's names and come back; that they mean the same there is tested in `tests/peers`."""
+
+import jax
+import numpy as np
+import pytest
+
+from agreement import random_params
+from jaxrnn.cells import gru, lstm, peephole_lstm, projection_lstm
+from jaxrnn.compose import bidirectional, dropout, stack
+from jaxrnn.errors import InputError
+from jaxrnn.interop.torch import from_torch, to_torch
+
+INPUT, H = 3, 4
+BOTH = bidirectional(gru(INPUT, H), gru(INPUT, H))
+
+
+def same(one, other):
+    assert jax.tree.structure(one) == jax.tree.structure(other)
+    assert jax.tree.all(jax.tree.map(np.array_equal, one, other))
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        random_params(0, stack(lstm(INPUT, H), lstm(H, H))),
+        random_params(1, stack(projection_lstm(INPUT, H, 2), projection_lstm(2, H, 2))),
+        {"0": random_params(2, gru(INPUT, H))},
+        {"0": jax.tree.map(np.asarray, BOTH.init(jax.random.key(3)))},
+    ],
+)
+def test_parameters_come_back_as_they_were(params):
+    same(from_torch(to_torch(params)), params)
+
+
+def test_names_shapes_and_layout_are_those_of_pytorch():
+    params = random_params(0, stack(lstm(INPUT, H), dropout(0.5), lstm(H, H)))
+    state = to_torch(params)
+    assert {name: p.shape for name, p in state.items()} == {
+        **{"weight_ih_l0": (16, INPUT), "weight_hh_l0": (16, H), "bias_ih_l0": (16,), "bias_hh_l0": (16,)},
+        **{"weight_ih_l1": (16, H), "weight_hh_l1": (16, H), "bias_ih_l1": (16,), "bias_hh_l1": (16,)},
+    }
+    np.testing.assert_array_equal(state["weight_ih_l1"], params["2"]["w_ih"].T)
+    assert all(p.flags["C_CONTIGUOUS"] for p in state.values())
+
+
+def test_what_one_side_has_not_is_zero_on_the_other():
+    """PyTorch has two biases or none; a cell has two or one."""
+    params = {"0": random_params(0, lstm(INPUT, H, b_hh=None))}
+    state = to_torch(params)
+    assert np.all(state["bias_hh_l0"] == 0) and state["bias_hh_l0"].shape == (16,)
+    weights = {name: p for name, p in state.items() if name.startswith("weight")}
+    expected = params["0"] | {"b_ih": np.zeros(16)}
+    same(from_torch(weights), {"0": expected})
+
+
+def test_other_parameters_are_refused_by_name():
+    with pytest.raises(InputError, match="decoder.weight: no parameter of a recurrent layer .* expected weight_ih_l0"):
+        from_torch({"decoder.weight": np.zeros((2, 2))})
+    with pytest.raises(InputError, match="layer 0: w_c: no parameter of a recurrent layer of PyTorch"):
+        to_torch({"0": random_params(0, peephole_lstm(INPUT, H))})
