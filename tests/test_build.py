@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import table
 from agreement import assert_close, quick_jit
 from jaxrnn.build import (
     CELLS,
@@ -323,6 +324,11 @@ def test_an_unknown_name_is_refused_by_its_key(key):
     config = Config(**{section: sections[section](**{field: "xyz"})})
     with pytest.raises(InputError, match=f"^{key}: no 'xyz'.*expected one of: "):
         check_names(config)
+
+
+def test_the_laws_are_tested_for_every_name():
+    for names, rows in ((CELLS, table.CELLS), (ESTIMATORS, table.ESTIMATORS)):
+        assert [name for name in names if not any(row.startswith(name) for row in rows)] == []
 
 
 def test_the_defaults_are_in_the_tables():
