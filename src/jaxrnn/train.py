@@ -6,7 +6,6 @@
 Reads top to bottom: what a user may ask for, how a run begins or goes on, the training, and the last words.
 """
 
-import json
 import shlex
 import sys
 from argparse import Namespace
@@ -20,36 +19,32 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from msgspec.structs import replace
 from rich.console import Console
 
-from jaxrnn import snapshots
 from jaxrnn.build import NAMES, check_names
 from jaxrnn.command import Parser, make_command, stop_on_signals
-from jaxrnn.config import Config, length, portable
-from jaxrnn.data.vocabulary import to_json
-from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Evaluation, Score
-from jaxrnn.mesh import on_one_device, place
+from jaxrnn.mesh import on_one_device
 from jaxrnn.ngrams import baselines
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import agreed, is_first, prepare
-from jaxrnn.running.experiment import Experiment, set_up, total_updates
+from jaxrnn.running.experiment import Experiment, set_up
 from jaxrnn.running.memory import check_memory, check_program
 from jaxrnn.running.meter import Meter, penalized
+from jaxrnn.running.origin import begun_anew, first_files, gone_on_with, last_snapshot, lengthen
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.particulars import particulars
-from jaxrnn.running.position import MAY_CHANGE, Position, load
+from jaxrnn.running.position import Position
 from jaxrnn.running.programs import Programs, build_programs, compile_ahead
 from jaxrnn.running.progress import progress, show
-from jaxrnn.running.run_text import about_text, validation_ids
+from jaxrnn.running.run_text import validation_ids
 from jaxrnn.running.runs import Run
 from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
 from jaxrnn.running.wording import in_short, symbol_noun
 from jaxrnn.running.writer import make_writer, opening
-from jaxrnn.settings import KEYS, add_keys, check_read, differences, dumps, resolve, whereabouts
+from jaxrnn.settings import KEYS, add_keys, check_read, whereabouts
 from jaxrnn.training import TrainState
 from jaxrnn.types import Params
 
@@ -62,6 +57,7 @@ EXAMPLES = """\
   jaxrnn train --run runs/mine                    choose the run's folder; then, after Ctrl-C or a power cut:
   jaxrnn train --run runs/mine --resume           go on as if nothing had happened, on the same devices to the same bits
   jaxrnn train --run runs/mine --resume --training.length "20 epochs"      make it longer, finished or not
+  jaxrnn train --from runs/mine --data.corpus letters.txt --optimizer.rate 1e-3    a new run with what it has learned
   zcat news.gz | jaxrnn train --data.corpus -     read the text from standard input
 
 Ctrl-C finishes the update, saves and ends with code 130 (SIGTERM: 143); a second one leaves at once.
@@ -121,13 +117,21 @@ def _parser() -> Parser:
     """What a user may ask for."""
     parser = Parser(
         "jaxrnn train",
-        "[config.toml] [--section.key VALUE]... [--run DIR] [--resume] [--verbose] [--json]",
+        "[config.toml] [--section.key VALUE]... [--run DIR] [--resume | --from RUN] [--verbose] [--json]",
         "Train a recurrent language model, show how it goes, and keep everything in a folder.",
         EXAMPLES,
     )
     parser.add_argument("file", nargs="?", type=Path, metavar="config.toml", help="what differs from the values below")
     parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder [runs/CORPUS-CELL-NUMBER]")
-    parser.add_argument("--resume", action="store_true", help="go on with the run in that folder")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("--resume", action="store_true", help="go on with the run in that folder")
+    begin.add_argument(
+        "--from",
+        dest="parent",
+        type=Path,
+        metavar="RUN",
+        help="begin with the settings of another run, its symbols and its best parameters",
+    )
     parser.add_argument("--verbose", action="store_true", help="say what runs: devices, loops, memory, compilation")
     add_keys(parser, NAMES)
     return parser
@@ -138,53 +142,11 @@ def _overrides(asked: Namespace) -> dict[str, str]:
     return {name: value for name, value in vars(asked).items() if name in KEYS}
 
 
-def _kept(asked: Namespace) -> tuple[Config, Run]:
-    """The run to go on with, perhaps longer, or its text elsewhere. Who asks for other settings is told which."""
-    if asked.run is None:
-        raise InputError("--resume: which run? name its folder: --run DIR --resume")
-    its_run, config = runs.find(asked.run)
-    given = _overrides(asked)
-    wanted = resolve(asked.file or its_run.config, given)
-    if length(wanted.training).unit == "minutes" and "training.length" not in given:  # it was measured when it began
-        wanted = replace(wanted, training=replace(wanted.training, length=config.training.length))
-    changed = differences(config, wanted, leave_out=MAY_CHANGE)
-    if changed:
-        remedy = "leave out what differs, or start a new run"
-        raise InputError(f"--resume: {asked.run} was started with other settings: {'; '.join(changed)}; {remedy}")
-    if length(wanted.training).unit == "minutes":
-        was = f"{asked.run} is {config.training.length!r} long, whatever the clock says"
-        asked_for = f"training.length = {wanted.training.length!r}"
-        raise InputError(f"--resume: {asked_for}: {was}; lengthen it by updates or epochs")
-    return wanted, its_run
-
-
-def _lengthen(experiment: Experiment, its_run: Run, position: Position) -> None:
-    """Keep the settings of a run that goes on; it may be longer than it was, and not shorter."""
-    _, before = runs.find(its_run.folder)
-    updates, patience = total_updates(before, experiment.streams), experiment.config.training.patience
-    if experiment.updates > updates and 0 < patience <= position.stale:
-        early = f"{its_run.folder} stopped early, after {position.stale} validations without a new best"
-        raise InputError(f"--resume: training.patience = {patience}: {early}; raise --training.patience too")
-    if experiment.updates < updates:
-        was = f"{its_run.folder} is {before.training.length!r} long"
-        asked = f"training.length = {experiment.config.training.length!r}"
-        raise InputError(f"--resume: {asked}: {was}; expected more, or start a new run")
-    if is_first() and portable(experiment.config) != before:
-        runs.change_config(its_run, dumps(portable(experiment.config)))
-
-
-def _first_files(experiment: Experiment) -> dict[str, str]:
-    """What a run's folder holds from its beginning."""
-    return {
-        "config.toml": dumps(portable(experiment.config)),  # it may go on elsewhere
-        "vocabulary.json": to_json(experiment.dataset.vocabulary),
-        "corpus.json": json.dumps(about_text(experiment.corpus, experiment.dataset), indent=1) + "\n",
-    }
-
-
 def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     """Make everything ready and say what it is. A new run's folder comes last, when nothing can be wrong any more."""
-    config, its_run = _kept(asked) if asked.resume else (resolve(asked.file, _overrides(asked)), None)
+    file, given = asked.file, _overrides(asked)
+    origin = gone_on_with(asked.run, file, given) if asked.resume else begun_anew(file, given, asked.parent)
+    config, its_run = origin.config, origin.run
     prepare(config)
     screen.quiet = not is_first()
     if its_run and is_first():
@@ -194,15 +156,16 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         check_read(config)
         if asked.run:
             runs.check_free(asked.run)
-    experiment = set_up(config, its_run)
+    parent = load_trained(origin.parent) if origin.parent else None
+    experiment = set_up(config, its_run, parent.vocabulary if parent else None)
     check_memory(experiment)
     opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
     programs = build_programs(experiment)
-    start = _last_snapshot(experiment, programs, its_run) if its_run else None
+    start = last_snapshot(experiment, programs, its_run) if its_run else None
     if its_run:
-        _lengthen(experiment, its_run, start[1] if start else Position())
+        lengthen(experiment, its_run, start[1] if start else Position())
     with screen.status("compiling, and counting n-grams to compare with ..."), ThreadPoolExecutor(1) as aside:
-        compiling = aside.submit(compile_ahead, programs, experiment, resumed=start is not None)
+        compiling = aside.submit(compile_ahead, programs, experiment, resumed=bool(start or parent))
         ids = experiment.dataset.ids | {"valid": validation_ids(experiment.config, experiment.dataset)}
         n_grams = baselines(experiment.dataset._replace(ids=ids))
         compiled = compiling.result()
@@ -211,14 +174,16 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         experiment = fix_length(experiment, programs)
     screen.print(summary.introduction(experiment, config.training.length))
     screen.print(summary.n_gram_line(experiment, n_grams["test"]))
-    start = start or (programs.beginning(), Position())
+    if parent:
+        screen.print(f"{'begins with':<11} the parameters of {parent.snapshot}")
+    start = start or (programs.beginning(parent.params) if parent else programs.beginning(), Position())
     if asked.verbose:
         screen.print(particulars(experiment, compiled))
     folder = asked.run or runs.free_folder(config)  # not before: another training may have begun meanwhile
     if not is_first():  # it writes what the first one writes, where nobody looks
         folder, its_run = Path(held.enter_context(TemporaryDirectory())) / "run", None
     if not its_run:
-        its_run = runs.create(folder, _first_files(experiment))
+        its_run = runs.create(folder, first_files(experiment, parent))
         held.enter_context(runs.locked(its_run))
     screen.print(f"{'run':<11} {folder}\n")
     return Session(experiment, programs, its_run, start, n_grams, _make_score(experiment), screen)
@@ -263,19 +228,6 @@ def _run(session: Session) -> Outcome:
     speed = round(meter.symbols / meter.seconds, 1) if meter.seconds else None
     signal = None if finished(experiment, position) else stop.received or Signals.SIGTERM
     return Outcome(position, signal, speed, int(state.skipped))
-
-
-def _last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> tuple[TrainState, Position] | None:
-    """What the newest snapshot holds, if need be that of the best score; None where none was saved yet."""
-    newest = snapshots.newest(its_run.snapshots) or snapshots.newest(its_run.snapshots, "best")
-    if newest is None:
-        lost = sorted(path.name for path in its_run.snapshots.glob("*_*") if ".tmp-" not in path.name)
-        if lost:
-            remedy = "put a copy of one back, or start a new run"
-            raise InputError(f"{its_run.snapshots}: of {', '.join(lost)} none can be read; {remedy}")
-        return None
-    state, position = load(newest, experiment.config, experiment.learner)
-    return place(state, programs.shardings), position
 
 
 def _leave(session: Session, outcome: Outcome) -> dict[str, Any]:

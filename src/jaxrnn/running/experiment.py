@@ -14,6 +14,7 @@ from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks
 from jaxrnn.data.corpora import Corpus
 from jaxrnn.data.dataset import Dataset
 from jaxrnn.data.lengths import longest, vary_lengths
+from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
 from jaxrnn.mesh import data_mesh
@@ -23,7 +24,7 @@ from jaxrnn.running.devices import choose_mesh, cores_pay
 from jaxrnn.running.run_text import open_text
 from jaxrnn.running.runs import Run
 from jaxrnn.training import TrainState
-from jaxrnn.types import Array, Marked
+from jaxrnn.types import Array, Marked, Params
 
 
 class Learner(NamedTuple):
@@ -62,12 +63,13 @@ class Experiment(NamedTuple):
     mesh: Mesh
 
 
-def set_up(config: Config, run: Run | None = None) -> Experiment:
+def set_up(config: Config, run: Run | None = None, vocabulary: Vocabulary | None = None) -> Experiment:
     """Make everything ready that a configuration names.
 
     Args:
         config: the configuration.
         run: the run to go on with, or None.
+        vocabulary: the symbols of a new run; None counts them in its training text.
 
     Returns:
         The experiment.
@@ -75,7 +77,7 @@ def set_up(config: Config, run: Run | None = None) -> Experiment:
     Raises:
         InputError: naming the key, if a name is not known or the text is not there, not readable or too short.
     """
-    corpus, dataset = open_text(config, run)
+    corpus, dataset = open_text(config, run, vocabulary=vocabulary)
     data = config.data
     name = f"data.corpus = {data.corpus!r}"
     for split, text in (("valid", "validation text"), ("test", "test text")):
@@ -150,18 +152,19 @@ def build_learner(config: Config, vocabulary_size: int) -> Learner:
     return Learner(cell, estimator, build.build_optimizer(config.optimizer, steps=1))
 
 
-def first_state(config: Config, learner: Learner) -> TrainState:
+def first_state(config: Config, learner: Learner, params: Params | None = None) -> TrainState:
     """Make the state before the first update. Everything random in it follows from the seed.
 
     Args:
         config: the configuration.
         learner: the model and the way it learns.
+        params: what the model begins with; None draws it.
 
     Returns:
         The state.
     """
     params_key, carry_key, estimator_key, _ = _keys(config)
-    params = learner.cell.init(params_key)
+    params = learner.cell.init(params_key) if params is None else params
     carry = learner.cell.initial_carry((config.data.batch_size,), carry_key)
     return training.init(learner.estimator, learner.optimizer, estimator_key, params, carry, _blank_chunk(config))
 

@@ -25,7 +25,8 @@ class Programs(NamedTuple):
 
     Attributes:
         shardings: where the state lies, for each leaf; None on one device.
-        beginning: `() -> state`, the one before the first update, on the devices where it belongs: see `first_state`.
+        beginning: `(params=None) -> state`, the one before the first update, on the devices where it belongs: see
+            `first_state`.
         train_step: `(state, chunks, updates) -> (state, metrics)`, see `jaxrnn.training.make_train_step`. What the
             schedule of the rate runs over is an argument: the program that has measured the pace is the one that
             trains.
@@ -78,7 +79,7 @@ def compile_ahead(programs: Programs, experiment: Experiment, *, resumed: bool =
     Args:
         programs: the functions.
         experiment: what they were made for.
-        resumed: whether a state is there already, so that none need be made.
+        resumed: whether the state, or what it is made of, comes from elsewhere, so that none is drawn.
 
     Returns:
         What the train step takes.

@@ -18,13 +18,16 @@ from jaxrnn.errors import InputError
 from jaxrnn.running.runs import Run
 
 
-def open_text(config: Config, run: Run | None = None, *, command: str | None = None) -> tuple[Corpus, Dataset]:
+def open_text(
+    config: Config, run: Run | None = None, *, command: str | None = None, vocabulary: Vocabulary | None = None
+) -> tuple[Corpus, Dataset]:
     """Open the text that a configuration names.
 
     Args:
         config: the configuration.
         run: a run that was trained on it: then the text must still be the same, and its vocabulary is used.
         command: the name of the one that asks, where it would read another text with `--text`.
+        vocabulary: the symbols where there is no run; None counts them in the training text.
 
     Returns:
         The text in its splits, and as ids.
@@ -34,7 +37,6 @@ def open_text(config: Config, run: Run | None = None, *, command: str | None = N
     """
     build.check_names(config)
     corpus = build.build_corpus(config.data) if run is None else _opened_again(config, run, command)
-    vocabulary = None
     if run is not None:
         vocabulary, about = kept_vocabulary(run), kept_corpus(run)
         if corpus_digest(corpus) != about["digest"]:

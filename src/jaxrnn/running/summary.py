@@ -91,7 +91,7 @@ def introduction(experiment: Experiment, asked: str) -> str:
     return table(
         ("corpus", f"{corpus.name}{origin}, {many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
         ("split", f"{shares} {noun}s; {many(tail, noun)} dropped at the tail of a training epoch"),
-        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {many(unseen, noun)} read as unknown"),
+        ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {many(unseen, noun)} {_fate(dataset.vocabulary)}"),
         ("model", f"{layers_text(model)}{extras}"),
         ("", f"{many(parameters(params), 'parameter')}"),
         ("gradient", f"{_rule(config)} over {_steps(data)}, {many(data.batch_size, 'stream')}"),
@@ -230,7 +230,7 @@ def result_text(result: Result) -> str:
     score, protocol = result.evaluation.score, result.evaluation.protocol
     noun = symbol_noun(result.vocabulary.tokenizer)
     written = "" if noun == "character" else f" = {many(result.characters, 'character')}"
-    fate = "left out" if unknown_id(result.vocabulary) is None else "read as unknown"
+    fate = _fate(result.vocabulary)
     unseen = ("unseen", f"{many(result.unseen, noun)} of the text not in the vocabulary: {fate}")
     return table(
         ("loss", f"{score.nats:.4f} nats per {noun}"),
@@ -275,6 +275,11 @@ def context_text(stretches: Sequence[Stretch], noun: str) -> str:
         for name, s in zip(names, stretches, strict=True)
     ]
     return "\n".join([heading, *lines])
+
+
+def _fate(vocabulary: Vocabulary) -> str:
+    """What becomes of the symbols that a vocabulary does not hold."""
+    return "left out" if unknown_id(vocabulary) is None else "read as unknown"
 
 
 def _vocabulary(vocabulary: Vocabulary) -> str:

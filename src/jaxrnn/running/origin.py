@@ -1,0 +1,175 @@
+"""Where a run comes from: a configuration alone, another run's parameters, or itself, where it was left."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from jaxrnn import snapshots
+from jaxrnn.config import Config, length, portable
+from jaxrnn.data.vocabulary import to_json
+from jaxrnn.errors import InputError
+from jaxrnn.mesh import place
+from jaxrnn.running import runs
+from jaxrnn.running.devices import is_first
+from jaxrnn.running.experiment import Experiment, total_updates
+from jaxrnn.running.position import MAY_CHANGE, Position, load
+from jaxrnn.running.programs import Programs
+from jaxrnn.running.run_text import about_text
+from jaxrnn.running.runs import Run
+from jaxrnn.running.trained import Trained
+from jaxrnn.settings import KEYS, differences, dumps, resolve
+from jaxrnn.training import TrainState
+
+SAME_MODEL = {
+    "data.tokenizer",
+    "model.cell",
+    "model.hidden_size",
+    "model.num_layers",
+    "model.last_size",
+    "model.projection_size",
+    "model.embedding_size",
+    "model.tie",
+    "model.recurrent_bias",
+}
+"""The settings on which parameters, and what they mean, depend."""
+
+
+class Origin(NamedTuple):
+    """What a training begins with, or goes on from.
+
+    Attributes:
+        config: its settings.
+        run: the run to go on with, or None.
+        parent: the folder of the run whose symbols and best parameters a new one takes, or None.
+    """
+
+    config: Config
+    run: Run | None = None
+    parent: Path | None = None
+
+
+def begun_anew(file: Path | None, given: Mapping[str, str], parent: Path | None) -> Origin:
+    """Begin a run, with what another one has learned if there is one.
+
+    Args:
+        file: a configuration, or None for the built-in values, or the other run's.
+        given: the keys that were given on the command line.
+        parent: the folder of the other run, or None.
+
+    Returns:
+        The origin.
+
+    Raises:
+        InputError: if there is no such run, or its model is another one.
+    """
+    if parent is None:
+        return Origin(resolve(file, given))
+    its_run, before = runs.find(parent)
+    config = resolve(file or its_run.config, given)
+    changed = differences(before, config, leave_out=set(KEYS) - SAME_MODEL)
+    if changed:
+        remedy = "leave that out, or begin without --from"
+        raise InputError(f"--from: the model of {parent} is another: {'; '.join(changed)}; {remedy}")
+    return Origin(config, parent=parent)
+
+
+def gone_on_with(folder: Path | None, file: Path | None, given: Mapping[str, str]) -> Origin:
+    """Go on with a run, perhaps longer, or its text elsewhere. Who asks for other settings is told which.
+
+    Args:
+        folder: the run's.
+        file: a configuration, which must say what the run's own does, or None.
+        given: the keys that were given on the command line.
+
+    Returns:
+        The origin.
+
+    Raises:
+        InputError: if there is no such run, or other settings are asked for than may change.
+    """
+    if folder is None:
+        raise InputError("--resume: which run? name its folder: --run DIR --resume")
+    its_run, config = runs.find(folder)
+    wanted = resolve(file or its_run.config, given)
+    if length(wanted.training).unit == "minutes" and "training.length" not in given:  # it was measured when it began
+        wanted = replace(wanted, training=replace(wanted.training, length=config.training.length))
+    changed = differences(config, wanted, leave_out=MAY_CHANGE)
+    if changed:
+        remedy = "leave out what differs, or start a new run"
+        raise InputError(f"--resume: {folder} was started with other settings: {'; '.join(changed)}; {remedy}")
+    if length(wanted.training).unit == "minutes":
+        was = f"{folder} is {config.training.length!r} long, whatever the clock says"
+        asked_for = f"training.length = {wanted.training.length!r}"
+        raise InputError(f"--resume: {asked_for}: {was}; lengthen it by updates or epochs")
+    return Origin(wanted, its_run)
+
+
+def lengthen(experiment: Experiment, its_run: Run, position: Position) -> None:
+    """Keep the settings of a run that goes on; it may be longer than it was, and not shorter.
+
+    Args:
+        experiment: what goes on.
+        its_run: the run.
+        position: where it stands.
+
+    Raises:
+        InputError: if it would be shorter, or would stop early at once.
+    """
+    _, before = runs.find(its_run.folder)
+    updates, patience = total_updates(before, experiment.streams), experiment.config.training.patience
+    if experiment.updates > updates and 0 < patience <= position.stale:
+        early = f"{its_run.folder} stopped early, after {position.stale} validations without a new best"
+        raise InputError(f"--resume: training.patience = {patience}: {early}; raise --training.patience too")
+    if experiment.updates < updates:
+        was = f"{its_run.folder} is {before.training.length!r} long"
+        asked = f"training.length = {experiment.config.training.length!r}"
+        raise InputError(f"--resume: {asked}: {was}; expected more, or start a new run")
+    if is_first() and portable(experiment.config) != before:
+        runs.change_config(its_run, dumps(portable(experiment.config)))
+
+
+def first_files(experiment: Experiment, parent: Trained | None) -> dict[str, str]:
+    """Write what a run's folder holds from its beginning.
+
+    Args:
+        experiment: what begins.
+        parent: the model whose parameters it begins with, or None.
+
+    Returns:
+        The text of each file by its name.
+    """
+    about = about_text(experiment.corpus, experiment.dataset)
+    about |= {"begun_from": str(parent.snapshot)} if parent else {}
+    return {
+        "config.toml": dumps(portable(experiment.config)),  # it may go on elsewhere
+        "vocabulary.json": to_json(experiment.dataset.vocabulary),
+        "corpus.json": json.dumps(about, indent=1) + "\n",
+    }
+
+
+def last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> tuple[TrainState, Position] | None:
+    """Read the newest snapshot of a run, if need be that of the best score.
+
+    Args:
+        experiment: what goes on.
+        programs: its functions, which say where the state lies.
+        its_run: the run.
+
+    Returns:
+        The state, and where it stands; None where none was saved yet.
+
+    Raises:
+        InputError: if there are snapshots and none can be read.
+    """
+    newest = snapshots.newest(its_run.snapshots) or snapshots.newest(its_run.snapshots, "best")
+    if newest is None:
+        lost = sorted(path.name for path in its_run.snapshots.glob("*_*") if ".tmp-" not in path.name)
+        if lost:
+            remedy = "put a copy of one back, or start a new run"
+            raise InputError(f"{its_run.snapshots}: of {', '.join(lost)} none can be read; {remedy}")
+        return None
+    state, position = load(newest, experiment.config, experiment.learner)
+    return place(state, programs.shardings), position
