@@ -9,7 +9,7 @@ stops it, the same command goes on. Texts are downloaded by name, or read from t
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
 from typing import Annotated, Any, Literal
@@ -50,25 +50,34 @@ def main(
     corpus, folder = resolve(CONFIGS / f"{recipe}.toml").data.corpus, data or os.environ.get("JAXRNN_DATA")
     if folder and corpus in named.NAMED:
         named.put(corpus, Path(folder), place=cache_folder(None))
-    found = [run(recipe, seed, runs / f"{recipe}-{seed}", help_from) for seed in seeds]
+    folders = {seed: runs / f"{recipe}-{seed}" for seed in seeds}
+    found = {seed: run(recipe, seed, folder) for seed, folder in folders.items()}
+    keep(recipe, list(found.values()), curve(folders))
+    for name in help_from:  # which takes long: what was scored before is kept by then
+        for seed, folder in folders.items():
+            found[seed]["scores"][name] = command("evaluate", str(folder), f"--{name}")[name]
+        keep(recipe, list(found.values()), curve(folders))
+
+
+def keep(recipe: str, found: list[dict[str, Any]], lines: str) -> None:
+    """Write what has been found so far."""
     result = {"recipe": recipe, "mean": averages(found), "seeds": found}
     print(json.dumps(result["mean"], indent=2))
     path = results.save(f"recipe_{recipe}", result, picture(recipe, found))
-    path.with_suffix(".jsonl").write_text(curve({seed: runs / f"{recipe}-{seed}" for seed in seeds}))
+    path.with_suffix(".jsonl").write_text(lines)
     print(f"written: {path}")
 
 
-def run(recipe: str, seed: int, folder: Path, help_from: Sequence[str]) -> dict[str, Any]:
+def run(recipe: str, seed: int, folder: Path) -> dict[str, Any]:
     """Train in a process of its own, or go on where it was left, and score what was best in processes of their own."""
     trained = train(folder, str(CONFIGS / f"{recipe}.toml"), "--seed", str(seed))
     learnt = {line["step"]: line["targets"] for line in metrics(folder, "update")}  # over all of its stretches
     trained["tokens_per_second_in_all"] = sum(learnt.values()) / trained["seconds"]  # validations are in it
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
-    helped = {name: command("evaluate", str(folder), f"--{name}")[name] for name in help_from}
     return {
         "seed": seed,
         "trained": trained,
-        "scores": {name: {key: said[key] for key in KEPT} for name, said in plain.items()} | helped,
+        "scores": {name: {key: said[key] for key in KEPT} for name, said in plain.items()},
         "validation": validations(folder),
     }
 

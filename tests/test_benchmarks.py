@@ -163,7 +163,7 @@ def in_process(monkeypatch):
 def test_recipes(tmp_path, monkeypatch, in_process):
     """A recipe is trained once, scored by every protocol, and drawn; its texts are found in a folder."""
     monkeypatch.setattr(recipes, "PROTOCOLS", {"plain": [], "1 stream": ["--streams", "1"]})
-    once, again = (recipes.run("hello", 1, tmp_path / "hello", []) for _ in range(2))
+    once, again = (recipes.run("hello", 1, tmp_path / "hello") for _ in range(2))
     assert {key: once["trained"][key] for key in ("updates", "loss")} == {
         key: again["trained"][key] for key in ("updates", "loss")
     }
