@@ -9,7 +9,7 @@ import jax
 
 from jaxrnn.choices import is_whole, require
 from jaxrnn.products import times
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Array, Carry, Params, Step
 
 
 class Recurrence(NamedTuple):
@@ -52,8 +52,8 @@ class Cell(NamedTuple):
 
     init: Callable[[Array], Params]
     initial_carry: Callable[..., Carry]
-    step: Callable[[Params, Carry, Any], tuple[Carry, Any]]
-    unroll: Callable[[Params, Carry, Any], tuple[Carry, Any]]
+    step: Step
+    unroll: Step
     recurrence: Recurrence
     input_size: int | None = None
     output_size: int | None = None
@@ -97,7 +97,7 @@ def unnoted(name: str, value: Any) -> Any:
     return value
 
 
-def scan_unroll(step: Callable[[Params, Carry, Any], tuple[Carry, Any]]) -> Callable[..., tuple[Carry, Any]]:
+def scan_unroll(step: Step) -> Callable[..., tuple[Carry, Any]]:
     """Turn a `step` into the `unroll` that defines the law: `jax.lax.scan(partial(step, params), carry, xs)`.
 
     Args:
@@ -123,7 +123,7 @@ def scan_unroll(step: Callable[[Params, Carry, Any], tuple[Carry, Any]]) -> Call
     return unroll
 
 
-def opaque(step: Callable[[Params, Carry, Any], tuple[Carry, Any]]) -> Recurrence:
+def opaque(step: Step) -> Recurrence:
     """Make the recurrence of a step that shows nothing of itself: no products, no quantities, no work before the loop.
 
     Args:

@@ -10,7 +10,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.evaluation import Score
 from jaxrnn.gradients.base import Chunk
-from jaxrnn.types import Array, Carry, Marked, Params
+from jaxrnn.types import Carry, Loss, Marked, Params
 
 
 class Stretch(NamedTuple):
@@ -27,7 +27,7 @@ class Stretch(NamedTuple):
     score: Score
 
 
-def make_cost_by_context(cell: Cell, loss: Callable[[Any, Any], Array]) -> Callable[..., list[Stretch]]:
+def make_cost_by_context(cell: Cell, loss: Loss) -> Callable[..., list[Stretch]]:
     """Make the function that scores a text, and keeps the scores of different lengths of context apart.
 
     Args:

@@ -18,7 +18,7 @@ from jaxrnn.gradients.base import Chunk
 from jaxrnn.gradients.segments import chunk_loss
 from jaxrnn.mesh import in_turn
 from jaxrnn.parallel import by_rows
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Array, Carry, Loss, Params
 
 CARRY = "initial at the start of each stream, then passed on from chunk to chunk"
 
@@ -82,9 +82,7 @@ class Evaluation(NamedTuple):
     carry: Carry
 
 
-def make_evaluate(
-    cell: Cell, loss: Callable[[Any, Any], Array], *, mesh: Mesh | None = None
-) -> Callable[..., Evaluation]:
+def make_evaluate(cell: Cell, loss: Loss, *, mesh: Mesh | None = None) -> Callable[..., Evaluation]:
     """Make the function that scores parameters on chunks that follow one another, compiled once for each chunk shape.
 
     Args:

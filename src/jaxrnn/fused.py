@@ -29,7 +29,7 @@ from jaxrnn.marks import heed_marks
 from jaxrnn.products import as_now, in_reverse, multiply, narrowed, promoted, quick_by_rows, weight_gradient
 from jaxrnn.sums import sum_dtype
 from jaxrnn.trees import add_where_present, dependencies, is_float, join, partition, split_carry
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Array, Carry, Params, Step
 
 
 def derive(
@@ -132,7 +132,7 @@ def trace(cell: Cell, params: Params, carry: Carry, xs: Any) -> Trace:
     return Trace(carry, ys, carries, notes)
 
 
-def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Carry, Any], tuple[Carry, Any]]:
+def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Step:
     """Scan a recurrence over time; the gradient of each weight is one product after the backward loop.
 
     Equals `jax.lax.scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)`.
@@ -154,7 +154,7 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Car
     return loop
 
 
-def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Callable[[Params, Carry, Any], tuple[Carry, Any]]:
+def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
     """The loop of `fused_scan`, with its derivative."""
 
     @jax.custom_vjp

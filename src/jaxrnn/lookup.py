@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.types import Array, Carry, Marked, Params
+from jaxrnn.types import Array, Carry, Marked, Params, Step
 
 _WORTH = 2  # symbols for each row of the table, at least; measured at 21 and 38 only, where it pays, not where it ends
 
@@ -41,7 +41,7 @@ class GivesLookup:
         lookup: `(params, xs) -> Lookup`, of the same outputs.
     """
 
-    unroll: Callable[[Params, Carry, Any], tuple[Carry, Any]]
+    unroll: Step
     lookup: Callable[[Params, Any], Lookup]
 
     def __call__(self, params: Params, carry: Carry, xs: Any) -> tuple[Carry, Any]:
@@ -57,7 +57,7 @@ class TakesLookup:
         unroll: `(params, carry, xs) -> (carry, ys)`.
     """
 
-    unroll: Callable[[Params, Carry, Any], tuple[Carry, Any]]
+    unroll: Step
 
     def __call__(self, params: Params, carry: Carry, xs: Any) -> tuple[Carry, Any]:
         """Unroll the layer."""

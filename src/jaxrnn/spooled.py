@@ -29,14 +29,12 @@ from jaxrnn.gradients.checkpointed import read_lengths, recomputed
 from jaxrnn.gradients.segments import ChunkLoss, chunk_loss
 from jaxrnn.sums import sum_dtype
 from jaxrnn.trees import is_key, join, renew_keys, split_carry
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Carry, Loss, Params
 
 Spooled = Callable[[Params, Carry, Callable[[int], Chunk], int, str | os.PathLike], tuple[Estimate, Carry]]
 
 
-def spooled_bptt(
-    cell: Cell, loss: Callable[[Any, Any], Array], *, segment_length: int | Sequence[int] | None = None
-) -> Spooled:
+def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] | None = None) -> Spooled:
     """Make the function that gives the exact gradient over chunks read one by one, and can be interrupted anywhere.
 
     Equals `bptt` over all chunks as one: credit crosses their boundaries, and noise in the carry is renewed once, at

@@ -1,17 +1,16 @@
 """Cells of a `step` written by hand: what is derived from equations (`jaxrnn.fused`) is faster."""
 
 from collections.abc import Callable
-from typing import Any
 
 from jaxrnn.cell import Cell, as_shape, opaque, product, scan_unroll, unnoted
 from jaxrnn.marks import heed_marks
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Array, Carry, Params, Step
 
 
 def from_step(
     init: Callable[[Array], Params],
     initial_carry: Callable[..., Carry],
-    step: Callable[[Params, Carry, Any], tuple[Carry, Any]],
+    step: Step,
     *,
     input_size: int | None = None,
     output_size: int | None = None,

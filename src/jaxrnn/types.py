@@ -9,10 +9,12 @@ Arrays are time-major everywhere and products are `x @ w`. One legend of letters
 | `B`    | batch (independent rows)     | `L`    | layers              |
 | `I`    | input                        | `G`    | gates               |
 | `H`    | hidden units                 | `P`    | parameters, in all  |
+| `E`    | embedding                    | `N`    | things in a list    |
 
 `*batch` stands for any number of leading batch axes, often just `B`, or none at all.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -20,6 +22,10 @@ import jax
 Array = jax.Array
 Params = Any
 Carry = Any
+Step = Callable[[Params, Carry, Any], tuple[Carry, Any]]
+"""`(params, carry, x) -> (carry, y)`: a cell's `step`; and its `unroll`, where x and y have time in front."""
+Loss = Callable[[Any, Any], Array]
+"""`(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`: one number for each step and row; see `jaxrnn.losses`."""
 
 
 class Marked(NamedTuple):

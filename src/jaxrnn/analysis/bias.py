@@ -23,7 +23,7 @@ from jaxrnn.gradients.base import Chunk, GradientEstimator, check_chunk
 from jaxrnn.gradients.checkpointed import checkpointed_bptt
 from jaxrnn.gradients.decay import Credit, certify, credit_by_lag
 from jaxrnn.gradients.truncated import truncated_bptt
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Carry, Loss, Params
 
 
 class Horizon(NamedTuple):
@@ -69,7 +69,7 @@ class Bias(NamedTuple):
 
 def truncation_bias(
     cell: Cell,
-    loss: Callable[[Any, Any], Array],
+    loss: Loss,
     params: Params,
     carry: Carry,
     chunk: Chunk,

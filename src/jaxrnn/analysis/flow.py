@@ -8,8 +8,8 @@ which vanishes or explodes as k grows. It is followed back vector by vector, nev
 and the logarithm of a length, so that no number is too small or too large however long the way.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +21,14 @@ from jaxrnn.gradients.base import Chunk, check_chunk
 from jaxrnn.gradients.decay import carries_along, credit_before, last_credit, rescale
 from jaxrnn.gradients.segments import step_loss
 from jaxrnn.trees import row_norms
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Array, Carry, Loss, Params
 
 Groups = Mapping[str, Sequence[int]]  # of states, by the numbers of their leaves: see `layers`
 
 
 def lag_norms(
     cell: Cell,
-    loss: Callable[[Any, Any], Array],
+    loss: Loss,
     params: Params,
     carry: Carry,
     chunk: Chunk,
@@ -80,7 +80,7 @@ def lag_norms(
 
 def lag_norms_over_time(
     cell: Cell,
-    loss: Callable[[Any, Any], Array],
+    loss: Loss,
     params: Params,
     carry: Carry,
     chunk: Chunk,

@@ -11,7 +11,7 @@ from jaxrnn.choices import is_number, require
 from jaxrnn.compose.pointwise import pointwise
 from jaxrnn.fused import derive
 from jaxrnn.shapes import check_last_axis, check_sizes
-from jaxrnn.types import Array, Penalized
+from jaxrnn.types import Array, Loss, Penalized
 
 
 class Measuring(NamedTuple):
@@ -110,7 +110,7 @@ def temporal_penalty(size: int, weight: float, *, dtype: jnp.dtype | type = floa
     return _in_training_only(measuring, initial_carry)
 
 
-def with_penalties(loss: Callable[[Any, Any], Array]) -> Callable[[Any, Any], Array]:
+def with_penalties(loss: Loss) -> Loss:
     """Make a loss that adds the penalties which come with the outputs; where none come, it is the loss itself.
 
     Args:

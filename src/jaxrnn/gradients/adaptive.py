@@ -1,7 +1,6 @@
 """Adaptively truncated backpropagation through time: the horizon is chosen by how fast credit is seen to decay."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +12,7 @@ from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.decay import Credit, certify, credit_by_lag
 from jaxrnn.gradients.replay import Past, ReplayState, check_length, empty_past, estimate_with_replay
 from jaxrnn.gradients.segments import chunk_loss, renewing
-from jaxrnn.types import Array, Carry
+from jaxrnn.types import Array, Carry, Loss
 
 
 class AdaptiveState(NamedTuple):
@@ -40,7 +39,7 @@ class AdaptiveState(NamedTuple):
 
 def adaptive_bptt(
     cell: Cell,
-    loss: Callable[[Any, Any], Array],
+    loss: Loss,
     *,
     longest: int,
     target: float = 0.1,

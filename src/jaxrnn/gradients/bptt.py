@@ -1,15 +1,12 @@
 """Full backpropagation through time over the chunk."""
 
-from collections.abc import Callable
-from typing import Any
-
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.segments import chunk_loss, renewing, reverse_mode
-from jaxrnn.types import Array
+from jaxrnn.types import Loss
 
 
-def bptt(cell: Cell, loss: Callable[[Any, Any], Array]) -> GradientEstimator:
+def bptt(cell: Cell, loss: Loss) -> GradientEstimator:
     """Make the estimator that unrolls the chunk and differentiates all of it: the exact gradient of the chunk's loss.
 
     With `h_t = F(h_{t-1}, x_t)` and `lambda_t = dl_t/dh_t + lambda_{t+1} dh_{t+1}/dh_t`, the gradient is

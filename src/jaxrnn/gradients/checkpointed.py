@@ -1,6 +1,6 @@
 """Full backpropagation through time in less memory: activations are computed again, segment by segment."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -12,12 +12,12 @@ from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.budget import Plan, plan, read_bytes, shapes
 from jaxrnn.gradients.segments import ChunkLoss, chunk_loss, renewing, reverse_mode, segmented
-from jaxrnn.types import Array
+from jaxrnn.types import Loss
 
 
 def checkpointed_bptt(
     cell: Cell,
-    loss: Callable[[Any, Any], Array],
+    loss: Loss,
     *,
     segment_length: int | Sequence[int] | None = None,
     memory: int | str | None = None,

@@ -1,6 +1,5 @@
 """The decay of credit over time: measured back from one loss, and the bound on the bias of truncation it implies."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +11,7 @@ from jaxrnn.gradients.base import Chunk
 from jaxrnn.gradients.segments import ChunkLoss, step_loss
 from jaxrnn.shapes import choose
 from jaxrnn.trees import is_float, join, row_norms, split_carry
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Array, Carry, Loss, Params
 
 LEAST_LOG_NORM = -50.0  # relative to the largest: what is smaller is rounding, and says nothing of the decay
 TAIL = 0.9  # the share of the window from which on the decay is extrapolated (tau)
@@ -43,7 +42,7 @@ class Certificate(NamedTuple):
 
 
 def credit_by_lag(
-    cell: Cell, loss: Callable[[Any, Any], Array], params: Params, starts: Carry, inputs: Any, last: tuple[Any, Array]
+    cell: Cell, loss: Loss, params: Params, starts: Carry, inputs: Any, last: tuple[Any, Array]
 ) -> Credit:
     """Follow the credit of a window's last loss back through all its steps.
 

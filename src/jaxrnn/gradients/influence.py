@@ -13,7 +13,7 @@ from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
 from jaxrnn.gradients.segments import renewing, step_loss
 from jaxrnn.trees import add_where_present, dependencies, join, partition, split_carry
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Array, Carry, Loss, Params
 
 
 class OnlineState(NamedTuple):
@@ -44,7 +44,7 @@ class OnlineRule(NamedTuple):
     advance: Callable[..., Any]
 
 
-def forward_mode(cell: Cell, loss: Callable[[Any, Any], Array], rule: OnlineRule) -> GradientEstimator:
+def forward_mode(cell: Cell, loss: Loss, rule: OnlineRule) -> GradientEstimator:
     """Make the estimator that goes forward through time and never back.
 
     With `l_t` the loss of step t as a function of the parameters and of the carry before the step, it equals::

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.gate import gate
 from jaxrnn.gradients.segments import chunk_loss, renewing, reverse_mode, segmented
-from jaxrnn.types import Array, Carry
+from jaxrnn.types import Array, Carry, Loss
 
 # (segments since the last truncation, int [B]) -> probability of truncation [B]
 Truncation = Callable[[Array], Array]
@@ -134,7 +134,7 @@ def crossing_weights(truncation: Truncation, draws: Array) -> Array:
 
 def randomized_bptt(
     cell: Cell,
-    loss: Callable[[Any, Any], Array],
+    loss: Loss,
     *,
     segment_length: int,
     truncation: Truncation,

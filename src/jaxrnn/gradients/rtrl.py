@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +20,10 @@ from jaxrnn.gradients.influence import (
     times,
 )
 from jaxrnn.trees import split_carry
-from jaxrnn.types import Array
+from jaxrnn.types import Array, Loss
 
 
-def rtrl(cell: Cell, loss: Callable[[Any, Any], Array]) -> GradientEstimator:
+def rtrl(cell: Cell, loss: Loss) -> GradientEstimator:
     """Make the estimator that carries the whole influence `S_t = dh_t/dparams` of the parameters on the carry.
 
     For each row, with h all float leaves of the carry end to end, `J_t = dh_t/dh_{t-1}`, `D_t` the direct derivative

@@ -14,13 +14,13 @@ from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator
 from jaxrnn.shapes import credit_where
 from jaxrnn.sums import sum_dtype
 from jaxrnn.trees import renew_keys
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Array, Carry, Loss, Params
 
 # (params, carry, chunk) -> (carry, (loss, weight))
 ChunkLoss = Callable[[Params, Carry, Chunk], tuple[Carry, tuple[Array, Array]]]
 
 
-def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
+def chunk_loss(cell: Cell, loss: Loss) -> ChunkLoss:
     """Make the function that all reverse-mode rules differentiate: unroll, compare, weigh and sum.
 
     Equals the loop::
@@ -62,7 +62,7 @@ def chunk_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
     return run
 
 
-def step_loss(cell: Cell, loss: Callable[[Any, Any], Array]) -> ChunkLoss:
+def step_loss(cell: Cell, loss: Loss) -> ChunkLoss:
     """Make `chunk_loss` of chunks of one time step, from the cell's `step`: for rules that go step by step.
 
     Args:

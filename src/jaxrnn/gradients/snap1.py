@@ -13,10 +13,10 @@ from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.influence import OnlineRule, by_row, followed, forward_mode, influencing, rows_of, times
 from jaxrnn.shapes import spread
 from jaxrnn.trees import is_float, is_key, join, split_carry
-from jaxrnn.types import Array, Carry, Marked, Params
+from jaxrnn.types import Array, Carry, Loss, Marked, Params
 
 
-def snap1(cell: Cell, loss: Callable[[Any, Any], Array]) -> GradientEstimator:
+def snap1(cell: Cell, loss: Loss) -> GradientEstimator:
     """Make the estimator that keeps of the influence only that of each parameter on the unit it feeds.
 
     Unit i is place i of every state in the carry: `h_i`, and `c_i` in an LSTM. The number in column `g*H + i` of a

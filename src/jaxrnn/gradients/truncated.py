@@ -1,18 +1,15 @@
 """Truncated backpropagation through time: credit flows back over a limited horizon."""
 
-from collections.abc import Callable
-from typing import Any
-
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.replay import ReplayState, empty_past, estimate_with_replay
 from jaxrnn.gradients.segments import chunk_loss, renewing, reverse_mode
-from jaxrnn.types import Array
+from jaxrnn.types import Loss
 
 
-def truncated_bptt(cell: Cell, loss: Callable[[Any, Any], Array], *, horizon: int) -> GradientEstimator:
+def truncated_bptt(cell: Cell, loss: Loss, *, horizon: int) -> GradientEstimator:
     """Make the estimator whose credit flows back over `horizon` steps (k2), while chunks bring `K` new ones (k1).
 
     **Not longer than the chunk.** The chunk is cut into pieces of `horizon` steps, and no credit crosses a boundary. A

@@ -21,7 +21,7 @@ from jaxrnn.gradients.influence import (
     times,
 )
 from jaxrnn.trees import split_carry
-from jaxrnn.types import Array, Params
+from jaxrnn.types import Array, Loss, Params
 
 EPSILON = 1e-7  # keeps the two ratios finite; it changes the variance, never the mean
 
@@ -60,9 +60,7 @@ def random_signs(key: Array, steps: Array, size: int) -> Array:
     return jax.random.rademacher(jax.random.fold_in(key, steps), (size,))
 
 
-def uoro(
-    cell: Cell, loss: Callable[[Any, Any], Array], *, draw: Callable[[Array, Array, int], Array] = random_signs
-) -> GradientEstimator:
+def uoro(cell: Cell, loss: Loss, *, draw: Callable[[Array, Array, int], Array] = random_signs) -> GradientEstimator:
     """Make the estimator that carries, in the place of the whole influence, a random one of rank one with that mean.
 
     For each row, with h all float leaves of the carry end to end, `J = dh'/dh`, `D = dh'/dparams` of one step, and nu
