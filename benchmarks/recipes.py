@@ -78,7 +78,8 @@ def run(recipe: str, seed: int, folder: Path, begin_from: Path | None = None) ->
     trained = train(folder, str(CONFIGS / f"{recipe}.toml"), "--seed", str(seed), *origin)
     learnt = {line["step"]: line["targets"] for line in metrics(folder, "update")}  # over all of its stretches
     trained["tokens_per_second_in_all"] = sum(learnt.values()) / trained["seconds"]  # validations are in it
-    trained["before"] = before(folder)
+    first = before(folder)
+    trained["before"] = first and first | {"run": Path(first["run"]).name}  # a result knows no places
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
     return {
         "seed": seed,
