@@ -120,6 +120,24 @@ def add_where_present(tree: Any, some: Any) -> Any:
     return jax.tree.map(lambda s, a: a if s is None else a + s, some, tree, is_leaf=lambda node: node is None)
 
 
+def end_to_end(floats: Carry, rows: int) -> Array:
+    """Put all floats of each row end to end.
+
+    Args:
+        floats: leaves `[B, ...]`.
+        rows: B.
+
+    Returns:
+        `[B, N]`.
+
+    Example:
+        >>> end_to_end((jnp.zeros((1, 2)), jnp.ones((1, 1))), 1).tolist()
+        [[0.0, 0.0, 1.0]]
+    """
+    leaves = jax.tree.leaves(floats)
+    return jnp.concatenate([leaf.reshape(rows, -1) for leaf in leaves], axis=1) if leaves else jnp.zeros((rows, 0))
+
+
 def row_norms(tree: Any, rows: int) -> Array:
     """Measure each row, over all leaves together; the squares of small and of large numbers do no harm.
 

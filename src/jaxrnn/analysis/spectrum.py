@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
-from jaxrnn.trees import join, split_carry
+from jaxrnn.trees import end_to_end, join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
 MOST_SWEEPS = 200
@@ -260,16 +260,12 @@ def _log_diagonal(triangles: Array) -> Array:
 
 def _first_columns(carry: Carry, columns: int | None) -> Array:
     """The first columns of the identity for each row of a carry, `[B, N, k]`."""
-    flat = _flat_rows(split_carry(carry)[0])
+    floats = split_carry(carry)[0]
+    flat = end_to_end(floats, jax.tree.leaves(floats)[0].shape[0])
     rows, size = flat.shape
     columns = size if columns is None else columns
     require(is_whole(columns) and columns <= size, "lyapunov: columns", columns, f"a whole number from 1 to {size}")
     return jnp.broadcast_to(jnp.eye(size, columns, dtype=flat.dtype), (rows, size, columns))
-
-
-def _flat_rows(floats: Carry) -> Array:
-    """All floats of each row, `[B, N]`."""
-    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(floats)], axis=1)
 
 
 def _linearized(cell: Cell, params: Params, carry: Carry, x: Any):
@@ -285,6 +281,6 @@ def _linearized(cell: Cell, params: Params, carry: Carry, x: Any):
 
     def push_one(column):
         parts = [part.reshape(leaf.shape) for part, leaf in zip(jnp.split(column, ends, axis=1), leaves, strict=True)]
-        return _flat_rows(push(jax.tree.unflatten(structure, parts)))
+        return end_to_end(push(jax.tree.unflatten(structure, parts)), len(column))
 
     return join(after, others), jax.vmap(push_one, in_axes=-1, out_axes=-1)

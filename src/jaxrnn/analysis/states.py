@@ -12,7 +12,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.fused import trace
 from jaxrnn.losses import softmax_cross_entropy
-from jaxrnn.trees import split_carry
+from jaxrnn.trees import end_to_end, split_carry
 from jaxrnn.types import Params
 
 RUN_UP = 250
@@ -225,8 +225,7 @@ def carry_norms(cell: Cell, params: Params, ids: np.ndarray, *, rows: int = 8, e
 
     def look(carry, ids):
         carry, _ = cell.unroll(params, carry, ids)
-        leaves = [leaf.reshape(rows, -1) for leaf in jax.tree.leaves(split_carry(carry)[0])]
-        return carry, jnp.sqrt(jnp.mean(jnp.concatenate(leaves, axis=1) ** 2, axis=1))
+        return carry, jnp.sqrt(jnp.mean(end_to_end(split_carry(carry)[0], rows) ** 2, axis=1))
 
     return np.asarray(jax.jit(partial(jax.lax.scan, look))(cell.initial_carry((rows,)), streams)[1])
 

@@ -169,24 +169,6 @@ def by_row(function: Callable, carry: Carry, x: Any, influence: Any) -> Any:
     return jax.vmap(function, in_axes=(*axes, 0))(carry, x, influence)
 
 
-def end_to_end(floats: Carry, rows: int) -> Array:
-    """Put the float leaves of a carry end to end, in the order of `row_step`.
-
-    Args:
-        floats: leaves `[B, H]`.
-        rows: B.
-
-    Returns:
-        `[B, n]`.
-
-    Example:
-        >>> end_to_end((jnp.zeros((1, 2)), jnp.ones((1, 1))), 1).tolist()
-        [[0.0, 0.0, 1.0]]
-    """
-    leaves = jax.tree.leaves(floats)
-    return jnp.concatenate([leaf.reshape(rows, -1) for leaf in leaves], axis=1) if leaves else jnp.zeros((rows, 0))
-
-
 def rows_of(x: Any) -> int:
     """Count the rows of a step's input.
 

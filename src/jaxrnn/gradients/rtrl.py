@@ -11,7 +11,6 @@ from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.influence import (
     OnlineRule,
     by_row,
-    end_to_end,
     followed,
     forward_mode,
     influencing,
@@ -19,7 +18,7 @@ from jaxrnn.gradients.influence import (
     rows_of,
     times,
 )
-from jaxrnn.trees import split_carry
+from jaxrnn.trees import end_to_end, split_carry
 from jaxrnn.types import Array, Loss
 
 

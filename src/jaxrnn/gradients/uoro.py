@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,6 @@ from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.influence import (
     OnlineRule,
     by_row,
-    end_to_end,
     followed,
     forward_mode,
     influencing,
@@ -20,7 +19,8 @@ from jaxrnn.gradients.influence import (
     rows_of,
     times,
 )
-from jaxrnn.trees import split_carry
+from jaxrnn.sums import norm
+from jaxrnn.trees import end_to_end, split_carry
 from jaxrnn.types import Array, Loss, Params
 
 EPSILON = 1e-7  # keeps the two ratios finite; it changes the variance, never the mean
@@ -144,9 +144,4 @@ def uoro(cell: Cell, loss: Loss, *, draw: Callable[[Array, Array, int], Array] =
 
 def _balance(params: Params, state: Array) -> Array:
     """The factor that makes the two sides of a product equally long."""
-    return jnp.sqrt((_norm(params) + EPSILON) / (_norm(state) + EPSILON))
-
-
-def _norm(tree: Any) -> Array:
-    """The Euclidean norm of all leaves together."""
-    return jnp.sqrt(sum(jnp.sum(jnp.square(leaf)) for leaf in jax.tree.leaves(tree)))
+    return jnp.sqrt((norm(params) + EPSILON) / (norm(state) + EPSILON)).astype(state.dtype)

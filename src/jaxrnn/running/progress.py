@@ -81,8 +81,8 @@ def progress(screen: Console, total: int, done: int = 0, every: float = 5.0) -> 
     Yields:
         The two functions to call.
     """
-    show = _bar if screen.is_terminal and not screen.is_dumb_terminal else _lines
-    with show(screen, total, done, every) as shown:
+    display = _bar if screen.is_terminal and not screen.is_dumb_terminal else _lines
+    with display(screen, total, done, every) as shown:
         yield shown
 
 

@@ -137,15 +137,15 @@ def subject(
     """
     learner = build_learner(best.config, len(best.vocabulary.symbols))
     untrained = jax.jit(lambda: first_state(best.config, learner).params)()
-    read = partial(read_held_out, vocabulary=best.vocabulary, more=more)
+    read_text = partial(read_held_out, vocabulary=best.vocabulary, more=more)
     if len(splits) == 1:
         ((name, documents),) = splits.items()
         names, sources = (f"first half of the {name}", f"second half of the {name}"), (documents, documents)
         wanted = 2 * length
-        texts = halves(read(documents, length=wanted))
+        texts = halves(read_text(documents, length=wanted))
     else:
         names, sources, wanted = tuple(splits), tuple(splits.values()), length
-        texts = tuple(read(documents, length=length) for documents in sources)
+        texts = tuple(read_text(documents, length=length) for documents in sources)
     for name, text, documents in zip(names, texts, sources, strict=True):
         count, size = len(text.ids), sum(document.stop - document.start for document in documents)
         if not places(count, rows_for(count)):
