@@ -2,7 +2,7 @@
 
     python -m benchmarks.recipes ptb_rnnlm --seeds 1 2 3        # trains, or goes on with, a run for each seed
     python -m benchmarks.recipes ptb_better --help-from dynamic cache
-    python -m benchmarks.recipes ptb_annealed --begin-from runs/ptb_better-1      # with the parameters of another run
+    python -m benchmarks.recipes ptb_annealed --begin-from runs/ptb_better      # with the parameters of another run
 
 Runs the commands as a user would. Runs are kept in `--runs`, so that a long training can be made in stretches: Ctrl-C
 stops it, the same command goes on. Texts are downloaded by name, or read from the folder `--data`.
@@ -21,9 +21,10 @@ from matplotlib.figure import Figure
 
 from benchmarks import results
 from benchmarks.commands import command, metrics, train, validations
-from jaxrnn import snapshots
 from jaxrnn.data import named
 from jaxrnn.data.cache import cache_folder
+from jaxrnn.running.run_text import kept_corpus
+from jaxrnn.running.runs import at
 from jaxrnn.settings import resolve
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -78,8 +79,8 @@ def run(recipe: str, seed: int, folder: Path, begin_from: Path | None = None) ->
     trained = train(folder, str(CONFIGS / f"{recipe}.toml"), "--seed", str(seed), *origin)
     learnt = {line["step"]: line["targets"] for line in metrics(folder, "update")}  # over all of its stretches
     trained["tokens_per_second_in_all"] = sum(learnt.values()) / trained["seconds"]  # validations are in it
-    first = before(folder)
-    trained["before"] = first and first | {"run": Path(first["run"]).name}  # a result knows no places
+    first = kept_corpus(at(folder)).get("begun_from")
+    trained["before"] = first and {key: first[key] for key in ("updates", "seconds")}
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
     return {
         "seed": seed,
@@ -89,15 +90,6 @@ def run(recipe: str, seed: int, folder: Path, begin_from: Path | None = None) ->
     }
 
 
-def before(folder: Path) -> dict[str, Any] | None:
-    """The training of the parameters that a run began with: its run and how long it was; None where it drew them."""
-    snapshot = json.loads((folder / "corpus.json").read_text("utf-8")).get("begun_from")
-    if snapshot is None:
-        return None
-    where = snapshots.load_meta(snapshot)["position"]
-    return {"run": str(Path(snapshot).parents[1]), "updates": where["updates"], "seconds": where["seconds"]}
-
-
 def curve(folders: Mapping[int, Path]) -> str:
     """The validations of each seed as JSON lines, with the loss and the rate of training at that place.
 
@@ -105,8 +97,8 @@ def curve(folders: Mapping[int, Path]) -> str:
     """
     lines = []
     for seed, folder in folders.items():
-        first, last = before(folder), (folder, math.inf)
-        stages = [(Path(first["run"]), first["updates"]), last] if first else [last]
+        first, last = kept_corpus(at(folder)).get("begun_from"), (folder, math.inf)
+        stages = [(Path(first["snapshot"]).parents[1], first["updates"]), last] if first else [last]
         for stage, (place, end) in enumerate(stages, 1):
             updates = {line["step"]: line for line in metrics(place, "update")}
             for line in (line for line in metrics(place, "validation") if line["step"] <= end):
@@ -117,9 +109,9 @@ def curve(folders: Mapping[int, Path]) -> str:
 
 def averages(found: list[dict[str, Any]]) -> dict[str, float]:
     """What counts most, as the mean over seeds; seconds are of all training, of what a run began with as well."""
-    earlier = [one["trained"]["before"]["seconds"] for one in found if one["trained"]["before"]]
+    trained = [one["trained"] for one in found]
     return {
-        "seconds": mean(one["trained"]["seconds"] for one in found) + (mean(earlier) if earlier else 0),
+        "seconds": mean(one["seconds"] + (one["before"] or {"seconds": 0})["seconds"] for one in trained),
         "tokens_per_second_in_all": mean(one["trained"]["tokens_per_second_in_all"] for one in found),
         **{
             f"{key}, {name}": mean(one["scores"][name][key] for one in found)

@@ -6,7 +6,6 @@
 Trains nothing: it reads runs that were made by hand, finished or given up, and keeps their validations.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,9 +14,9 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
-from benchmarks.commands import metrics
 from benchmarks.recipes import CONFIGS
 from jaxrnn.running import runs
+from jaxrnn.running.run_text import kept_corpus
 from jaxrnn.settings import flatten, resolve
 
 _OF_NO_INTEREST = ("training.validate_every", "training.keep")
@@ -30,9 +29,8 @@ def main(
     """Gather the runs, and keep what they differ in and how they went."""
     tries = [tried(recipe, folder) for folder in folders]
     for one in tries:
-        print(
-            f"{one['name']}: {one['perplexity'][-1][1]:.1f} at epoch {one['perplexity'][-1][0]:.1f}: {one['differs']}"
-        )
+        came_to = "{1:.1f} at epoch {0:.1f}".format(*one["perplexity"][-1]) if one["perplexity"] else "no validation"
+        print(f"{one['name']}: {came_to}: {one['differs']}")
     print(f"written: {results.save(f'tries_{recipe}', {'recipe': recipe, 'tries': tries}, picture(recipe, tries))}")
 
 
@@ -40,13 +38,13 @@ def tried(recipe: str, folder: Path) -> dict[str, Any]:
     """What a run has that the recipe has not, and the perplexity of its validation text by epochs."""
     ours, theirs = flatten(resolve(CONFIGS / f"{recipe}.toml")), flatten(runs.find(folder)[1])
     differs = {key: value for key, value in theirs.items() if value != ours[key] and key not in _OF_NO_INTEREST}
-    text = json.loads((folder / "corpus.json").read_text("utf-8"))["splits"]["train"]["symbols"]
+    text, rows = kept_corpus(runs.at(folder))["splits"]["train"]["symbols"], runs.metrics(runs.at(folder))
     seen, curve = 0, []
-    for row in runs.metrics(runs.at(folder)):
+    for row in rows:
         seen += row["targets"] if row["kind"] == "update" else 0
-        if row["kind"] == "validation":
+        if row["kind"] == "validation" and row["loss"] is not None:
             curve.append([round(seen / text, 2), math.exp(row["loss"])])
-    test = [row["perplexity"] for row in metrics(folder, "test")]
+    test = [row["perplexity"] for row in rows if row["kind"] == "test"]
     return {"name": folder.name, "differs": differs, "perplexity": curve, "test": test[-1] if test else None}
 
 
@@ -54,7 +52,7 @@ def picture(recipe: str, tries: list[dict[str, Any]]) -> Figure:
     """Perplexity of the validation text over epochs, a line for each run."""
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axis = figure.subplots()
-    for one in tries:
+    for one in (one for one in tries if one["perplexity"]):
         axis.plot(*zip(*one["perplexity"], strict=True), marker="o", markersize=3, label=one["name"])
     axis.set(title=f"changes to {recipe}", xlabel="epochs", ylabel="validation, perplexity", yscale="log")
     axis.legend(frameon=False)

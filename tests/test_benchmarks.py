@@ -182,6 +182,7 @@ def test_recipes(tmp_path, monkeypatch, in_process):
     tries.picture("hello", [tried])
     further = recipes.run("hello", 1, tmp_path / "further", begin_from=tmp_path / "hello")
     assert further["trained"]["before"]["updates"] in [step for step, _ in once["validation"]]
+    assert tries.tried("hello", tmp_path / "further")["differs"] == {}
     assert recipes.averages([further])["seconds"] > further["trained"]["seconds"]
     lines = [json.loads(line) for line in recipes.curve({1: tmp_path / "further"}).splitlines()]
     assert [line["stage"] for line in lines] == sorted(line["stage"] for line in lines) and lines[-1]["stage"] == 2

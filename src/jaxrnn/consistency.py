@@ -33,8 +33,9 @@ that work are 32 and 64
         raise InputError(f"model.last_size = {model.last_size}: there is one layer; give model.hidden_size instead")
     size = state_size(layers(model)[-1])
     if model.tie and model.embedding_size != size:
-        projected = "projection_size" if model.cell == "projection_lstm" else "hidden_size"
-        sizes = f"{model.embedding_size} is not model.{'last_size' if model.last_size else projected} = {size}"
+        widest = "last_size" if model.last_size else "hidden_size"
+        named = "projection_size" if model.cell == "projection_lstm" else widest
+        sizes = f"{model.embedding_size} is not model.{named} = {size}"
         raise InputError(f"model.embedding_size: {sizes}; expected equal sizes with model.tie = true")
     if model.initializer == "chrono" and model.cell != "lstm":
         raise InputError(f"model.initializer = 'chrono': it is for model.cell = 'lstm', not for {model.cell!r}")

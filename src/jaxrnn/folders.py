@@ -198,7 +198,7 @@ def replace_file(path: Path, data: bytes) -> None:
         data: all of its bytes.
 
     Raises:
-        OSError: the disk is full or refuses; then nothing has changed.
+        OSError: the disk is full or refuses; the file is then as it was, or whole and new.
     """
     beside = _beside(path, "tmp")
     beside.unlink(missing_ok=True)

@@ -24,17 +24,17 @@ from rich.console import Console
 from jaxrnn.build import NAMES, check_names
 from jaxrnn.command import Parser, make_command, stop_on_signals
 from jaxrnn.evaluation import Evaluation, Score
-from jaxrnn.mesh import on_one_device
+from jaxrnn.mesh import gathered, on_one_device
 from jaxrnn.ngrams import baselines
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import agreed, is_first, prepare
 from jaxrnn.running.experiment import Experiment, set_up
 from jaxrnn.running.memory import check_memory, check_program
 from jaxrnn.running.meter import Meter, penalized
-from jaxrnn.running.origin import begun_anew, first_files, gone_on_with, last_snapshot, lengthen
+from jaxrnn.running.origin import begun_anew, first_files, fitted, gone_on_with, last_snapshot, lengthen
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.particulars import particulars
-from jaxrnn.running.position import Position
+from jaxrnn.running.position import Position, save
 from jaxrnn.running.programs import Programs, build_programs, compile_ahead
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.run_text import validation_ids
@@ -176,7 +176,7 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     screen.print(summary.n_gram_line(experiment, n_grams["test"]))
     if parent:
         screen.print(f"{'begins with':<11} the parameters of {parent.snapshot}")
-    start = start or (programs.beginning(parent.params) if parent else programs.beginning(), Position())
+    start = start or (_beginning(experiment, programs, parent), Position())
     if asked.verbose:
         screen.print(particulars(experiment, compiled))
     folder = asked.run or runs.free_folder(config)  # not before: another training may have begun meanwhile
@@ -185,8 +185,18 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     if not its_run:
         its_run = runs.create(folder, first_files(experiment, parent))
         held.enter_context(runs.locked(its_run))
+        if parent:  # however early it is stopped, it goes on from these parameters
+            save(its_run, "step", gathered(start[0]), start[1], experiment.config)
     screen.print(f"{'run':<11} {folder}\n")
     return Session(experiment, programs, its_run, start, n_grams, _make_score(experiment), screen)
+
+
+def _beginning(experiment: Experiment, programs: Programs, parent: Trained | None) -> TrainState:
+    """The state before the first update, with parameters that are drawn, or are those of another run."""
+    if parent is None:
+        return programs.beginning()
+    like = jax.eval_shape(experiment.learner.cell.init, jax.random.key(0))
+    return programs.beginning(fitted(parent.params, like))
 
 
 def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:

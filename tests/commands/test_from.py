@@ -1,6 +1,7 @@
 """A run may begin with what another one has learned."""
 
 import json
+import shutil
 
 import pytest
 
@@ -18,7 +19,9 @@ def test_it_begins_with_the_best_parameters_and_the_settings_of_the_other(finish
     ours, theirs = (runs.find(one)[1] for one in (tmp_path / "run", folder))
     assert (ours.model, ours.data) == (theirs.model, theirs.data)
     about = json.loads((tmp_path / "run" / "corpus.json").read_text())
-    assert about["begun_from"] == str(folder / "snapshots" / before.answer["snapshot"])
+    best = folder / "snapshots" / before.answer["snapshot"]
+    assert about["begun_from"].pop("seconds") > 0
+    assert about["begun_from"] == {"snapshot": str(best), "updates": int(best.name.removeprefix("best_"))}
     again = jaxrnn("train", "--run", tmp_path / "run", "--resume", "--training.length", "6 updates", "--json")
     assert again.code == 0 and again.answer["updates"] == 6
 
@@ -32,9 +35,31 @@ def test_another_text_is_read_with_the_symbols_of_the_other_run(finished_run, ja
     assert kept_vocabulary(runs.at(tmp_path / "run")) == kept_vocabulary(runs.at(folder))
 
 
+@pytest.mark.parametrize("more", ["--model.dropout", "--regularizer.dropout_hidden", "--regularizer.temporal_penalty"])
+def test_dropout_and_penalties_may_be_others(jaxrnn, settings, tmp_path, more):
+    """They change the names of the layers that have parameters."""
+    parent, child, grandchild = (tmp_path / name for name in ("parent", "child", "grandchild"))
+    words = settings(model__num_layers=2, model__dropout=0.0, training__length="2 updates", sampling__length=1)
+    before = jaxrnn("train", *words, "--run", parent, "--json").answer
+    assert jaxrnn("train", "--from", parent, "--run", child, more, "0.3", *SLOWLY).code == 0
+    after = jaxrnn("train", "--from", child, "--run", grandchild, more, "0", *SLOWLY).answer
+    assert after["loss"] == pytest.approx(before["loss"], rel=1e-6)
+
+
+def test_killed_before_its_first_snapshot_it_begins_again_with_the_same_parameters(finished_run, jaxrnn, tmp_path):
+    folder, before = finished_run
+    run = runs.at(tmp_path / "run")
+    assert jaxrnn("train", "--from", folder, "--run", run.folder, *SLOWLY).code == 0
+    for later in (path for path in run.snapshots.iterdir() if path.name != "step_0"):
+        shutil.rmtree(later)
+    again = jaxrnn("train", "--run", run.folder, "--resume", "--json").answer
+    assert again["loss"] == pytest.approx(before.answer["loss"], rel=1e-6)
+
+
 @pytest.mark.parametrize(
     ("words", "named"),
     [
+        (["--model.initializer", "orthogonal"], "model.initializer: nothing reads it where a run begins with the"),
         (["--model.hidden_size", "7"], "is another: model.hidden_size was 6, is 7; leave that out, or begin without"),
         (["--resume"], "--from"),
     ],

@@ -9,7 +9,8 @@ import pytest
 from agreement import assert_close, quick_jit, random_params
 from jaxrnn.cells import gru
 from jaxrnn.compose import stack
-from jaxrnn.gradients import Chunk, bptt, checkpointed_bptt, truncated_bptt
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import Chunk, bptt, checkpointed_bptt, snap1, truncated_bptt
 from jaxrnn.interop.linen import from_linen
 from jaxrnn.losses import squared_error
 from jaxrnn.types import Marked
@@ -57,6 +58,12 @@ def test_on_top_of_ours_it_is_a_layer():
     whole = estimate(bptt(cell, squared_error), cell, params)
     assert_close(halves.loss, whole.loss)
     assert not np.allclose(halves.grads["0"]["w_hh"], whole.grads["0"]["w_hh"])
+
+
+def test_it_has_no_equations_to_see():
+    cell = from_linen(MODULES["gru"], INPUT)
+    with pytest.raises(InputError, match="snap1"):
+        estimate(snap1(cell, squared_error), cell, random_params(1, cell))
 
 
 def test_it_heeds_marks():

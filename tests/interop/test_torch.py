@@ -58,3 +58,14 @@ def test_other_parameters_are_refused_by_name():
         from_torch({"decoder.weight": np.zeros((2, 2))})
     with pytest.raises(InputError, match="layer 0: w_c: no parameter of a recurrent layer of PyTorch"):
         to_torch({"0": random_params(0, peephole_lstm(INPUT, H))})
+    with pytest.raises(InputError, match="layer 0: w: no parameter"):
+        to_torch({"0": {"w": np.zeros(3)}})
+    with pytest.raises(InputError, match="to_torch: expected layers by number, .*found 'b_hh', 'b_ih', 'w_hh', 'w_ih'"):
+        to_torch(dict(sorted(random_params(0, lstm(INPUT, H)).items())))
+
+
+def test_parameters_are_copies():
+    theirs = {"weight_ih_l0": np.ones((16, 3)), "weight_hh_l0": np.ones((16, 4))}
+    ours = from_torch(theirs)
+    theirs["weight_ih_l0"][:] = 0
+    assert np.all(ours["0"]["w_ih"] == 1)

@@ -18,6 +18,7 @@ import sys
 import sysconfig
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -187,7 +188,7 @@ def _stdlib_corpus(shares: tuple[float, float]) -> Corpus:
     files are read as U+FFFD, in all splits.
     """
     folder = Path(sysconfig.get_path("stdlib"))
-    paths = [path for path in _walk(folder, leave_out=_is_no_library_source) if path.suffix == ".py"]
+    paths = [path for path in _walk(folder, _NAME, leave_out=_is_no_library_source) if path.suffix == ".py"]
     documents = tuple(document for document in (scan(path, name=_NAME) for path in paths) if document.stop)
     if len(documents) < 100:
         raise InputError(
@@ -219,14 +220,15 @@ def _documents(source: str, cache: Path | None, *, name: str, known: tuple[str, 
     if source == STANDARD_INPUT:
         if sys.stdin is None:
             raise InputError(f"{name}: standard input is closed; give a text to it, or name a file")
-        return (_nonempty(scan(_keep(sys.stdin.buffer, cache, name, "standard input"), name=name), source, name),)
+        stdin = nullcontext(sys.stdin.buffer)
+        return (_nonempty(scan(_keep(lambda: stdin, cache, name, "standard input"), name=name), source, name),)
     place = os.path.expanduser(source)  # as text: a path takes '' for the folder one is in, and fails on a long name
     if os.path.isdir(place):
         return _folder(Path(place), name)
     if not os.path.exists(place):
         choices = ", ".join(map(repr, (STANDARD_INPUT, *known)))
         raise InputError(f"{name}: no file or folder '{source}'; give a text file, a folder, {choices}")
-    kept = Path(place) if os.path.isfile(place) else _kept_pipe(place, cache, name)
+    kept = Path(place) if os.path.isfile(place) else _keep(lambda: open(place, "rb"), cache, name, place)
     return (_nonempty(scan(kept, name=name), source, name),)
 
 
@@ -239,7 +241,7 @@ def _nonempty(document: Document, source: str, name: str) -> Document:
 
 def _folder(folder: Path, name: str) -> tuple[Document, ...]:
     """The text files of a folder and the folders in it, in the order of their paths; empty ones are left out."""
-    paths = list(_walk(folder))
+    paths = list(_walk(folder, name))
     wanted = [path for path in paths if path.name.removesuffix(".gz").endswith(TEXT_SUFFIXES)]
     documents = tuple(document for document in (scan(path, name=name) for path in wanted) if document.stop)
     if not documents:
@@ -252,7 +254,7 @@ def _folder(folder: Path, name: str) -> tuple[Document, ...]:
     return documents
 
 
-def _walk(folder: Path, leave_out: Callable[[str], bool] = lambda name: False) -> Iterator[Path]:
+def _walk(folder: Path, name: str, leave_out: Callable[[str], bool] = lambda name: False) -> Iterator[Path]:
     """Every file below a folder, sorted by path, without hidden ones and those whose name (or folder's) is left out."""
 
     def keep(names: Iterable[str]) -> list[str]:
@@ -261,24 +263,18 @@ def _walk(folder: Path, leave_out: Callable[[str], bool] = lambda name: False) -
 
     def refuse(error: OSError) -> None:
         remedy = "mend its permissions, or take it out of there"
-        raise InputError(f"{_NAME}: folder '{error.filename}' cannot be read ({error.strerror}); {remedy}") from None
+        raise InputError(f"{name}: folder '{error.filename}' cannot be read ({error.strerror}); {remedy}") from None
 
     for root, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = keep(folders)
         yield from (Path(root, name) for name in keep(files))
 
 
-def _kept_pipe(place: str, cache: Path | None, name: str) -> Path:
-    """What is no file on a disk, such as the end of a pipe, kept like standard input."""
-    with naming_refusals(name, "expected a text file", f"cannot read '{place}'"), open(place, "rb") as stream:
-        return _keep(stream, cache, name, place)
+def _keep(opened: Callable[[], AbstractContextManager[IO[bytes]]], cache: Path | None, name: str, place: str) -> Path:
+    """What is no file on a disk, kept as one in the cache under its own digest, because it is read more than once."""
 
-
-def _keep(stream: IO[bytes], cache: Path | None, name: str, place: str) -> Path:
-    """Standard input, kept as a file in the cache under its own digest, because it is read more than once."""
-
-    def pieces() -> Iterator[bytes]:
-        with naming_refusals(name, "expected a text file", f"cannot read '{place}'"):  # which the cache cannot know
+    def pieces() -> Iterator[bytes]:  # its refusals are not those of the cache
+        with naming_refusals(name, "expected a text file", f"cannot read '{place}'"), opened() as stream:
             while piece := stream.read(1 << 20):
                 yield piece
 

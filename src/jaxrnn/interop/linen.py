@@ -1,4 +1,4 @@
-"""Recurrent cells of Flax (linen) as cells: every estimator, `stack` and the train step take them."""
+"""Recurrent cells of Flax (linen) as cells: every estimator but `snap1`, `stack` and the train step take them."""
 
 from typing import Any
 

@@ -70,7 +70,7 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
         Arrays by PyTorch's names. `layer.load_state_dict` takes tensors: `torch.tensor(array)` of each.
 
     Raises:
-        InputError: for a parameter that PyTorch's layers have not.
+        InputError: for a parameter that PyTorch's layers have not, or where layers are not called by numbers.
 
     Example:
         >>> import jax
@@ -79,17 +79,19 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
         {'weight_ih_l0': (12, 3), 'weight_hh_l0': (12, 4), 'bias_ih_l0': (12,), 'bias_hh_l0': (12,)}
     """
     state: dict[str, np.ndarray] = {}
+    if not all(name.isdigit() for name in params):
+        raise InputError(f"to_torch: expected layers by number, {{'0': ...}}; found {', '.join(map(repr, params))}")
     layers = [of_layer for _, of_layer in sorted(params.items(), key=lambda one: int(one[0])) if of_layer]
     for number, of_layer in enumerate(layers):
         directions = of_layer if "forward" in of_layer else {"forward": of_layer}
         for direction, part in directions.items():
+            for name in (name for name in part if name not in _NAMES):
+                raise InputError(f"layer {number}: {name}: no parameter of a recurrent layer of PyTorch")
             for name, p in {**part, "b_hh": part.get("b_hh", np.zeros_like(part["b_ih"]))}.items():
-                if name not in _NAMES:
-                    raise InputError(f"layer {number}: {name}: no parameter of a recurrent layer of PyTorch")
                 state[f"{_NAMES[name]}_l{number}{_ENDINGS[direction]}"] = np.ascontiguousarray(np.asarray(p).T)
     return state
 
 
 def _array(value: Any) -> np.ndarray:
-    """A tensor, on whatever device, or an array as an array."""
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else np.asarray(value)
+    """A tensor, on whatever device, or an array as an array of its own: PyTorch changes its tensors in place."""
+    return np.array(value.detach().cpu() if hasattr(value, "detach") else value)

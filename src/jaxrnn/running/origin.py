@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
 from msgspec.structs import replace
 
 from jaxrnn import snapshots
@@ -22,6 +23,7 @@ from jaxrnn.running.runs import Run
 from jaxrnn.running.trained import Trained
 from jaxrnn.settings import KEYS, differences, dumps, resolve
 from jaxrnn.training import TrainState
+from jaxrnn.types import Params
 
 SAME_MODEL = {
     "data.tokenizer",
@@ -35,6 +37,14 @@ SAME_MODEL = {
     "model.recurrent_bias",
 }
 """The settings on which parameters, and what they mean, depend."""
+
+_UNREAD = {
+    "data.minimum_count",
+    "model.initializer",
+    "model.longest_memory",
+    "model.forget_bias",
+    "model.embedding_spread",
+}
 
 
 class Origin(NamedTuple):
@@ -68,6 +78,8 @@ def begun_anew(file: Path | None, given: Mapping[str, str], parent: Path | None)
     if parent is None:
         return Origin(resolve(file, given))
     its_run, before = runs.find(parent)
+    for name in sorted(_UNREAD & set(given)):
+        raise InputError(f"{name}: nothing reads it where a run begins with the parameters of another; leave it out")
     config = resolve(file or its_run.config, given)
     changed = differences(before, config, leave_out=set(KEYS) - SAME_MODEL)
     if changed:
@@ -142,12 +154,42 @@ def first_files(experiment: Experiment, parent: Trained | None) -> dict[str, str
         The text of each file by its name.
     """
     about = about_text(experiment.corpus, experiment.dataset)
-    about |= {"begun_from": str(parent.snapshot)} if parent else {}
+    if parent:
+        where = snapshots.load_meta(parent.snapshot)["position"]
+        way = {"snapshot": str(parent.snapshot.resolve()), "updates": where["updates"], "seconds": where["seconds"]}
+        about |= {"begun_from": way}
     return {
         "config.toml": dumps(portable(experiment.config)),  # it may go on elsewhere
         "vocabulary.json": to_json(experiment.dataset.vocabulary),
         "corpus.json": json.dumps(about, indent=1) + "\n",
     }
+
+
+def fitted(params: Params, like: Params) -> Params:
+    """Put the parameters of a model into another that differs only in parts without parameters, such as dropout.
+
+    Args:
+        params: nested dicts of arrays; layers that have numbers for names are taken in their order.
+        like: of the other model, arrays or their shapes.
+
+    Returns:
+        The parameters, with the names of the other.
+
+    Example:
+        >>> fitted({"0": {"w": 1}, "1": {"w": 2}}, {"0": {"w": 0}, "1": {}, "2": {"w": 0}})
+        {'0': {'w': 1}, '1': {}, '2': {'w': 2}}
+    """
+    if not isinstance(like, Mapping):
+        return params
+    pairs = zip(_with_parameters(like), _with_parameters(params), strict=True)
+    found = {name: fitted(params[theirs], like[name]) for name, theirs in pairs}
+    return {name: found.get(name, part) for name, part in like.items()}
+
+
+def _with_parameters(tree: Mapping[str, Params]) -> list[str]:
+    """The names of the parts that have parameters: numbers by their size, others by the alphabet."""
+    names = [name for name, part in tree.items() if jax.tree.leaves(part)]
+    return sorted(names, key=lambda name: (int(name), "") if name.isdigit() else (-1, name))
 
 
 def last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> tuple[TrainState, Position] | None:

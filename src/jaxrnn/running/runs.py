@@ -207,6 +207,19 @@ def append(run: Run, row: Mapping[str, Any]) -> None:
         file.write(msgspec.json.encode(row) + b"\n")
 
 
+def flush_metrics(run: Run) -> None:
+    """See to it that the disk has all lines of metrics.
+
+    Args:
+        run: the run.
+
+    Raises:
+        InputError: if the disk refuses.
+    """
+    with naming_refusals(run.metrics, _MEND), run.metrics.open("ab") as file:
+        os.fsync(file.fileno())
+
+
 def metrics(run: Run) -> list[dict[str, Any]]:
     """Read the lines of metrics, up to one that a killed process left unfinished.
 
@@ -238,7 +251,7 @@ def rewind(run: Run, step: int, validated: int) -> None:
         validated: the updates at the last validation that it holds.
 
     Raises:
-        InputError: if the disk refuses; then nothing has changed.
+        InputError: if the disk refuses; the file is then as it was, or whole and new.
     """
     last = {"update": step, "validation": validated}  # and no test: it comes again at the end
     kept = [row for row in metrics(run) if row["step"] <= last.get(row["kind"], -1)]
@@ -253,7 +266,7 @@ def change_config(run: Run, text: str) -> None:
         text: the whole configuration.
 
     Raises:
-        InputError: if the disk refuses; then nothing has changed.
+        InputError: if the disk refuses; the file is then as it was, or whole and new.
     """
     _replace(run.config, text.encode("utf-8"))
 

@@ -19,7 +19,7 @@ from jaxrnn.running.feed import next_chunks, put_chunks
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.position import Position, save
 from jaxrnn.running.programs import Programs
-from jaxrnn.running.runs import Run
+from jaxrnn.running.runs import Run, flush_metrics
 from jaxrnn.schedules import Plateau, observe, remember, stalled, worsened
 from jaxrnn.training import TrainState, scale_rate
 
@@ -136,5 +136,6 @@ def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainSta
 
 def _save(job: Job, kind: str, state: TrainState, position: Position, keep: int) -> None:
     """Save a snapshot, and remove those that it makes superfluous."""
+    flush_metrics(job.run)  # a snapshot has no update of which the disk has no line
     save(job.run, kind, gathered(state), position, job.experiment.config)
     snapshots.prune(job.run.snapshots, keep, kind)
