@@ -1,4 +1,4 @@
-"""Optimisers by name against optax's own factories, with rate, decay and clipping beside or inside."""
+"""Optimizers by name against optax's own factories, with rate, decay and clipping beside or inside."""
 
 import inspect
 import math

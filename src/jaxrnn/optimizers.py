@@ -1,4 +1,4 @@
-"""From averaged gradients to new parameters: optimisers and clipping, by name, all of them optax's.
+"""From averaged gradients to new parameters: optimizers and clipping, by name, all of them optax's.
 
 An `Optimizer` keeps apart what a train step must see: the transformation works at rate 1, the rate and the clipping
 stand beside it. So the rate in force can be reported, and lowered from outside while the moments stay as they are.
@@ -25,7 +25,7 @@ _NOT_OPTIONS = ("learning_rate", "weight_decay", "mask", "weight_decay_mask")
 
 
 def unit_rate(step: Any) -> float:
-    """The schedule of an optimiser that brings its own rate: always 1.
+    """The schedule of an optimizer that brings its own rate: always 1.
 
     Args:
         step: `[]`, updates so far.
@@ -54,7 +54,7 @@ def unclipped(grads: Any, norm: Array) -> tuple[Any, Array]:
 class Optimizer(NamedTuple):
     """An optax transformation with its rate and its clipping standing beside it.
 
-    Any optax optimiser will do: `Optimizer(optax.adam(1e-3))` has its rate inside, and then `rate` is a factor on it.
+    Any optax optimizer will do: `Optimizer(optax.adam(1e-3))` has its rate inside, and then `rate` is a factor on it.
 
     Attributes:
         transformation: `init(params) -> state` and `update(grads, state, params) -> (updates, state)`, at rate 1.
@@ -121,7 +121,7 @@ def descend(
     and an average of the parameters, where the transformation keeps one, takes note of them (`jaxrnn.averaging`).
 
     Args:
-        optimizer: the optimiser.
+        optimizer: the optimizer.
         grads: like the parameters: the averaged gradient.
         norm: `[]`, its length.
         params: the parameters.
@@ -178,7 +178,7 @@ def optimizer(
     average: bool = False,
     **options: Any,
 ) -> Optimizer:
-    """Make an optimiser by its name.
+    """Make an optimizer by its name.
 
     Weight decay is decoupled from the gradient for every name: each update also takes `rate * weight_decay * w` off the
     matrices (and not off the biases: see `decays`). AdamW is Adam with such a decay.
@@ -193,7 +193,7 @@ def optimizer(
         **options: hyper-parameters of the optax factory, such as `b1=0.9` or `momentum=0.95`.
 
     Returns:
-        The optimiser.
+        The optimizer.
 
     Raises:
         InputError: for a name or an option that does not exist, or a value out of range.

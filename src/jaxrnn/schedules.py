@@ -110,7 +110,7 @@ def observe(plateau: Plateau, score: float) -> Plateau:
 
         plateau = observe(plateau, score)
         if stalled(plateau, patience):
-            state = scale_rate(state, 1 / 4)          # the moments of the optimiser stay as they are
+            state = scale_rate(state, 1 / 4)          # the moments of the optimizer stay as they are
         if plateau.stale >= stop_after:
             break
 

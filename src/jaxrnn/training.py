@@ -35,7 +35,7 @@ class TrainState(NamedTuple):
     Attributes:
         step: int32 `[]`, updates made.
         params: the parameters.
-        optimizer: the state of the optimiser's transformation.
+        optimizer: the state of the optimizer's transformation.
         estimator: the state of the gradient estimator, with the carry and its random keys.
         rate_scale: `[]`, a factor on the learning rate: see `scale_rate`.
         skipped: int32 `[]`, updates not made because something was not finite.
@@ -96,7 +96,7 @@ def init(
         The state.
 
     Raises:
-        InputError: for an optimiser that is no `Optimizer`, or a chunk that is not one of arrays `[K, B, ...]`.
+        InputError: for an optimizer that is no `Optimizer`, or a chunk that is not one of arrays `[K, B, ...]`.
     """
     check_optimizer("init", optimizer)
     check_chunk(chunk)
@@ -136,7 +136,7 @@ def make_train_step(
         A count below U leaves out the last updates, whose metrics mean nothing: so a run ends anywhere.
 
     Raises:
-        InputError: for an optimiser that is no `Optimizer`.
+        InputError: for an optimizer that is no `Optimizer`.
         AssertionError: (from chex, when called) if the arrays of `chunks` do not all lead with one `[U, A, K, B]`.
 
     Example:
@@ -190,7 +190,7 @@ def update(
             total = total + estimate
         params = descend(total.grads / total.weight, params)
 
-    but in two cases parameters, optimiser and step stay as they are, bit for bit. Where the total weight is 0 there is
+    but in two cases parameters, optimizer and step stay as they are, bit for bit. Where the total weight is 0 there is
     nothing to learn. Where the loss, the gradient, the estimator's state or the new parameters are not finite, the
     update is skipped and counted; values are checked raw, for clipping turns an infinite gradient into NaN and zeros.
     The estimator's state, with the carry, is always the last finite one. No number of bad updates in a row makes one
@@ -252,7 +252,7 @@ def update(
 
 
 def restart(estimator: GradientEstimator, state: TrainState, key: Array, carry: Carry, chunk: Chunk) -> TrainState:
-    """Start on the data anew, as at the beginning of an epoch, with the parameters and the optimiser as they are.
+    """Start on the data anew, as at the beginning of an epoch, with the parameters and the optimizer as they are.
 
     The float leaves of the carry, and all else that the estimator remembers, start afresh; the random keys in the carry
     go on, so that no epoch repeats the noise of another.
@@ -272,7 +272,7 @@ def restart(estimator: GradientEstimator, state: TrainState, key: Array, carry: 
 
 
 def scale_rate(state: TrainState, factor: float) -> TrainState:
-    """Multiply the learning rate of all updates to come; the moments of the optimiser stay as they are.
+    """Multiply the learning rate of all updates to come; the moments of the optimizer stay as they are.
 
     Args:
         state: the state, not to be used again.

@@ -93,10 +93,10 @@ def test_bias_cosine_and_deviation_are_those_of_the_definition():
         each = np.stack([gradient(cut, (steps // length == n).astype(float)) for n in range(WINDOWS)])
         whole = each.sum(axis=0)
         np.testing.assert_allclose(whole, gradient(cut, everything), rtol=0, atol=1e-12)
-        assert row.relative_bias == pytest.approx(np.linalg.norm(whole - exact) / size, abs=1e-10)
-        assert row.cosine == pytest.approx(whole @ exact / size / np.linalg.norm(whole), abs=1e-10)
+        assert row.relative_bias == pytest.approx(np.linalg.norm(whole - exact) / size, abs=1e-12)
+        assert row.cosine == pytest.approx(whole @ exact / size / np.linalg.norm(whole), abs=1e-12)
         spread = np.sqrt(each.var(axis=0, ddof=1).sum()) / (size / WINDOWS)
-        assert row.deviation == pytest.approx(spread, abs=1e-10)
+        assert row.deviation == pytest.approx(spread, abs=1e-12)
         assert row.relative_bias > 1e-3 and row.seconds_per_step > 0
     assert found.rows[0].temp_bytes < found.rows[-1].temp_bytes
     assert (found.steps, found.windows, found.exact.horizon) == (STEPS, WINDOWS, STEPS)
@@ -117,7 +117,7 @@ def test_the_certificate_of_the_scalar_linear_network():
     assert found.rows[0].deviation == pytest.approx(0, abs=1e-12)
     # With one step of credit a gradient is 10 a step; the exact one of loss t is the sum of 10 * 0.9^j over j <= t.
     exact = sum(10 * (1 - 0.9 ** (t + 1)) / 0.1 for t in range(steps))
-    assert found.rows[0].relative_bias == pytest.approx(1 - 10 * steps / exact, abs=1e-10)
+    assert found.rows[0].relative_bias == pytest.approx(1 - 10 * steps / exact, abs=1e-12)
     assert found.rows[0].cosine == pytest.approx(1, abs=1e-15)
 
 

@@ -74,7 +74,7 @@ def test_the_second_time_nothing_is_read_or_written(corpus, tmp_path, monkeypatc
     assert all((second.ids[split] == first.ids[split]).all() for split in TEXT)
 
 
-def test_other_text_tokeniser_or_vocabulary_is_another_entry(corpus, tmp_path):
+def test_other_text_tokenizer_or_vocabulary_is_another_entry(corpus, tmp_path):
     prepare(corpus, WORD, folder=tmp_path / "cache")
     prepare(corpus, CHARACTER, folder=tmp_path / "cache")
     prepare(corpus, CHARACTER, minimum_count=2, folder=tmp_path / "cache")
@@ -119,7 +119,7 @@ def test_a_text_of_unseen_symbols_only_is_refused(corpus, tmp_path):
     assert not list((tmp_path / "cache" / "ids").iterdir()), "nothing half-written"
 
 
-def test_another_tokeniser_than_the_vocabulary_s(corpus, tmp_path):
+def test_another_tokenizer_than_the_vocabulary_s(corpus, tmp_path):
     with pytest.raises(InputError, match="data.tokenizer: 'word', but the vocabulary was made by 'character'"):
         prepare(corpus, WORD, vocabulary=Vocabulary("character", ("a",)), folder=tmp_path)
 

@@ -1,4 +1,4 @@
-"""The laws of the tokenisers."""
+"""The laws of the tokenizers."""
 
 from collections import Counter
 

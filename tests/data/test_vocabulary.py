@@ -66,7 +66,7 @@ def test_undecodable_argument_is_an_unseen_symbol_or_a_byte():
     assert encode(build_vocabulary(BYTE, Counter()), argument).tolist() == [255]
 
 
-def test_fingerprint_depends_on_tokeniser_symbols_and_order():
+def test_fingerprint_depends_on_tokenizer_symbols_and_order():
     vocabularies = [
         Vocabulary("character", ("a", "b")),
         Vocabulary("character", ("b", "a")),

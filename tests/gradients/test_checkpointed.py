@@ -38,6 +38,15 @@ def test_every_cut_and_nesting_is_exact(lengths):
     assert_close(estimate(checkpointed_bptt(CELL, squared_error, segment_length=lengths), chunk), exact)
 
 
+@pytest.mark.parametrize(("steps", "length"), [(1, 1), (1, 5), (2, 1), (64, 8), (64, 7)])
+def test_chunks_of_every_length_are_exact(steps, length):
+    chunk = chunk_of(steps)
+    assert_close(
+        estimate(checkpointed_bptt(CELL, squared_error, segment_length=length), chunk),
+        estimate(bptt(CELL, squared_error), chunk),
+    )
+
+
 STEPS = 2**12
 
 

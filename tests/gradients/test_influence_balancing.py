@@ -30,14 +30,14 @@ def last_gradient(estimator, chunk_steps, calls):
 @pytest.mark.parametrize(("horizon", "right"), [(40, False), (41, True)])
 def test_a_sliding_window_is_wrong_up_to_40_steps(horizon, right):
     gradient = last_gradient(truncated_bptt(CELL, squared_error, horizon=horizon), 1, calls=50)
-    assert gradient == pytest.approx(SLOPE_OF_LOSS * influence(horizon)[-1], abs=1e-10)
+    assert gradient == pytest.approx(SLOPE_OF_LOSS * influence(horizon)[-1], rel=1e-12)
     assert (np.sign(gradient) == TRUE_SIGN) == right
 
 
 @pytest.mark.parametrize(("length", "right"), [(109, False), (110, True)])
 def test_chunks_with_their_losses_summed_are_wrong_up_to_109_steps(length, right):
     gradient = last_gradient(bptt(CELL, squared_error), length, calls=1)
-    assert gradient == pytest.approx(SLOPE_OF_LOSS * influence(length).sum(), abs=1e-8)
+    assert gradient == pytest.approx(SLOPE_OF_LOSS * influence(length).sum(), rel=1e-12)
     assert (np.sign(gradient) == TRUE_SIGN) == right
 
 

@@ -3,7 +3,7 @@
 ::
 
     corpora     which texts are read, and how they are split        reading   files as blocks of text
-    text        tokenisers: from text to symbols and back           vocabulary   from symbols to ids and back
+    text        tokenizers: from text to symbols and back           vocabulary   from symbols to ids and back
     dataset     a corpus as token ids on disk, memory-mapped        cache   folders of files, whole or not at all
     chunks      contiguous streams, cut into chunks of one shape   lengths   chunks of random lengths
     named       texts that everybody knows, fetched and checked

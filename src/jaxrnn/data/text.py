@@ -1,8 +1,8 @@
-"""Tokenisers: how a text falls into symbols, and how symbols become text again.
+"""Tokenizers: how a text falls into symbols, and how symbols become text again.
 
-A tokeniser is a `NamedTuple` of pure functions over `str`. Four of them are here: `CHARACTER`, `BYTE`, `WORD` and
+A tokenizer is a `NamedTuple` of pure functions over `str`. Four of them are here: `CHARACTER`, `BYTE`, `WORD` and
 `WHITESPACE` (the Penn Treebank form). Bytes travel as the 256 characters U+0000 to U+00FF (that is, as Latin-1), so
-that a byte tokeniser is a character tokeniser over another reading of the same file.
+that a byte tokenizer is a character tokenizer over another reading of the same file.
 
 Characters and bytes are counted and encoded by NumPy on code points: no Python runs per character.
 """
@@ -147,7 +147,7 @@ def _line_pieces(symbols: Iterable[str]) -> Iterator[str]:
 
 
 def _word_tokenizer(name: str, split: Callable[[str], list[str]], cut: Callable, pieces: Callable) -> Tokenizer:
-    """A tokeniser whose symbols are found by a function that splits."""
+    """A tokenizer whose symbols are found by a function that splits."""
     return Tokenizer(
         name=name,
         encoding="utf-8",
@@ -168,4 +168,4 @@ WHITESPACE = _word_tokenizer("whitespace", _split_lines, _after_last_space, _lin
 """What stands between white space is a symbol, a line's end is `<eos>`: the form of the Penn Treebank files."""
 
 TOKENIZERS = {tokenizer.name: tokenizer for tokenizer in (CHARACTER, BYTE, WORD, WHITESPACE)}
-"""The tokenisers by name, as a vocabulary stores it."""
+"""The tokenizers by name, as a vocabulary stores it."""

@@ -16,7 +16,7 @@ class Vocabulary(NamedTuple):
     """The symbols that a model knows: a symbol's id is its position.
 
     Attributes:
-        tokenizer: the name of the tokeniser that makes the symbols.
+        tokenizer: the name of the tokenizer that makes the symbols.
         symbols: the symbols, in the order of their ids. `V = len(symbols)`.
     """
 
@@ -29,7 +29,7 @@ def build_vocabulary(
 ) -> Vocabulary:
     """The vocabulary of a training text: its symbols, the most frequent first, ties in code-point order.
 
-    The tokeniser's unknown symbol joins them at the end only where it is needed: where a symbol is too rare, or is
+    The tokenizer's unknown symbol joins them at the end only where it is needed: where a symbol is too rare, or is
     met in the other splits and not in training. So a text without such symbols gets exactly its own symbols.
 
     Args:
@@ -144,7 +144,7 @@ def unseen_error(vocabulary: Vocabulary, text: str, ids: np.ndarray, name: str) 
 
     Args:
         vocabulary: the vocabulary.
-        text: the text, as its tokeniser splits it.
+        text: the text, as its tokenizer splits it.
         ids: `[N]` the text's ids, -1 for what the vocabulary does not hold.
         name: what the text is called.
 
@@ -182,7 +182,7 @@ def decode(vocabulary: Vocabulary, ids: Sequence[int] | np.ndarray) -> str:
 
 
 def fingerprint(vocabulary: Vocabulary) -> str:
-    """SHA-256 over the tokeniser's name and the symbols in order: equal exactly if ids mean the same.
+    """SHA-256 over the tokenizer's name and the symbols in order: equal exactly if ids mean the same.
 
     Args:
         vocabulary: a vocabulary.
