@@ -2,14 +2,13 @@
 
     python -m benchmarks.recipes ptb_rnnlm --seeds 1 2 3        # trains, or goes on with, a run for each seed
     python -m benchmarks.recipes ptb_better --help-from dynamic cache
-    python -m benchmarks.recipes ptb_annealed --begin-from runs/ptb_better      # with the parameters of another run
+    python -m benchmarks.recipes ptb_better --as-it-is          # scores a run that is not finished
 
 Runs the commands as a user would. Runs are kept in `--runs`, so that a long training can be made in stretches: Ctrl-C
 stops it, the same command goes on. Texts are downloaded by name, or read from the folder `--data`.
 """
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +20,10 @@ from matplotlib.figure import Figure
 
 from benchmarks import results
 from benchmarks.commands import command, metrics, train, validations
+from jaxrnn import snapshots
 from jaxrnn.data import named
 from jaxrnn.data.cache import cache_folder
-from jaxrnn.running.run_text import kept_corpus
-from jaxrnn.running.runs import at
+from jaxrnn.errors import InputError
 from jaxrnn.settings import resolve
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -45,7 +44,7 @@ def main(
     seeds: Annotated[tuple[int, ...], tyro.conf.arg(help="a run for each")] = (1,),
     runs: Annotated[Path, tyro.conf.arg(help="where the runs are kept")] = Path("runs"),
     data: Annotated[str | None, tyro.conf.arg(help="a folder with the texts; JAXRNN_DATA names it too")] = None,
-    begin_from: Annotated[Path | None, tyro.conf.arg(help="a run whose best parameters to begin with")] = None,
+    as_it_is: Annotated[bool, tyro.conf.arg(help="train no further")] = False,
     help_from: Annotated[
         tuple[Literal["dynamic", "cache"], ...],
         tyro.conf.arg(help="score it also with these, chosen on the validation text"),
@@ -56,7 +55,7 @@ def main(
     if folder and corpus in named.NAMED:
         named.put(corpus, Path(folder), place=cache_folder(None))
     folders = {seed: runs / f"{recipe}-{seed}" for seed in seeds}
-    found = {seed: run(recipe, seed, folder, begin_from) for seed, folder in folders.items()}
+    found = {seed: run(recipe, seed, folder, as_it_is) for seed, folder in folders.items()}
     keep(recipe, list(found.values()), curve(folders))
     for name in help_from:  # which takes long: what was scored before is kept by then
         for seed, folder in folders.items():
@@ -73,14 +72,11 @@ def keep(recipe: str, found: list[dict[str, Any]], lines: str) -> None:
     print(f"written: {path}")
 
 
-def run(recipe: str, seed: int, folder: Path, begin_from: Path | None = None) -> dict[str, Any]:
+def run(recipe: str, seed: int, folder: Path, as_it_is: bool = False) -> dict[str, Any]:
     """Train in a process of its own, or go on where it was left, and score what was best in processes of their own."""
-    origin = ["--from", str(begin_from)] if begin_from and not folder.exists() else []
-    trained = train(folder, str(CONFIGS / f"{recipe}.toml"), "--seed", str(seed), *origin)
+    trained = stopped(folder) if as_it_is else train(folder, str(CONFIGS / f"{recipe}.toml"), "--seed", str(seed))
     learnt = {line["step"]: line["targets"] for line in metrics(folder, "update")}  # over all of its stretches
     trained["tokens_per_second_in_all"] = sum(learnt.values()) / trained["seconds"]  # validations are in it
-    first = kept_corpus(at(folder)).get("begun_from")
-    trained["before"] = first and {key: first[key] for key in ("updates", "seconds")}
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
     return {
         "seed": seed,
@@ -90,28 +86,30 @@ def run(recipe: str, seed: int, folder: Path, begin_from: Path | None = None) ->
     }
 
 
-def curve(folders: Mapping[int, Path]) -> str:
-    """The validations of each seed as JSON lines, with the loss and the rate of training at that place.
+def stopped(folder: Path) -> dict[str, Any]:
+    """How far a run has come that is not finished."""
+    newest = snapshots.newest(folder / "snapshots")
+    if newest is None:
+        raise InputError(f"{folder}: has no snapshot yet; train it first")
+    where = snapshots.load_meta(newest)["position"]
+    return {"updates": where["updates"], "seconds": where["seconds"], "finished": False}
 
-    Where a run began with the parameters of another, that one's come first, as stage 1, as far as they led there.
-    """
+
+def curve(folders: Mapping[int, Path]) -> str:
+    """The validations of each seed as JSON lines, with the loss and the rate of training at that place."""
     lines = []
     for seed, folder in folders.items():
-        first, last = kept_corpus(at(folder)).get("begun_from"), (folder, math.inf)
-        stages = [(Path(first["snapshot"]).parents[1], first["updates"]), last] if first else [last]
-        for stage, (place, end) in enumerate(stages, 1):
-            updates = {line["step"]: line for line in metrics(place, "update")}
-            for line in (line for line in metrics(place, "validation") if line["step"] <= end):
-                learnt = {"training_loss": updates[line["step"]]["loss"], "rate": updates[line["step"]]["rate"]}
-                lines.append({"seed": seed, "stage": stage, **line, **learnt})
+        updates = {line["step"]: line for line in metrics(folder, "update")}
+        for line in metrics(folder, "validation"):
+            learnt = {"training_loss": updates[line["step"]]["loss"], "rate": updates[line["step"]]["rate"]}
+            lines.append({"seed": seed, **line, **learnt})
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
 def averages(found: list[dict[str, Any]]) -> dict[str, float]:
-    """What counts most, as the mean over seeds; seconds are of all training, of what a run began with as well."""
-    trained = [one["trained"] for one in found]
+    """What counts most, as the mean over seeds."""
     return {
-        "seconds": mean(one["seconds"] + (one["before"] or {"seconds": 0})["seconds"] for one in trained),
+        "seconds": mean(one["trained"]["seconds"] for one in found),
         "tokens_per_second_in_all": mean(one["trained"]["tokens_per_second_in_all"] for one in found),
         **{
             f"{key}, {name}": mean(one["scores"][name][key] for one in found)

@@ -38,14 +38,16 @@ def tried(recipe: str, folder: Path) -> dict[str, Any]:
     """What a run has that the recipe has not, and the perplexity of its validation text by epochs."""
     ours, theirs = flatten(resolve(CONFIGS / f"{recipe}.toml")), flatten(runs.find(folder)[1])
     differs = {key: value for key, value in theirs.items() if value != ours[key] and key not in _OF_NO_INTEREST}
-    text, rows = kept_corpus(runs.at(folder))["splits"]["train"]["symbols"], runs.metrics(runs.at(folder))
+    about, rows = kept_corpus(runs.at(folder)), runs.metrics(runs.at(folder))
+    text, before = about["splits"]["train"]["symbols"], about.get("begun_from", {"updates": 0})["updates"]
     seen, curve = 0, []
     for row in rows:
         seen += row["targets"] if row["kind"] == "update" else 0
         if row["kind"] == "validation" and row["loss"] is not None:
             curve.append([round(seen / text, 2), math.exp(row["loss"])])
     test = [row["perplexity"] for row in rows if row["kind"] == "test"]
-    return {"name": folder.name, "differs": differs, "perplexity": curve, "test": test[-1] if test else None}
+    came_to = {"perplexity": curve, "test": test[-1] if test else None}
+    return {"name": folder.name, "differs": differs, "updates_before": before, **came_to}
 
 
 def picture(recipe: str, tries: list[dict[str, Any]]) -> Figure:

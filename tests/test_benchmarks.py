@@ -180,12 +180,9 @@ def test_recipes(tmp_path, monkeypatch, in_process):
         [bits for _, bits in once["validation"]]
     )
     tries.picture("hello", [tried])
-    further = recipes.run("hello", 1, tmp_path / "further", begin_from=tmp_path / "hello")
-    assert further["trained"]["before"]["updates"] in [step for step, _ in once["validation"]]
-    assert tries.tried("hello", tmp_path / "further")["differs"] == {}
-    assert recipes.averages([further])["seconds"] > further["trained"]["seconds"]
-    lines = [json.loads(line) for line in recipes.curve({1: tmp_path / "further"}).splitlines()]
-    assert [line["stage"] for line in lines] == sorted(line["stage"] for line in lines) and lines[-1]["stage"] == 2
+    as_it_is = recipes.run("hello", 1, tmp_path / "hello", as_it_is=True)
+    assert as_it_is["scores"] == once["scores"] and as_it_is["validation"] == once["validation"]
+    assert as_it_is["trained"]["updates"] == once["trained"]["updates"] and not as_it_is["trained"]["finished"]
 
 
 def test_a_start_is_timed_and_the_run_is_stopped(tmp_path):
