@@ -8,6 +8,7 @@ Trains nothing: it reads runs that were made by hand, finished or given up, and 
 
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 import tyro
@@ -40,13 +41,17 @@ def tried(recipe: str, folder: Path) -> dict[str, Any]:
     differs = {key: value for key, value in theirs.items() if value != ours[key] and key not in _OF_NO_INTEREST}
     about, rows = kept_corpus(runs.at(folder)), runs.metrics(runs.at(folder))
     text, before = about["splits"]["train"]["symbols"], about.get("begun_from", {"updates": 0})["updates"]
-    seen, curve = 0, []
-    for row in rows:
-        seen += row["targets"] if row["kind"] == "update" else 0
-        if row["kind"] == "validation" and row["loss"] is not None:
+    seen, curve, learnt, losses = 0, [], [], []
+    for row in (row for row in rows if row["loss"] is not None):
+        if row["kind"] == "update":
+            seen += row["targets"]
+            losses.append(row["loss"])
+        if row["kind"] == "validation":
             curve.append([round(seen / text, 2), math.exp(row["loss"])])
+            learnt.append([curve[-1][0], math.exp(fmean(losses))])  # of the updates since the last one
+            losses = []
     test = [row["perplexity"] for row in rows if row["kind"] == "test"]
-    came_to = {"perplexity": curve, "test": test[-1] if test else None}
+    came_to = {"perplexity": curve, "training_perplexity": learnt, "test": test[-1] if test else None}
     return {"name": folder.name, "differs": differs, "updates_before": before, **came_to}
 
 

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 import re
 import shlex
 from code import InteractiveConsole
@@ -333,7 +334,10 @@ def test_the_page_on_language_models_has_the_measured_figures():
         "20 streams": "20 streams",
         "1 stream": "1 stream",
     }
-    recipes = [json.loads((results / f"recipe_{name}.json").read_text("utf-8")) for name in ("ptb_rnnlm", "ptb_fast")]
+    recipes = [
+        json.loads((results / f"recipe_{name}.json").read_text("utf-8"))
+        for name in ("ptb_rnnlm", "ptb_fast", "ptb_better")
+    ]
     for said, protocol in rows.items():
         scores = [f"{one['mean'][f'perplexity, {protocol}']:.3f}" for one in recipes]
         assert f"| {said} | {' | '.join(scores)} |" in page
@@ -347,6 +351,21 @@ def test_the_page_on_language_models_has_the_measured_figures():
         assert [round(epoch) for epoch, _ in one["perplexity"]] == [1, 2, 3, 4][: len(figures)]
     for one in large:
         assert sum(f"| {one['perplexity'][-1][1]:.1f} | {one['test']:.1f} |" in line for line in lines) == 1
+
+
+def test_the_page_on_language_models_has_the_curve_of_the_better_model():
+    page = PAGES["language_models.md"].read_text("utf-8")
+    tries = json.loads((ROOT / "benchmarks/results/tries_ptb_better.json").read_text("utf-8"))["tries"]
+    plateaus, restart = tries
+    epochs = (5, 10, 15, 17, 18, 20, 21, 24, 25)
+    figures = [f"{plateaus['perplexity'][epoch - 1][1]:.1f}" for epoch in epochs]
+    assert f"| epoch | {' | '.join(map(str, epochs))} |" in page and f"| validation | {' | '.join(figures)} |" in page
+    assert restart["updates_before"] == 21 * 1328 and len(restart["perplexity"]) == 13
+    assert f"at {restart['perplexity'][-1][1]:.1f} with a rate of 5.6" in page
+    learnt = restart["training_perplexity"][-1][1], plateaus["training_perplexity"][17][1]
+    assert "was then at {:.1f}, that of the plateaus at {:.1f}.".format(*learnt) in page
+    lines = (ROOT / "benchmarks/results/recipe_ptb_better.jsonl").read_text("utf-8").splitlines()
+    assert [math.exp(json.loads(line)["loss"]) for line in lines] == [one for _, one in plateaus["perplexity"]]
 
 
 SMALL_TRIES = ("rate_20", "rate_30", "rate_45", "wider_embedding", "10_rows", "adam")
@@ -368,10 +387,10 @@ def test_the_recipes_of_the_readme_score_what_was_measured():
             scores = [one["scores"]["plain"]["bits_per_character"] for one in found["seeds"]]
             said = f"{fmean(scores):.2f} bits per character"
         assert f"| {said} | {found['mean']['seconds'] / 60:.0f} minutes |" in row
-        for one in found["seeds"]:
-            if "cache" in one["scores"]:
-                helped = f"{one['scores']['cache']['perplexity']:.1f}"
-                assert f"chosen on the validation text) `{found['recipe']}` comes to {helped}." in readme
+        for scores in (one["scores"] for one in found["seeds"] if {"cache", "dynamic"} & set(one["scores"])):
+            ways = ("plain", "cache", "dynamic")
+            helped = [f"{scores[way]['perplexity']:.1f}" if way in scores else "not run" for way in ways]
+            assert f"| `{found['recipe']}` | {' | '.join(helped)} |" in PAGES["language_models.md"].read_text("utf-8")
         if "best n-gram" in row:
             assert f"| best n-gram here {found['seeds'][0]['trained']['baselines']['best_ngram']:.2f};" in row
         if "where this has" in row:
