@@ -1,6 +1,6 @@
 """How long does it take from the command to the first update, with caches empty and with caches filled?
 
-    python -m benchmarks.start                  # the built-in configuration, three times each; about two minutes
+    python -m benchmarks.start                  # the built-in configuration, three times each; under a minute
 
 Counted is all that a user waits for: Python, imports, reading the text, n-grams, compilation, measuring the pace. The
 first update is there when its line is in the run's metrics. `cold` finds neither a text nor a compiled program, `warm`

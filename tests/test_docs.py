@@ -324,6 +324,14 @@ def test_the_page_on_devices_has_the_measured_figures():
     assert found["charlm"]["2 devices"]["seconds"] > found["charlm"]["1 device"]["seconds"]
 
 
+def test_the_start_is_as_quick_as_is_said():
+    found = json.loads((ROOT / "benchmarks/results/start.json").read_text("utf-8"))
+    cold, warm = (found[f"{name}, median"] for name in ("cold", "warm"))
+    page = " ".join(PAGES["where_the_time_goes.md"].read_text("utf-8").split())
+    assert f"it took {cold:.1f} seconds with empty caches, and {warm:.1f} with what that start had left" in page
+    assert cold <= 10 and warm <= 6
+
+
 def test_the_page_on_language_models_has_the_measured_figures():
     page = PAGES["language_models.md"].read_text("utf-8")
     results = ROOT / "benchmarks/results"
