@@ -93,8 +93,8 @@ def cores_pay(parameters: int, steps: int) -> bool:
 
     Returns:
         Whether there are at most 10,000 parameters for each step. Measured on two cores, one device's time against
-        that of two, at P / steps of 87: 1.41, and 33,000: 0.84 (`benchmarks/results/scaling.json`); between them, once,
-        6,700: 1.03, and 18,600: 0.86.
+        that of two, at P / steps of 87: 1.41, and 33,000: 0.93 (`benchmarks/results/scaling.json`); between them, once
+        and on another machine, 6,700: 1.03, and 18,600: 0.86.
     """
     return parameters <= 10_000 * steps
 
