@@ -122,13 +122,12 @@ def segmented(
     def run_segments(params, carry, chunk):
         wide = jax.tree.map(lambda w: w.astype(sum_dtype(w.dtype)), params)  # in which the gradients are added up
 
-        def run_one(wide, carry, chunk, s, steps):
-            narrow = jax.tree.map(lambda w, like: w.astype(like.dtype), wide, params)
-            return run(narrow, carry, piece_of(chunk, s * length, steps))
-
         def one(carry, s, steps):
-            segment = within(lambda wide, carry, chunk: run_one(wide, carry, chunk, s, steps))
-            return segment(wide, between(carry, s), chunk)
+            def segment(wide, carry, chunk):
+                narrow = jax.tree.map(lambda w, like: w.astype(like.dtype), wide, params)
+                return run(narrow, carry, piece_of(chunk, s * length, steps))
+
+            return within(segment)(wide, between(carry, s), chunk)
 
         return sum_over_pieces(one, carry, chunk.weight.shape[0], length)
 
