@@ -94,4 +94,4 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
 
 def _array(value: Any) -> np.ndarray:
     """A tensor, on whatever device, or an array as an array of its own: PyTorch changes its tensors in place."""
-    return np.array(value.detach().cpu() if hasattr(value, "detach") else value)
+    return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
