@@ -12,7 +12,7 @@ from agreement import assert_close, quick_jit
 from jaxrnn.cell import scan_unroll
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import dropout, embedding, language_model, stack, zoneout
-from jaxrnn.lookup import TakesLookup, look_up
+from jaxrnn.lookup import TakesLookup, take_rows
 from jaxrnn.types import Marked
 
 SYMBOLS, WIDTH, ROWS = 4, 3, 2
@@ -74,7 +74,7 @@ def test_the_table_is_multiplied_where_there_are_more_symbols():
 
 
 def test_ids_that_do_not_exist_are_nan_from_whichever_end():
-    rows = look_up(np.arange(4.0)[:, None], np.array([-1, -4, -5, 4, 3]))
+    rows = take_rows(np.arange(4.0)[:, None], np.array([-1, -4, -5, 4, 3]))
     assert_close(rows.ravel(), np.array([np.nan] * 4 + [3.0]))
 
 

@@ -23,7 +23,7 @@ from benchmarks.full_vs_truncated.text import take, trained
 from jaxrnn import training
 from jaxrnn.cell import Cell
 from jaxrnn.gradients import Chunk, bptt, certify, checkpointed_bptt, credit_by_lag
-from jaxrnn.gradients.decay import Credit
+from jaxrnn.gradients.decay import Credit, mean_credit
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import optimizer
 from jaxrnn.types import Params
@@ -115,7 +115,7 @@ def weigh(cell: Cell, params: Params, chunks: list[Chunk], piece: int, window: i
     true = np.stack(biases)[AVERAGED - 1 :]
     bounds = np.stack(
         [
-            np.asarray(certify(_mean(credits[end - AVERAGED : end])).bounds)[horizons - piece]
+            np.asarray(certify(mean_credit(credits[end - AVERAGED : end])).bounds)[horizons - piece]
             for end in range(AVERAGED, len(chunks) + 1)
         ]
     )
@@ -161,12 +161,6 @@ def _distance(grads: Params, exact: Params) -> Any:
     pairs = zip(jax.tree.leaves(grads[name]), jax.tree.leaves(exact[name]), strict=True)
     missed, whole = zip(*((jnp.sum((a - b) ** 2), jnp.sum(b**2)) for a, b in pairs), strict=True)
     return jnp.sqrt(sum(missed) / sum(whole))
-
-
-def _mean(credits: tuple[Credit, ...]) -> Credit:
-    """The mean of credits: of the norms themselves, not of their logarithms."""
-    logs, reach = (jnp.stack(leaves) for leaves in zip(*credits, strict=True))
-    return Credit(jax.nn.logsumexp(logs, axis=0) - jnp.log(len(credits)), jnp.mean(reach, axis=0))
 
 
 def compare(bounds: np.ndarray, true: np.ndarray) -> dict[str, Any]:

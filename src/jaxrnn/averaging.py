@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Array, Params
 
 
@@ -59,8 +60,7 @@ def averaged(transformation: optax.GradientTransformation) -> optax.GradientTran
     """
 
     def wide(p):
-        dtype = jnp.result_type(p)
-        return jnp.asarray(p, jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype)
+        return jnp.asarray(p, sum_dtype(jnp.result_type(p)))
 
     def init(params):
         average = jax.tree.map(wide, params)

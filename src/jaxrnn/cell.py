@@ -22,8 +22,8 @@ class Recurrence(NamedTuple):
         recur: `(params, carry, z, dot, note) -> (carry, y)`, the rest. Every product with a weight goes through
             `dot(a, w)`, or `dot(a, w, plus)` for `plus + a @ w`, where `w` is computed from `params` alone; every named
             quantity (state, gate, candidate) through `note(name, value)`, which returns the value. Both are called in
-            `recur` itself, not inside a function that it gives to `jit`, `vmap`, `checkpoint`, `cond` or `scan`: they
-            take down what they are given.
+            `recur` itself, not inside a function that it gives to `jit`, `vmap`, `checkpoint`, `cond` or `scan`: what
+            they are given is recorded, and must mean something outside.
     """
 
     project: Callable[[Params, Any], Any]

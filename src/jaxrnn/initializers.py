@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.choices import is_number, require
+from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Array
 
 Initializer = Callable[[Array, tuple[int, ...], jnp.dtype], Array]
@@ -38,8 +39,7 @@ def orthogonal(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
         >>> bool(jnp.allclose(w.T @ w, jnp.eye(3), atol=1e-6))
         True
     """
-    wide = jnp.float32 if jnp.finfo(dtype).bits < 32 else dtype
-    return jax.nn.initializers.orthogonal()(key, shape, wide).astype(dtype)
+    return jax.nn.initializers.orthogonal()(key, shape, sum_dtype(dtype)).astype(dtype)
 
 
 def uniform(hidden_size: int) -> Initializer:

@@ -64,7 +64,7 @@ class TakesLookup:
         return self.unroll(params, carry, xs)
 
 
-def look_up(table: Array, ids: Array) -> Array:
+def take_rows(table: Array, ids: Array) -> Array:
     """Take rows of a table.
 
     Args:
@@ -95,7 +95,7 @@ def of_rows(project: Callable[[Params, Any], Any], params: Params, xs: Any) -> A
     """
     if not isinstance(xs, Lookup):
         return project(params, xs)
-    return jax.tree.map(lambda rows: look_up(rows, xs.ids), project(params, xs.table))
+    return jax.tree.map(lambda rows: take_rows(rows, xs.ids), project(params, xs.table))
 
 
 def handing_on(unrolls: Sequence[Callable[..., tuple[Carry, Any]]]) -> list[Callable[..., tuple[Carry, Any]]]:

@@ -175,7 +175,7 @@ def row_shardings(mesh: Mesh, whole: Any, part: Any) -> Any:
 def _state_specs(estimator: GradientEstimator, parts: int, params: Params, state: Any, chunk: Chunk) -> Any:
     """Where the rows of a state lie: its shapes are compared with those of a state for one part of the rows."""
     carry = jax.tree.map(partial(_fewer_rows, 0, parts), state.carry)
-    if isinstance(state, CarryState):  # whatever the present chunk would begin with
+    if isinstance(state, CarryState):  # for a chunk of another length, `init` might make another kind of state
         return CarryState(row_specs(state.carry, carry))
     some = jax.tree.map(partial(_fewer_rows, 1, parts), chunk)
     key = jax.eval_shape(lambda: jax.random.key(0))

@@ -136,8 +136,8 @@ def weight_gradient(a: Array, d: Array) -> Array:
 def _by_rows(a: Array) -> Array:
     """Let an array lie in memory row by row, even where it is a transpose, or where one will be made of it.
 
-    XLA on CPU goes through a left side by columns twice as slowly. A narrow side that lies so it widens to float32, and
-    a narrow product whose transpose is wanted ends in its error "Unsupported element type for DotThunk".
+    XLA on CPU takes twice as long with a left side that lies column by column, and widens a bfloat16 one to float32. A
+    bfloat16 product whose transpose is wanted ends in its error "Unsupported element type for DotThunk".
     """
     return with_layout_constraint(a, Layout(tuple(range(a.ndim)))) if jax.default_backend() == "cpu" else a
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import expect
-from jaxrnn.types import Array, Marked
+from jaxrnn.types import Array
 
 
 def spread(b: Array, z: Array) -> Array:
@@ -26,6 +26,23 @@ def spread(b: Array, z: Array) -> Array:
         (1, 1, 4)
     """
     return jnp.expand_dims(b, tuple(range(z.ndim - b.ndim)))
+
+
+def along(row: Array, a: Array) -> Array:
+    """Give `row` trailing axes of length one, so that it multiplies `a` along its first axes.
+
+    Args:
+        row: `[*batch]`.
+        a: `[*batch, ...]`.
+
+    Returns:
+        `[*batch, 1, ...]`, as many axes as `a`, in its dtype.
+
+    Example:
+        >>> along(jnp.ones(2), jnp.ones((2, 3, 4))).shape
+        (2, 1, 1)
+    """
+    return jnp.expand_dims(row, tuple(range(row.ndim, a.ndim))).astype(a.dtype)
 
 
 def choose(mask: Array, a: Array, b: Array) -> Array:
@@ -103,7 +120,7 @@ def check_last_axis(name: str, x: Any, size: int) -> None:
 
     Args:
         name: how the caller knows the argument, with its shape, such as "lstm: x [*batch, I]".
-        x: the argument, or a `Marked` one.
+        x: the argument.
         size: the size expected.
 
     Raises:
@@ -112,5 +129,4 @@ def check_last_axis(name: str, x: Any, size: int) -> None:
     Example:
         >>> check_last_axis("lstm: x [*batch, I]", jnp.ones((2, 3)), 3)
     """
-    array = x.x if isinstance(x, Marked) else x
-    expect(f"{name} must end in an axis of size {size}", chex.assert_shape, array, (..., size))
+    expect(f"{name} must end in an axis of size {size}", chex.assert_shape, x, (..., size))

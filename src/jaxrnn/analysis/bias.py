@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.analysis.numerals import plain
@@ -21,7 +20,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.gradients.base import Chunk, GradientEstimator, check_chunk
 from jaxrnn.gradients.checkpointed import checkpointed_bptt
-from jaxrnn.gradients.decay import Credit, certify, credit_by_lag
+from jaxrnn.gradients.decay import certify, credit_by_lag, mean_credit
 from jaxrnn.gradients.truncated import truncated_bptt
 from jaxrnn.types import Carry, Loss, Params
 
@@ -264,9 +263,7 @@ def _bounds(cell: Cell, loss, params: Params, carry: Carry, parts: list[Chunk], 
 
     @jax.jit
     def certificate(credits):
-        logs, reach = (jnp.stack(leaves) for leaves in zip(*credits, strict=True))
-        mean = Credit(jax.nn.logsumexp(logs, axis=0) - math.log(len(credits)), jnp.mean(reach, axis=0))
-        return certify(mean).bounds
+        return certify(mean_credit(credits)).bounds
 
     credits = []
     for part in parts:

@@ -18,8 +18,8 @@ from jaxrnn.analysis.layers import layers
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.gradients.base import Chunk, check_chunk
-from jaxrnn.gradients.decay import carries_along, credit_before, last_credit, rescale
-from jaxrnn.gradients.segments import step_loss
+from jaxrnn.gradients.decay import carries_along, credit_before, rescale
+from jaxrnn.gradients.segments import step_loss, with_credit
 from jaxrnn.trees import row_norms
 from jaxrnn.types import Array, Carry, Loss, Params
 
@@ -212,7 +212,8 @@ def _follow_back(
 
     xs = jax.tree.map(lambda a: a[:-1], chunk.inputs)
     carry, carries = carries_along(cell, params, carry, xs)
-    after, credit = last_credit(step_loss(cell, loss), params, carry, jax.tree.map(lambda a: a[-1:], chunk))
+    last = jax.tree.map(lambda a: a[-1:], chunk)
+    _, after, credit = with_credit(step_loss(cell, loss), params, carry, last)
     back, nearest = measured(*rescale(credit, jnp.zeros(rows)))
     _, further = jax.lax.scan(back_one_step, back, (carries, xs), reverse=True)
     return after, jnp.concatenate([nearest[None], further[::-1]])

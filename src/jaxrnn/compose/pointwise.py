@@ -12,7 +12,7 @@ from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.errors import expect
 from jaxrnn.initializers import Initializer
-from jaxrnn.lookup import GivesLookup, Lookup, look_up
+from jaxrnn.lookup import GivesLookup, Lookup, take_rows
 from jaxrnn.marks import open_marks
 from jaxrnn.shapes import check_last_axis, check_sizes
 from jaxrnn.types import Array, Params
@@ -98,7 +98,7 @@ def embedding(
         expect("embedding: the input must be integer ids [*batch]", chex.assert_type, ids, int)
         return Lookup(params["w"], ids)
 
-    cell = pointwise(init, lambda params, ids: look_up(*lookup(params, ids)), output_size=embedding_size)
+    cell = pointwise(init, lambda params, ids: take_rows(*lookup(params, ids)), output_size=embedding_size)
     return cell._replace(unroll=GivesLookup(cell.unroll, lookup))
 
 

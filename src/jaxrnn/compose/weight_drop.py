@@ -73,7 +73,8 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
         return run
 
     def recur(params, carry, x, dot, note):
-        # A weight that is thinned by a key in the carry is none that `dot` may be given: its products stay in the loop.
+        # `dot` may be given weights made from params alone, and a thinned one depends on the key in the carry: so its
+        # products, and their gradients, stay in the loop.
         dot = dot if carry[0].key is None or rate == 0 else product
 
         def step(params, inner, x):

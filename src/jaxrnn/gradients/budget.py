@@ -88,7 +88,7 @@ def plan(
 
     This orders the candidates. The first that should fit is compiled; if the compiler disagrees, all estimates are
     corrected by the ratio and the next is tried, down to the one that should take least. Keeping everything is tried
-    where it should take no more than twice the budget, for what is kept may lie in the place of something else.
+    where the estimate is up to twice the budget: buffers may share memory, so that the estimate is high.
 
     Args:
         run: the chunk's loss.

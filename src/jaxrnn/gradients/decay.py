@@ -1,5 +1,7 @@
 """The decay of credit over time: measured back from one loss, and the bound on the bias of truncation it implies."""
 
+import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -8,8 +10,8 @@ import optax
 
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.base import Chunk
-from jaxrnn.gradients.segments import ChunkLoss, step_loss
-from jaxrnn.shapes import choose
+from jaxrnn.gradients.segments import step_loss, with_credit
+from jaxrnn.shapes import along, choose
 from jaxrnn.trees import is_float, join, row_norms, split_carry
 from jaxrnn.types import Array, Carry, Loss, Params
 
@@ -83,7 +85,7 @@ def credit_by_lag(
 
     def measured(credit, log_size, so_far):
         credit, log_size = rescale(credit, log_size)
-        here = jax.tree.map(lambda g: jnp.sum(g * _along(jnp.exp(log_size), g), axis=0), credit)
+        here = jax.tree.map(lambda g: jnp.sum(g * along(jnp.exp(log_size), g), axis=0), credit)
         so_far = jax.tree.map(jnp.add, so_far, here)
         log_norm = jax.nn.logsumexp(log_size) - jnp.log(total).astype(log_size.dtype)
         reach = optax.tree.norm(so_far)
@@ -103,7 +105,7 @@ def credit_by_lag(
     xs, x = jax.tree.map(lambda a: a[:-1], newest), jax.tree.map(lambda a: a[-1:], newest)
     carry, carries = carries_along(cell, params, start, xs)
     moment = Chunk(x, *jax.tree.map(lambda a: a[None], (targets, weight)))
-    _, credit = last_credit(run, params, carry, moment)
+    _, _, credit = with_credit(run, params, carry, moment)
     nothing = jax.tree.map(lambda g: jnp.zeros(g.shape[1:], g.dtype), credit)
     back, nearest = measured(credit, jnp.zeros_like(weight), nothing)
     back, near = jax.lax.scan(back_one_step, back, (carries, xs), reverse=True)
@@ -124,28 +126,6 @@ def carries_along(cell: Cell, params: Params, carry: Carry, xs: Any) -> tuple[Ca
         The carry after the last step; and, with a leading axis T, what each step started from.
     """
     return jax.lax.scan(lambda carry, x: (cell.step(params, carry, x)[0], carry), carry, xs)
-
-
-def last_credit(run: ChunkLoss, params: Params, carry: Carry, last: Chunk) -> tuple[Carry, Carry]:
-    """Make the credit that follows from the losses of one step.
-
-    Args:
-        run: the loss of a chunk of one step; see `step_loss`.
-        params: the parameters.
-        carry: what the step starts from.
-        last: `[1, B, ...]`.
-
-    Returns:
-        The carry after the step, and the losses' cotangent of the carry before it.
-    """
-    floats, others = split_carry(carry)
-
-    def total(floats):
-        after, (total_loss, _) = run(params, join(floats, others), last)
-        return total_loss, after
-
-    credit, after = jax.grad(total, has_aux=True)(floats)
-    return after, credit
 
 
 def credit_before(cell: Cell, params: Params, carry: Carry, x: Any, credit: Carry) -> Carry:
@@ -183,8 +163,26 @@ def rescale(credit: Carry, log_size: Array) -> tuple[Carry, Array]:
     """
     size = row_norms(credit, log_size.shape[0]).astype(log_size.dtype)
     alive = size != 0  # true for NaN, which must be seen in the end
-    credit = jax.tree.map(lambda g: choose(alive, g / _along(jnp.where(alive, size, 1), g), jnp.zeros_like(g)), credit)
+    credit = jax.tree.map(lambda g: choose(alive, g / along(jnp.where(alive, size, 1), g), jnp.zeros_like(g)), credit)
     return credit, jnp.where(alive, log_size + jnp.log(jnp.where(alive, size, 1)), -jnp.inf)
+
+
+def mean_credit(credits: Sequence[Credit]) -> Credit:
+    """Average credits: the norms themselves, not their logarithms.
+
+    Args:
+        credits: of windows of one length, at least one.
+
+    Returns:
+        The mean.
+
+    Example:
+        >>> one, three = (Credit(jnp.log(jnp.array([norm])), jnp.array([norm])) for norm in (1.0, 3.0))
+        >>> jnp.exp(mean_credit([one, three]).log_norms).round(3).tolist()
+        [2.0]
+    """
+    logs, reach = (jnp.stack(leaves) for leaves in zip(*credits, strict=True))
+    return Credit(jax.nn.logsumexp(logs, axis=0) - math.log(len(credits)), jnp.mean(reach, axis=0))
 
 
 def certify(credit: Credit) -> Certificate:
@@ -243,8 +241,3 @@ def _slope(x: Array, y: Array, used: Array) -> Array:
     mean = jnp.sum(jnp.where(used, x, 0)) / number
     x = jnp.where(used, x - mean, 0)
     return jnp.sum(x * y) / jnp.sum(x * x)
-
-
-def _along(row: Array, leaf: Array) -> Array:
-    """One number for each row, `[B]`, as `[B, 1, ...]` to multiply a leaf."""
-    return jnp.expand_dims(row, tuple(range(1, leaf.ndim))).astype(leaf.dtype)

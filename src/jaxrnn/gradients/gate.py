@@ -9,6 +9,7 @@ import optax
 
 from jaxrnn.choices import is_number, require
 from jaxrnn.errors import expect
+from jaxrnn.shapes import along
 from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array, Carry
 
@@ -86,7 +87,7 @@ def _weigh(floats: Carry, weight: Array) -> Carry:
 
 def _weigh_backward(weight, cotangent):
     def one(g):
-        w = jnp.expand_dims(weight, tuple(range(weight.ndim, g.ndim))).astype(g.dtype)
+        w = along(weight, g)
         return jnp.where(w == 0, jnp.zeros_like(g), w * g)
 
     return jax.tree.map(one, cotangent), jnp.zeros_like(weight)

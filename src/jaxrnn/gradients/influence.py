@@ -10,8 +10,8 @@ from jax.flatten_util import ravel_pytree
 from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.gradients.accumulate import accumulate
-from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
-from jaxrnn.gradients.segments import renewing, step_loss
+from jaxrnn.gradients.base import Chunk, GradientEstimator
+from jaxrnn.gradients.segments import renewing, step_loss, with_credit
 from jaxrnn.trees import add_where_present, dependencies, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Loss, Params
 
@@ -75,20 +75,13 @@ def forward_mode(cell: Cell, loss: Loss, rule: OnlineRule) -> GradientEstimator:
 
     def estimate(params, state, moment):
         _refuse_empty(moment)
-        floats, noise = split_carry(state.carry)
-
-        def objective(params, floats):
-            carry, (loss, weight) = run(params, join(floats, noise), moment)
-            return loss, (weight, carry)
-
-        derivative = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-        (loss, (weight, carry)), (direct, d_carry) = derivative(params, floats)
+        direct, carry, d_carry = with_credit(run, params, state.carry, moment)
         through_carry = rule.credit(d_carry, state.influence)
         influence = state.influence
         if jax.tree.leaves(through_carry):  # else no parameter reaches the carry, as in a cell without memory
             influence = rule.advance(params, state.carry, _first(moment.inputs), influence)
-        grads = add_where_present(direct, through_carry)
-        return Estimate(loss, weight, grads), OnlineState(carry, influence)
+        grads = add_where_present(direct.grads, through_carry)
+        return direct._replace(grads=grads), OnlineState(carry, influence)
 
     return renewing(accumulate(GradientEstimator(init, estimate), 1))
 
@@ -153,7 +146,7 @@ def row_step(step: Callable, params: Params, others: Params, carry: Carry, x: An
     return h, function
 
 
-def by_row(function: Callable, carry: Carry, x: Any, influence: Any) -> Any:
+def map_rows(function: Callable, carry: Carry, x: Any, influence: Any) -> Any:
     """Apply a function to each row; noise that all rows share (leaves without a row axis) each of them sees.
 
     Args:
@@ -181,7 +174,7 @@ def rows_of(x: Any) -> int:
     return jax.tree.leaves(x)[0].shape[0]
 
 
-def times(factor: Array, a: Array) -> Array:
+def product_or_zero(factor: Array, a: Array) -> Array:
     """Multiply, but give 0 wherever the factor is 0: what a reset has cut off may be infinite.
 
     Args:
@@ -192,7 +185,7 @@ def times(factor: Array, a: Array) -> Array:
         Their product.
 
     Example:
-        >>> times(jnp.array([0.0, 2.0]), jnp.array([jnp.inf, 3.0])).tolist()
+        >>> product_or_zero(jnp.array([0.0, 2.0]), jnp.array([jnp.inf, 3.0])).tolist()
         [0.0, 6.0]
     """
     return jnp.where(factor == 0, jnp.zeros_like(a), factor * a)

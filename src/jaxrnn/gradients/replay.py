@@ -1,5 +1,6 @@
 """Credit from beyond the chunk: past chunks are kept by value, and run again to hand the credit further back."""
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.cell import Cell
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk, Estimate
-from jaxrnn.gradients.segments import ChunkLoss
+from jaxrnn.gradients.segments import ChunkLoss, with_credit
 from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -114,13 +115,7 @@ def estimate_with_replay(
         forward and backward pass over itself and over every one replayed.
     """
     check_length(state.past, chunk)
-    floats, others = split_carry(state.carry)
-
-    def newest(params, floats):
-        carry, (loss, weight) = run(params, join(floats, others), chunk)
-        return loss, (weight, carry)
-
-    (loss, (weight, carry)), back = jax.value_and_grad(newest, argnums=(0, 1), has_aux=True)(params, floats)
+    newest, carry, credit = with_credit(run, params, state.carry, chunk)
 
     def one_further(n, back, skip=0):
         grads, credit = back
@@ -136,14 +131,14 @@ def estimate_with_replay(
         more, credit = jax.vjp(unroll, params, floats)[1](credit)
         return jax.tree.map(jnp.add, grads, more), credit
 
+    back = newest.grads, credit
     back = jax.lax.fori_loop(0, jnp.minimum(state.past.seen, replays), one_further, back)
     if steps_more:
-        skip = chunk.weight.shape[0] - steps_more
-        one_more = lambda back: one_further(replays, back, skip)  # noqa: E731
+        one_more = partial(one_further, replays, skip=chunk.weight.shape[0] - steps_more)
         back = jax.lax.cond(state.past.seen > replays, one_more, lambda back: back, back)
     grads, _ = back
     past = remember(state.past, state.carry, chunk.inputs)
-    return Estimate(loss, weight, grads), ReplayState(carry, past)
+    return newest._replace(grads=grads), ReplayState(carry, past)
 
 
 def check_length(past: Past, chunk: Chunk) -> None:

@@ -10,14 +10,15 @@ from jaxrnn.cell import Cell
 from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.influence import (
     OnlineRule,
-    by_row,
     followed,
     forward_mode,
     influencing,
+    map_rows,
+    product_or_zero,
     row_step,
     rows_of,
-    times,
 )
+from jaxrnn.shapes import along
 from jaxrnn.trees import end_to_end, split_carry
 from jaxrnn.types import Array, Loss
 
@@ -83,7 +84,7 @@ def rtrl(cell: Cell, loss: Loss) -> GradientEstimator:
     def credit(d_carry, influence):
         def one_parameter(s):
             d_h = end_to_end(d_carry, s.shape[0])
-            return jnp.sum(times(jnp.expand_dims(d_h, range(2, s.ndim)), s), axis=(0, 1))
+            return jnp.sum(product_or_zero(along(d_h, s), s), axis=(0, 1))
 
         return jax.tree.map(one_parameter, influence)
 
@@ -96,7 +97,7 @@ def rtrl(cell: Cell, loss: Loss) -> GradientEstimator:
             push = jax.linearize(partial(step, params), h)[1]  # J times a column; a where in the step stays a where
             return jax.tree.map(lambda s, d: _columns(push, s) + d, influence, direct)
 
-        return by_row(one_row, carry, x, influence)
+        return map_rows(one_row, carry, x, influence)
 
     return forward_mode(cell, loss, OnlineRule(start, credit, advance))
 

@@ -13,7 +13,7 @@ from jaxrnn.errors import expect
 from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator, check_chunk
 from jaxrnn.shapes import credit_where
 from jaxrnn.sums import sum_dtype
-from jaxrnn.trees import renew_keys
+from jaxrnn.trees import join, renew_keys, split_carry
 from jaxrnn.types import Array, Carry, Loss, Params
 
 # (params, carry, chunk) -> (carry, (loss, weight))
@@ -80,6 +80,29 @@ def step_loss(cell: Cell, loss: Loss) -> ChunkLoss:
     return chunk_loss(cell._replace(unroll=unroll), loss)
 
 
+def with_credit(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> tuple[Estimate, Carry, Carry]:
+    """Differentiate a chunk's loss with respect to the parameters, and to the carry that it began with.
+
+    Args:
+        run: the loss of the chunk.
+        params: the parameters.
+        carry: what the chunk starts from.
+        chunk: `[K, B, ...]`.
+
+    Returns:
+        The estimate, the carry after the chunk, and the credit: the cotangent of the float leaves of the one before.
+    """
+    floats, others = split_carry(carry)
+
+    def objective(params, floats):
+        after, (loss, weight) = run(params, join(floats, others), chunk)
+        return loss, (weight, after)
+
+    derivative = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
+    (loss, (weight, after)), (grads, credit) = derivative(params, floats)
+    return Estimate(loss, weight, grads), after, credit
+
+
 def segmented(
     run: ChunkLoss,
     length: int,
@@ -101,7 +124,8 @@ def segmented(
         run: the loss of one segment.
         length: time steps in a segment; the last one may be shorter.
         between: `(carry, s []) -> carry`, what becomes of the carry (and of its cotangent, in the backward pass) where
-            segment s starts. Nothing hangs on the first start, for credit ends there. By default the identity.
+            segment s starts. What it does to credit where s is 0 has no effect, for credit ends there. By default the
+            identity.
         within: what a segment keeps for its backward pass: by default everything, with `jax.checkpoint` its inputs.
 
     Returns:

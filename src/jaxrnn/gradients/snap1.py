@@ -10,7 +10,15 @@ import jax.numpy as jnp
 from jaxrnn.cell import Cell, unnoted
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import GradientEstimator
-from jaxrnn.gradients.influence import OnlineRule, by_row, followed, forward_mode, influencing, rows_of, times
+from jaxrnn.gradients.influence import (
+    OnlineRule,
+    followed,
+    forward_mode,
+    influencing,
+    map_rows,
+    product_or_zero,
+    rows_of,
+)
 from jaxrnn.shapes import spread
 from jaxrnn.trees import is_float, is_key, join, split_carry
 from jaxrnn.types import Array, Carry, Loss, Marked, Params
@@ -89,7 +97,7 @@ def snap1(cell: Cell, loss: Loss) -> GradientEstimator:
     def credit(d_carry, influence):
         def one_parameter(traces):
             d_states = jnp.stack(jax.tree.leaves(d_carry), axis=1)
-            return jnp.sum(times(_to_columns(d_states, traces), traces), axis=(0, 1))
+            return jnp.sum(product_or_zero(_to_columns(d_states, traces), traces), axis=(0, 1))
 
         return jax.tree.map(one_parameter, influence)
 
@@ -104,11 +112,11 @@ def snap1(cell: Cell, loss: Loss) -> GradientEstimator:
             direct, diagonal = jax.vmap(pull)(jnp.broadcast_to(each, (number, *states.shape)))
 
             def one_parameter(direct, s):
-                return direct + jnp.sum(times(_to_columns(diagonal, direct[None]), s[None]), axis=1)
+                return direct + jnp.sum(product_or_zero(_to_columns(diagonal, direct[None]), s[None]), axis=1)
 
             return jax.tree.map(one_parameter, direct, traces)
 
-        return by_row(one_row, carry, x, influence)
+        return map_rows(one_row, carry, x, influence)
 
     return forward_mode(cell, loss, OnlineRule(start, credit, advance))
 

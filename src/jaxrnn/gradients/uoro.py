@@ -11,14 +11,15 @@ from jaxrnn.cell import Cell
 from jaxrnn.gradients.base import GradientEstimator
 from jaxrnn.gradients.influence import (
     OnlineRule,
-    by_row,
     followed,
     forward_mode,
     influencing,
+    map_rows,
+    product_or_zero,
     row_step,
     rows_of,
-    times,
 )
+from jaxrnn.shapes import along
 from jaxrnn.sums import norm
 from jaxrnn.trees import end_to_end, split_carry
 from jaxrnn.types import Array, Loss, Params
@@ -118,10 +119,8 @@ def uoro(cell: Cell, loss: Loss, *, draw: Callable[[Array, Array, int], Array] =
 
     def credit(d_carry, influence):
         d_h = end_to_end(d_carry, influence.s.shape[0])
-        along = jnp.sum(times(d_h, influence.s), axis=1)
-        return jax.tree.map(
-            lambda th: jnp.sum(times(jnp.expand_dims(along, range(1, th.ndim)), th), axis=0), influence.theta
-        )
+        share = jnp.sum(product_or_zero(d_h, influence.s), axis=1)
+        return jax.tree.map(lambda th: jnp.sum(product_or_zero(along(share, th), th), axis=0), influence.theta)
 
     def advance(params, carry, x, influence):
         params, others = followed(params, influence.theta)
@@ -137,7 +136,7 @@ def uoro(cell: Cell, loss: Loss, *, draw: Callable[[Array, Array, int], Array] =
             theta = jax.tree.map(lambda th, d: jnp.where(past, th / r_0, 0) + d / r_1, theta, pulled)
             return RankOne(key, steps + 1, r_0 * pushed + r_1 * nu, theta)
 
-        return by_row(one_row, carry, x, influence)
+        return map_rows(one_row, carry, x, influence)
 
     return forward_mode(cell, loss, OnlineRule(start, credit, advance))
 
