@@ -182,7 +182,7 @@ def test_the_precision_is_that_of_the_estimator():
 @pytest.mark.parametrize("rule", ["rtrl", "snap1", "uoro"])
 def test_rules_that_go_forward_have_one_precision(rule):
     cell = build_model(small(cell="elstm", initializer="uniform"), V)
-    with pytest.raises(InputError, match=f"training.precision = 'bfloat16': gradient.rule = '{rule}' pushes"):
+    with pytest.raises(InputError, match=f"training.precision = 'bfloat16': gradient.rule = '{rule}' goes"):
         build_estimator(Gradient(rule=rule), cell, precision="bfloat16")
 
 

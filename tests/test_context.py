@@ -7,7 +7,7 @@ import reference
 from agreement import random_params
 from jaxrnn.cells.elman import elman
 from jaxrnn.compose import language_model
-from jaxrnn.context import doubling, make_cost_by_context, reset_every
+from jaxrnn.context import doubling, make_cost_by_context, reset_at, reset_every
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import make_evaluate
@@ -67,3 +67,15 @@ def test_ends_that_do_not_rise_are_refused(lasts):
         cost(PARAMS, CARRY, chunks_of(4), lasts)
     with pytest.raises(InputError, match="context: the longest"):
         doubling(0)
+
+
+def test_contexts_are_counted_from_the_symbol_that_begins_a_document_too():
+    by_hand: dict[int, int] = {}
+    for row in np.array_split(np.arange(len(IDS) - 1), B):
+        read = 0
+        for t, here in enumerate(row):
+            read = 1 if t % 7 == 0 or IDS[here] == 2 else read + 1
+            by_hand[read] = by_hand.get(read, 0) + 1
+    stretches = cost(PARAMS, CARRY, reset_at(reset_every(chunks_of(4), 7), 2), range(1, 8))
+    assert {s.first: s.score.weight for s in stretches if s.score.weight} == by_hand
+    assert len(by_hand) > 3

@@ -13,18 +13,15 @@ from rich.console import Console
 
 from jaxrnn import snapshots
 from jaxrnn.analysis.report import make_ready, write
-from jaxrnn.command import Parser, make_command
-from jaxrnn.data.corpora import STANDARD_INPUT, whole_text
-from jaxrnn.data.dataset import prepare
+from jaxrnn.command import Parser, check_positive, make_command
 from jaxrnn.data.reading import Document
-from jaxrnn.data.text import TOKENIZERS
-from jaxrnn.errors import InputError, naming_refusals
+from jaxrnn.errors import naming_refusals
 from jaxrnn.running.account import account
 from jaxrnn.running.devices import keep_programs
 from jaxrnn.running.following import MOST, Followed, follow_unit, label_to_follow
 from jaxrnn.running.own_labels import load_label
 from jaxrnn.running.progress import progress
-from jaxrnn.running.run_text import open_text
+from jaxrnn.running.run_text import open_other, open_text
 from jaxrnn.running.study import HORIZONS, Credit, Subject, Watched, follow_credit, read_long, subject, watch
 from jaxrnn.running.trained import Trained, load_trained
 
@@ -48,8 +45,7 @@ _HEAVY = {"finding the best units": 4, "finding those of the untrained network":
 
 def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the text, measure, and write the report."""
-    if asked.length < 1:
-        raise InputError(f"--length {asked.length}: expected 1 or more")
+    check_positive(asked, "length")
     began = time.monotonic()
     more = [load_label(spec) for spec in asked.label]
     best = load_trained(asked.run)
@@ -131,10 +127,8 @@ def _text(source: str | None, best: Trained) -> tuple[Mapping[str, Sequence[Docu
         corpus, dataset = open_text(best.config, best.run, command="analyze")
         names = {"valid": f"validation text of {corpus.name}", "test": f"test text of {corpus.name}"}
         return {name: corpus.splits[split] for split, name in names.items()}, dataset.ids["test"]
-    corpus = whole_text(source)
-    tokenizer = TOKENIZERS[best.vocabulary.tokenizer]
-    ids = prepare(corpus, tokenizer, vocabulary=best.vocabulary).ids["text"]
-    return {f"text of {'standard input' if source == STANDARD_INPUT else source}": corpus.splits["text"]}, ids
+    name, corpus, dataset = open_other(source, best.vocabulary)
+    return {name: corpus.splits["text"]}, dataset.ids["text"]
 
 
 def _say(screen: Console, studied: Subject, watched: Watched, followed: Followed | None, credit: Credit) -> None:

@@ -1,4 +1,4 @@
-"""From names to things: the only tables that turn a name in a configuration into a factory.
+"""From names to things: the tables that turn a name in a configuration into a factory.
 
 A cell or an estimator comes to the command line by one row here. Tokenizers, optimizers and schedules have their tables
 beside their factories.
@@ -113,7 +113,7 @@ def _segments(gradient: Gradient) -> dict[str, Any]:
 
 
 PRECISIONS: dict[str, Callable[[Cell], Cell]] = {"float32": lambda cell: cell, "bfloat16": mixed_precision}
-FORWARD_RULES = ("rtrl", "snap1", "uoro")
+ONLINE_RULES = ("rtrl", "snap1", "uoro")
 
 NAMES: Mapping[str, Mapping[str, Any]] = {
     "data.tokenizer": TOKENIZERS,
@@ -162,13 +162,16 @@ def build_corpus(data: Data) -> Corpus:
     return open_corpus(data.corpus, valid=data.valid, test=data.test, shares=(data.valid_share, data.test_share))
 
 
-def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = UNREGULARIZED) -> Cell:
+def build_model(
+    model: Model, vocabulary_size: int, regularizer: Regularizer = UNREGULARIZED, begins_at: int | None = None
+) -> Cell:
     """Make a language model: embedding, layers with dropout between them, readout.
 
     Args:
         model: the section.
         vocabulary_size: V.
         regularizer: the section.
+        begins_at: the symbol before which it starts anew, as for `language_model`.
 
     Returns:
         A cell, symbols in and logits out.
@@ -182,6 +185,7 @@ def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = U
     """
     return language_model(
         vocabulary_size=vocabulary_size,
+        begins_at=begins_at,
         tie=model.tie,
         embedding_init=initializers.normal(model.embedding_spread) if model.embedding_spread else None,
         vocabulary_block=model.vocabulary_block,
@@ -189,18 +193,21 @@ def build_model(model: Model, vocabulary_size: int, regularizer: Regularizer = U
     )
 
 
-def build_trunk(model: Model, vocabulary_size: int, regularizer: Regularizer = UNREGULARIZED) -> Cell:
+def build_trunk(
+    model: Model, vocabulary_size: int, regularizer: Regularizer = UNREGULARIZED, begins_at: int | None = None
+) -> Cell:
     """Make all of a language model but its readout.
 
     Args:
         model: the section.
         vocabulary_size: V.
         regularizer: the section.
+        begins_at: as for `build_model`.
 
     Returns:
         A cell, symbols in and what the readout reads out, that runs on the parameters of `build_model`.
     """
-    return language_trunk(vocabulary_size=vocabulary_size, **_beneath_readout(model, regularizer))
+    return language_trunk(vocabulary_size=vocabulary_size, begins_at=begins_at, **_beneath_readout(model, regularizer))
 
 
 def _beneath_readout(model: Model, regularizer: Regularizer) -> dict[str, Any]:
@@ -290,10 +297,10 @@ def build_estimator(
         The estimator of the gradient of the cross-entropy, and of the penalties on activations where the cell has any.
 
     Raises:
-        InputError: for another precision than float32 where derivatives are pushed forward.
+        InputError: for another precision than float32 with a rule that goes forward in time.
     """
-    if precision != "float32" and gradient.rule in FORWARD_RULES:
-        forward = f"gradient.rule = {gradient.rule!r} pushes derivatives forward"
+    if precision != "float32" and gradient.rule in ONLINE_RULES:
+        forward = f"gradient.rule = {gradient.rule!r} goes forward in time, by products of its own"
         raise InputError(f"training.precision = {precision!r}: {forward}; expected 'float32'")
     rule, cell = ESTIMATORS[gradient.rule](gradient), PRECISIONS[precision](cell)
     if vocabulary_block is None:

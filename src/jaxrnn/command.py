@@ -80,6 +80,22 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
+def check_positive(asked: argparse.Namespace, *names: str) -> None:
+    """Refuse numbers below 1.
+
+    Args:
+        asked: what a user asked for.
+        *names: of the options that are whole numbers, as Python has them; those left out are None.
+
+    Raises:
+        InputError: naming the option.
+    """
+    for name in names:
+        value = getattr(asked, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} {value}: expected 1 or more")
+
+
 def make_command(
     make_parser: Callable[[], Parser], work: Callable[[argparse.Namespace, Console], tuple[int, Any]]
 ) -> Callable[..., int]:

@@ -44,7 +44,7 @@ def _course(names: str, text: str, **bounds: Any) -> Meta:
     return _for("optimizer.schedule", names, text, **bounds)
 
 
-class Section(msgspec.Struct, frozen=True, kw_only=True):
+class Section(msgspec.Struct, frozen=True):
     """A section of the configuration: values that do not change."""
 
 
@@ -60,6 +60,9 @@ class Data(Section, frozen=True):
     valid_share: Annotated[float, _about("share of the corpus that is split off for validation", gt=0, lt=0.5)] = 0.05
     test_share: Annotated[float, _about("share of the corpus that is split off for the test", gt=0, lt=0.5)] = 0.05
     tokenizer: Annotated[str, _about("what the symbols are")] = "character"
+    separate_lines: Annotated[
+        bool, _about("each line is a text of its own: the network starts anew at its beginning, and credit ends there")
+    ] = False
     minimum_count: Annotated[
         _Positive | None, _about("rarer symbols of the training text are read as unknown; left out: the corpus says")
     ] = None

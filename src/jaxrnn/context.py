@@ -10,6 +10,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.evaluation import Score
 from jaxrnn.gradients.base import Chunk
+from jaxrnn.marks import begin_where
 from jaxrnn.types import Carry, Loss, Marked, Params
 
 
@@ -126,3 +127,17 @@ def reset_every(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
         reset: Any = np.broadcast_to(starts[:, None], (length, rows))
         yield chunk._replace(inputs=Marked(chunk.inputs, reset=reset))
         t += length
+
+
+def reset_at(chunks: Iterable[Chunk], symbol: int) -> Iterator[Chunk]:
+    """Mark chunks so that a row starts anew before each such symbol, beside the marks that they have.
+
+    Args:
+        chunks: one after another, of ids, plain or `Marked`.
+        symbol: its id.
+
+    Yields:
+        The chunks with `Marked` inputs.
+    """
+    for chunk in chunks:
+        yield chunk._replace(inputs=begin_where(lambda ids: ids == symbol, chunk.inputs))

@@ -9,17 +9,15 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from jaxrnn.command import Parser, make_command
-from jaxrnn.context import doubling, make_cost_by_context, reset_every
+from jaxrnn.command import Parser, check_positive, make_command
+from jaxrnn.context import doubling, make_cost_by_context, reset_at, reset_every
 from jaxrnn.data.chunks import Streams
-from jaxrnn.data.corpora import whole_text
-from jaxrnn.data.dataset import Dataset, prepare
-from jaxrnn.data.text import TOKENIZERS
+from jaxrnn.data.dataset import Dataset
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import given, tell
 from jaxrnn.running import summary
 from jaxrnn.running.devices import keep_programs
-from jaxrnn.running.run_text import open_text, validation_ids
+from jaxrnn.running.run_text import find_beginning, open_other, open_text, validation_ids
 from jaxrnn.running.scorer import evaluation_streams, make_score, scored_chunks, scored_parts, text_in_rows
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.tuning import Helped, Texts, helped_json, helped_text, with_cache, with_dynamic
@@ -45,10 +43,7 @@ HELP: dict[str, Callable[..., Helped]] = {"dynamic": with_dynamic, "cache": with
 
 def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the text, score, and say what came out."""
-    for option in ("streams", "steps", "by_context"):
-        value = getattr(asked, option)
-        if value is not None and value < 1:
-            raise InputError(f"--{option.replace('_', '-')} {value}: expected 1 or more")
+    check_positive(asked, "streams", "steps", "by_context")
     best = load_trained(asked.run)
     keep_programs(best.config)
     what, split, dataset = _opened(asked, best)
@@ -64,7 +59,7 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     text = cut(ids, what)
     texts = _texts(best, dataset, cut, text) if any(getattr(asked, name) for name in HELP) else None
     with screen.status("scoring ..."):
-        evaluation = make_score(best.cell)(best.params, text)
+        evaluation = make_score(best.cell, separate_lines=best.config.data.separate_lines)(best.params, text)
     characters = sum(summary.characters(best.vocabulary, part) for part in scored_parts(text))
     result = summary.Result(evaluation, characters, best.vocabulary, dataset.unseen[split])
     screen.print(f"{what}, parameters of {best.snapshot}:")
@@ -85,10 +80,12 @@ def _more(
         screen.print(helped_text(name, helped, result))
         more[name] = helped_json(helped, result)
     if asked.by_context:
-        chunks = map(tell, reset_every(scored_chunks(text), asked.by_context))
+        chunks = reset_every(scored_chunks(text), asked.by_context)
+        begins_at = find_beginning(best.config.data, best.vocabulary)
+        chunks = chunks if begins_at is None else reset_at(chunks, begins_at)
         cost = make_cost_by_context(best.cell, given)
         start = best.params, best.cell.initial_carry((text.batch_size,))
-        stretches = [s for s in cost(*start, chunks, doubling(asked.by_context)) if s.score.weight]
+        stretches = [s for s in cost(*start, map(tell, chunks), doubling(asked.by_context)) if s.score.weight]
         screen.print(summary.context_text(stretches, symbol_noun(best.vocabulary.tokenizer)))
         more["by_context"] = [
             {"first": s.first, "last": s.last, "loss": s.score.nats, "targets": int(s.score.weight)} for s in stretches
@@ -130,8 +127,8 @@ def _opened(asked: Namespace, best: Trained) -> tuple[str, str, Dataset]:
         split = asked.split or "test"
         corpus, dataset = open_text(best.config, best.run, command="evaluate")
         return f"{split} text of {corpus.name}", split, dataset
-    tokenizer = TOKENIZERS[best.vocabulary.tokenizer]
-    return f"text of {asked.text}", "text", prepare(whole_text(asked.text), tokenizer, vocabulary=best.vocabulary)
+    name, _, dataset = open_other(asked.text, best.vocabulary)
+    return name, "text", dataset
 
 
 main = make_command(_parser, _evaluate)

@@ -78,6 +78,25 @@ def restart_rows(reset: Any, carry: Carry, fresh: Carry) -> Carry:
     return join(jax.tree.map(lambda a, b: choose(reset, b, a), floats, start), others)
 
 
+def begin_where(begins: Callable[[Any], Array], x: Any) -> Marked:
+    """Mark inputs at which a row starts anew, beside those that are marked already.
+
+    Args:
+        begins: `(x [*batch, ...]) -> bool [*batch]`, and with time in front alike.
+        x: an input, plain or `Marked`. Padding begins nothing.
+
+    Returns:
+        The input with its marks.
+
+    Example:
+        >>> begin_where(lambda ids: ids == 0, jnp.array([0, 1, 0])).reset.tolist()
+        [True, False, True]
+    """
+    plain, reset, keep = x if isinstance(x, Marked) else (x, None, None)
+    here = begins(plain) if keep is None else begins(plain) & keep
+    return Marked(plain, here if reset is None else reset | here, keep)
+
+
 def blank(marked: Marked) -> Any:
     """The input with zeros where it is padding, so that whatever stands there, NaN included, reaches no gradient.
 

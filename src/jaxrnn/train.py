@@ -203,7 +203,8 @@ def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
     """How texts are scored in training and at its end."""
     # Several processes score the whole text, each by itself.
     mesh = experiment.mesh if jax.process_count() == 1 else None
-    data, score = experiment.config.data, make_score(experiment.learner.cell, mesh)
+    data = experiment.config.data
+    score = make_score(experiment.learner.cell, mesh, separate_lines=data.separate_lines)
 
     def whole(params: Params, ids: np.ndarray, name: str) -> Evaluation:
         return score(params, text_in_rows(ids, evaluation_streams(data), data.chunk_length, name=name))

@@ -6,7 +6,7 @@ import pytest
 
 from agreement import quick_jit, random_params
 from jaxrnn.analysis import findings
-from jaxrnn.analysis.findings import Labelled, choose, find, tell, with_moved
+from jaxrnn.analysis.findings import Labelled, choose, find, score_choice, with_moved
 from jaxrnn.analysis.gates import saturation
 from jaxrnn.analysis.probes import RIDGES, fit, moments, probe
 from jaxrnn.analysis.scores import correlations, score
@@ -146,8 +146,8 @@ def test_units_are_chosen_on_one_text_and_scored_on_the_other(model, texts, monk
     monkeypatch.setattr(findings, "_ENOUGH", enough)
     found = find(*model, *texts, top=3)
     (here, labels), (there, later) = (_seen(model, text) for text in texts)
-    assert found.choice.places == len(here.nats) and found.told.places == len(there.nats)
-    assert found.told.bits == pytest.approx(there.nats.mean(dtype=float) / np.log(2), rel=1e-6)
+    assert found.choice.places == len(here.nats) and found.scores.places == len(there.nats)
+    assert found.scores.bits == pytest.approx(there.nats.mean(dtype=float) / np.log(2), rel=1e-6)
     some = found.choice.sample.at - RUN_UP
     assert (some // every).tolist() == list(range(len(here.nats) // every))
     sample = States({name: seen[some] for name, seen in here.values.items()}, here.nats[some])
@@ -174,12 +174,12 @@ def test_the_reading_is_fitted_on_all_of_the_first_text(model, texts):
         for states in (here, there)
     )
     choice = choose(*model, texts[0], top=1)
-    told = tell(*model, texts[1], choice)
+    scores = score_choice(*model, texts[1], choice)
     for name, weights in choice.weights.items():
         each = [fit(moments(x.astype(float), labels), ridge)[name] for ridge in RIDGES]
         assert min(np.abs(weights - one).max() / np.abs(one).max() for one in each) < 1e-2  # sums in float32, ill-posed
         reading = (y @ weights)[:, None]
-        assert told.probes[name] == pytest.approx(score(reading, later[name])[0], abs=1e-6)
+        assert scores.probes[name] == pytest.approx(score(reading, later[name])[0], abs=1e-6)
 
 
 def test_what_tells_one_text_only_is_not_flattered(model, texts):
@@ -205,9 +205,9 @@ def test_a_label_of_one_text_only_is_left_out(model, texts):
 def test_where_no_label_varies_there_is_nothing_to_find_and_the_rest_is_seen(model, texts):
     first, second = (text._replace(labels={"never": np.zeros(len(text.ids), bool)}) for text in texts)
     found = find(*model, first, second)
-    assert found.findings == [] and found.told.places == places(len(second.ids), 2)
+    assert found.findings == [] and found.scores.places == places(len(second.ids), 2)
     whole = find(*model, *texts, top=1)
-    assert found.told.bits == whole.told.bits and len(found.choice.sample.nats) == len(whole.choice.sample.nats)
+    assert found.scores.bits == whole.scores.bits and len(found.choice.sample.nats) == len(whole.choice.sample.nats)
 
 
 def test_less_may_be_read_spread_over_the_text(model, texts):
@@ -274,7 +274,7 @@ def test_a_label_that_does_not_fit_its_text_is_refused(label, message):
     for call in (
         lambda: find(cell, None, text, text),
         lambda: choose(cell, None, text, top=1),
-        lambda: tell(cell, None, text, findings.Choice({}, {}, None, 0)),
+        lambda: score_choice(cell, None, text, findings.Choice({}, {}, None, 0)),
     ):
         with pytest.raises(InputError, match=message):
             call()

@@ -10,6 +10,7 @@ import pytest
 from jaxrnn.build import check_names
 from jaxrnn.config import Config
 from jaxrnn.data.lengths import longest
+from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.gradients import Chunk
 from jaxrnn.mesh import data_mesh
 from jaxrnn.running.experiment import Experiment, build_learner, first_state
@@ -44,9 +45,14 @@ def test_hello_learns_to_spell(jaxrnn, tmp_path, monkeypatch):
     assert jaxrnn("evaluate", tmp_path / "run", "--json").answer["bits_per_character"] < nothing_learned / 5
 
 
+def numbered(size):
+    """A vocabulary of so many symbols, the first of which ends a line."""
+    return Vocabulary("whitespace", ("<eos>", *map(str, range(1, size))))
+
+
 def first_update(config):
     """The program of a configuration's train step, and the shapes that it is given; no text is read."""
-    learner = build_learner(config, vocabulary_size=50)
+    learner = build_learner(config, numbered(50))
     places = longest(config.data.chunk_length, config.data.chunk_spread)
     ids = np.zeros((places, config.data.batch_size), np.int32)
     inputs = Marked(ids, keep=ids == 0) if config.data.chunk_spread else ids
@@ -118,7 +124,7 @@ def test_every_configuration_starts_to_train(path):
 def test_the_textbooks_model_starts_as_it_does_there():
     """Normal numbers of the deviations that the book gives (4 standard errors), and one bias a gate, of zeros."""
     config = resolve(ROOT / "configs" / "ptb_rnnlm.toml")
-    params = build_learner(config, 10000).cell.init(jax.random.key(0))
+    params = build_learner(config, numbered(10000)).cell.init(jax.random.key(0))
     deviations = {
         "embedding": (params["embedding"]["w"], 0.01),
         "w_ih": (params["core"]["w_ih"], 0.1),

@@ -133,6 +133,40 @@ def test_a_run_without_a_snapshot_is_sent_back_to_training(finished_run, jaxrnn,
         assert said.code == 2 and f"jaxrnn train --run {run.folder} --resume" in said.err
 
 
+def test_separate_lines_cost_the_same_in_any_order(jaxrnn, tmp_path):
+    """Each is read by itself, so that their order is nothing to the model; to one that reads on it is something."""
+    words = "the cat sat on a mat".split()
+    lines = [f"{first} {second}" for first in words for second in words]
+    (tmp_path / "lines.txt").write_text("\n".join(lines * 10) + "\n")
+    texts = [tmp_path / name for name in ("forth.txt", "back.txt")]
+    for path, order in zip(texts, (1, -1), strict=True):
+        path.write_text("\n" + "\n".join(lines[::order]) + "\n")  # the first symbol is context only
+
+    def scored(separate):
+        run = tmp_path / f"run_{separate}"
+        size = {"model.hidden_size": 6, "model.embedding_size": 5, "data.chunk_length": 8, "data.batch_size": 4}
+        chosen = size | {"data.separate_lines": str(separate).lower(), "training.length": "30 updates"}
+        options = [part for key, value in chosen.items() for part in (f"--{key}", value)]
+        assert jaxrnn("train", "--data.corpus", tmp_path / "lines.txt", "--run", run, *options).code == 0
+        ask = ("--streams", 1, "--by-context", 500, "--json")
+        return [jaxrnn("evaluate", run, "--text", text, *ask).answer for text in texts]
+
+    (forth, back), (one, other) = scored(True), scored(False)
+    assert abs(forth["loss"] - back["loss"]) < 1e-6 < 1e-4 < abs(one["loss"] - other["loss"])
+    assert "at the beginning of each line" in forth["carry"] and "line" not in one["carry"]
+    assert forth["by_context"][0] == {"first": 1, "last": 1, "targets": len(lines)} | {
+        "loss": pytest.approx(back["by_context"][0]["loss"], abs=1e-6)
+    }
+    assert one["by_context"][0]["targets"] == 1
+
+
+def test_lines_cannot_be_separate_where_there_is_one(jaxrnn, tmp_path):
+    text = tmp_path / "line.txt"
+    text.write_text("abc" * 1000)
+    said = jaxrnn("train", "--data.corpus", text, "--data.separate_lines", "true", "--run", tmp_path / "run")
+    assert said.code == 2 and said.err.startswith("error: data.separate_lines: the training text has no line's end")
+
+
 def test_a_dropped_tail_leaves_full_chunks_of_every_stream(finished_run, jaxrnn):
     folder, _ = finished_run
     whole = jaxrnn("evaluate", folder, "--json").answer

@@ -53,7 +53,7 @@ def train_together(*words):
 def last_state(folder):
     """The state at the end of a run."""
     run, config = runs.find(folder)
-    learner = build_learner(config, len(kept_vocabulary(run).symbols))
+    learner = build_learner(config, kept_vocabulary(run))
     newest = snapshots.newest(run.snapshots)
     assert newest is not None and newest.name == "step_50"
     return position.load(newest, config, learner)[0]

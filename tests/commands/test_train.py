@@ -118,7 +118,7 @@ def test_parameters_are_averaged_from_the_first_worse_score_on(finished_run):
     run, config = runs.find(folder)
     rows = [row for row in runs.metrics(run) if row["kind"] == "validation"]
     first = next(row["step"] for row in rows if not row["best"])
-    learner = build_learner(config, len(kept_vocabulary(run).symbols))
+    learner = build_learner(config, kept_vocabulary(run))
     state, _ = position.load(run.snapshots / f"step_{UPDATES}", config, learner)
     assert first < UPDATES and int(state.optimizer.number) == UPDATES - first + 1
     best = load_trained(folder)

@@ -81,3 +81,10 @@ def test_words_keep_punctuation_spaces_and_newlines():
 
 def test_penn_treebank_form_ends_lines_with_eos():
     assert WHITESPACE.split(" no it was n't \n  black monday \n") == "no it was n't <eos> black monday <eos>".split()
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS.values(), ids=TOKENIZERS)
+def test_a_line_ends_in_the_symbol_that_is_named_and_form_is_kept_where_it_is_said_to_be(tokenizer):
+    text = "two  spaces\nand\n\nlines\n"
+    assert Counter(tokenizer.split(text))[tokenizer.line_end] == 4
+    assert ("".join(tokenizer.pieces(tokenizer.split(text))) == text) == tokenizer.keeps_form

@@ -7,6 +7,8 @@ import pytest
 
 from jaxrnn.cells import lstm
 from jaxrnn.config import Config, Data, Gradient, Model
+from jaxrnn.data.text import BYTE
+from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.errors import InputError
 from jaxrnn.running.experiment import Experiment, build_learner
 from jaxrnn.running.memory import check_memory, check_program, influence_bytes
@@ -20,8 +22,8 @@ def experiment(rule, **model):
         model=Model(hidden_size=8, embedding_size=5, **model),
         gradient=Gradient(rule=rule),
     )
-    dataset = SimpleNamespace(vocabulary=SimpleNamespace(symbols="abcdefg"))
-    return Experiment(config, None, dataset, None, build_learner(config, 7), 1, None)
+    dataset = SimpleNamespace(vocabulary=Vocabulary("character", tuple("abcdefg")))
+    return Experiment(config, None, dataset, None, build_learner(config, dataset.vocabulary), 1, None)
 
 
 def test_the_influence_is_the_carry_times_the_parameters_that_reach_it():
@@ -44,7 +46,7 @@ def test_what_does_not_fit_is_refused_with_what_would():
 
 def test_the_influence_of_the_default_model_fits_into_no_memory():
     config = Config(gradient=Gradient(rule="rtrl"))
-    assert influence_bytes(config, build_learner(config, 97)) > 2**40 / 8
+    assert influence_bytes(config, build_learner(config, Vocabulary("byte", BYTE.alphabet))) > 2**40 / 8
 
 
 def test_a_train_step_that_does_not_fit_is_refused():

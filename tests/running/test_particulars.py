@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from jaxrnn.build import ESTIMATORS, FORWARD_RULES, build_model
+from jaxrnn.build import ESTIMATORS, ONLINE_RULES, build_model
 from jaxrnn.cells import gru, lstm
 from jaxrnn.cells.lstm import lstm_step
 from jaxrnn.compose import dropout, embedding, mixed_precision, stack
@@ -32,9 +32,9 @@ def test_models_of_the_command_are_fused():
 @pytest.mark.parametrize("rule", ESTIMATORS)
 def test_every_rule_says_what_it_keeps_and_its_block(rule):
     config = Config(data=Data(chunk_length=32), gradient=Gradient(rule=rule, horizon=64, segment_length=8))
-    assert (rule in FORWARD_RULES) == kept(config.gradient).startswith("nothing")
+    assert (rule in ONLINE_RULES) == kept(config.gradient).startswith("nothing")
     assert ("segment" in kept(config.gradient)) == (rule in ("checkpointed", "randomized"))
-    expected = {"checkpointed": "8 steps", "randomized": "8 steps"} | dict.fromkeys(FORWARD_RULES, "1 step")
+    expected = {"checkpointed": "8 steps", "randomized": "8 steps"} | dict.fromkeys(ONLINE_RULES, "1 step")
     assert block(config) == expected.get(rule, "32 steps")
 
 

@@ -57,8 +57,8 @@ class Choice(NamedTuple):
     places: int
 
 
-class Told(NamedTuple):
-    """What a choice tells of a text.
+class Scores(NamedTuple):
+    """How a choice does on a text.
 
     Attributes:
         units: for each label its units with their scores, in their order.
@@ -101,12 +101,12 @@ class Found(NamedTuple):
     Attributes:
         findings: one a label.
         choice: what was chosen.
-        told: how that did on the other text.
+        scores: how that did on the other text.
     """
 
     findings: list[Finding]
     choice: Choice
-    told: Told
+    scores: Scores
 
 
 def find(cell: Cell, params: Params, chosen_on: Labelled, scored_on: Labelled, *, top: int = 10) -> Found:
@@ -136,20 +136,20 @@ def find(cell: Cell, params: Params, chosen_on: Labelled, scored_on: Labelled, *
         Labelled(text.ids, with_moved({name: text.labels[name] for name in names})) for text in (chosen_on, scored_on)
     )
     choice = choose(cell, params, here, top=top)
-    told = tell(cell, params, there, choice)
+    scores = score_choice(cell, params, there, choice)
     findings = [
         Finding(
             label=name,
             measure="AUC" if there.labels[name].dtype == bool else "correlation",
             mean=float(there.labels[name].mean()),
-            units=tuple(told.units[name]),
-            probe=told.probes[name],
-            moved=told.units[_MOVED + name][0].held_out,
-            moved_probe=told.probes[_MOVED + name],
+            units=tuple(scores.units[name]),
+            probe=scores.probes[name],
+            moved=scores.units[_MOVED + name][0].held_out,
+            moved_probe=scores.probes[_MOVED + name],
         )
         for name in names
     ]
-    return Found(findings, choice, told)
+    return Found(findings, choice, scores)
 
 
 def choose(
@@ -211,7 +211,7 @@ def choose(
     return Choice(best, weights, sample, first.places + last.places)
 
 
-def tell(cell: Cell, params: Params, text: Labelled, choice: Choice, *, most: int | None = None) -> Told:
+def score_choice(cell: Cell, params: Params, text: Labelled, choice: Choice, *, most: int | None = None) -> Scores:
     """Score what was chosen on a text.
 
     Args:
@@ -241,14 +241,14 @@ def tell(cell: Cell, params: Params, text: Labelled, choice: Choice, *, most: in
         parts.append((block.at, series, block.nats))
     at, series, nats = (np.concatenate(column) for column in zip(*parts, strict=True))
     place = {unit: number for number, unit in enumerate(units)}
-    told, probes = {}, {}
+    scored, probes = {}, {}
     for number, name in enumerate(labels):
         label, best = text.labels[name][at], choice.units[name]
         columns = [*(place[one.unit] for one in best), len(units) + number]
         *scores, probes[name] = score(series[:, columns], label).tolist()
         turned = [oriented(now, one.sign, truth=label.dtype == bool) for one, now in zip(best, scores, strict=True)]
-        told[name] = [one._replace(held_out=float(now)) for one, now in zip(best, turned, strict=True)]
-    return Told(told, probes, len(at), float(nats.mean(dtype=float) / np.log(2)))
+        scored[name] = [one._replace(held_out=float(now)) for one, now in zip(best, turned, strict=True)]
+    return Scores(scored, probes, len(at), float(nats.mean(dtype=float) / np.log(2)))
 
 
 def varying(one: Labels, other: Labels) -> list[str]:

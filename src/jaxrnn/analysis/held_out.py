@@ -21,7 +21,6 @@ from jaxrnn.data.vocabulary import Vocabulary, replace_unseen, unknown_id
 from jaxrnn.errors import InputError
 
 _FILES = 64  # where there is more text than is wanted it is taken from so many files, or from all
-_TORN = ("whitespace",)  # tokenizers whose symbols do not keep the text's form
 
 
 class HeldOut(NamedTuple):
@@ -91,7 +90,7 @@ def read_held_out(
     """
     tokenizer = TOKENIZERS[vocabulary.tokenizer]
     if functions is None:
-        python = tokenizer.name not in _TORN and all(map(_is_python, documents))
+        python = tokenizer.keeps_form and all(map(_is_python, documents))
         functions = (python_labels, text_labels) if python else (text_labels,)
     documents = sorted(documents, key=lambda document: document.digest)
     most = most_of_one([document.stop - document.start for document in documents[:_FILES]], length)
@@ -186,7 +185,7 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
     pieces = list(symbols if tokenizer.encoding == "latin-1" else tokenizer.pieces(symbols))
     lengths = np.array([len(piece) for piece in pieces], int)  # also where there is none
     before, whole = "", "".join(pieces)
-    if _is_python(document) and tokenizer.name not in _TORN:
+    if _is_python(document) and tokenizer.keeps_form:
         whole = "".join(read([scan(document.path, name=str(document.path))], tokenizer.encoding))
         before = "".join(read([document._replace(start=0, stop=document.start)], tokenizer.encoding))
     span = slice(len(before), len(before) + int(lengths.sum()))

@@ -1,6 +1,7 @@
 """Combinators: they take cells and return cells, or make cells that have no recurrence of their own."""
 
 from jaxrnn.compose.bidirectional import Bidirectional, bidirectional
+from jaxrnn.compose.documents import documents
 from jaxrnn.compose.language_model import language_model, language_trunk, readout_of
 from jaxrnn.compose.locked import locked_dropout, word_dropout
 from jaxrnn.compose.mixed_precision import mixed_precision
@@ -18,6 +19,7 @@ __all__ = [
     "activation_penalty",
     "bidirectional",
     "dense",
+    "documents",
     "dropout",
     "embedding",
     "language_model",

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.compose.documents import documents
 from jaxrnn.compose.locked import word_dropout as drop_words
 from jaxrnn.compose.pointwise import dense, embedding
 from jaxrnn.compose.stack import stack
@@ -22,6 +23,7 @@ def language_model(
     below: Cell | None = None,
     above: Cell | None = None,
     word_dropout: float = 0.0,
+    begins_at: int | None = None,
     tie: bool = False,
     vocabulary_block: int | None = None,
     embedding_init: Initializer | None = None,
@@ -38,6 +40,8 @@ def language_model(
         below: a layer between embedding and core, or a stack of them; None for none.
         above: a layer between core and readout; it may change the size.
         word_dropout: the rate at which whole symbols are dropped at the input: see `jaxrnn.compose.word_dropout`.
+        begins_at: the symbol that begins a document, before which the carry starts anew, such as a line's end: then it
+            is read as the first of the line that follows. None: the text is one document.
         tie: use the embedding table, transposed, as the readout's matrix; it is one array and counts once. Needs E = H.
         vocabulary_block: the logits of how many symbols to hold at a time where the model is told its targets; None: of
             all. For large vocabularies, see `jaxrnn.gradients.told`.
@@ -67,7 +71,7 @@ def language_model(
         (5, 2, 50)
     """
     layers = _beneath(core, vocabulary_size, below, above, word_dropout, tie, embedding_init, dtype)
-    trunk = stack(*layers.values(), names=tuple(layers))
+    trunk = _apart(stack(*layers.values(), names=tuple(layers)), begins_at)
     assert trunk.output_size is not None  # since the core's is not
     if tie and core.input_size != trunk.output_size:
         raise InputError(
@@ -75,7 +79,7 @@ def language_model(
             f"{trunk.output_size}; make them equal or do not tie"
         )
     readout = dense(trunk.output_size, vocabulary_size, w=readout_init, dtype=dtype)
-    model = stack(*layers.values(), readout, names=(*layers, "readout"))
+    model = _apart(stack(*layers.values(), readout, names=(*layers, "readout")), begins_at)
     model = loss_where_told(model, trunk, vocabulary_block)
     return _tied(model) if tie else model
 
@@ -87,6 +91,7 @@ def language_trunk(
     below: Cell | None = None,
     above: Cell | None = None,
     word_dropout: float = 0.0,
+    begins_at: int | None = None,
 ) -> Cell:
     """Make all of a language model but its readout: symbols in, and out what the readout reads.
 
@@ -96,6 +101,7 @@ def language_trunk(
         below: likewise.
         above: likewise.
         word_dropout: likewise.
+        begins_at: likewise.
 
     Returns:
         A cell that runs on the parameters of the language model, tied or not, and on its carry without the last part.
@@ -111,7 +117,7 @@ def language_trunk(
         True
     """
     layers = _beneath(core, vocabulary_size, below, above, word_dropout)
-    return stack(*layers.values(), names=tuple(layers))
+    return _apart(stack(*layers.values(), names=tuple(layers)), begins_at)
 
 
 def readout_of(params: Params) -> tuple[Array, Array]:
@@ -138,6 +144,11 @@ def _beneath(
     table = drop_words(table, word_dropout) if word_dropout else table
     layers = {"embedding": table, "below": below, "core": core, "above": above}
     return {name: layer for name, layer in layers.items() if layer is not None}
+
+
+def _apart(cell: Cell, begins_at: int | None) -> Cell:
+    """A cell that reads symbols, anew from each that begins a document, if any does."""
+    return cell if begins_at is None else documents(cell, lambda ids: ids == begins_at)
 
 
 def _tied(model: Cell) -> Cell:

@@ -32,6 +32,9 @@ class Tokenizer(NamedTuple):
 
     Attributes:
         name: what a config calls it.
+        noun: what a symbol is called, in the singular.
+        line_end: the symbol that ends a line.
+        keeps_form: whether a text can be had back from its symbols as it was, its white space too.
         encoding: how a file's bytes are read: `"utf-8"`, or `"latin-1"` where symbols are bytes.
         unknown: the symbol that stands for all that a vocabulary does not hold; None where that cannot happen.
         alphabet: the symbols where they are known beforehand; empty where they are counted from the text.
@@ -43,6 +46,9 @@ class Tokenizer(NamedTuple):
     """
 
     name: str
+    noun: str
+    line_end: str
+    keeps_form: bool
     encoding: str
     unknown: str | None
     alphabet: tuple[str, ...]
@@ -86,6 +92,9 @@ def _utf8_pieces(symbols: Iterable[str]) -> Iterator[str]:
 
 CHARACTER = Tokenizer(
     name="character",
+    noun="character",
+    line_end="\n",
+    keeps_form=True,
     encoding="utf-8",
     unknown="\ufffd",  # Unicode's own REPLACEMENT CHARACTER
     alphabet=(),
@@ -99,6 +108,7 @@ CHARACTER = Tokenizer(
 
 BYTE = CHARACTER._replace(
     name="byte",
+    noun="byte",
     encoding="latin-1",
     unknown=None,
     alphabet=tuple(map(chr, range(256))),
@@ -150,6 +160,9 @@ def _word_tokenizer(name: str, split: Callable[[str], list[str]], cut: Callable,
     """A tokenizer whose symbols are found by a function that splits."""
     return Tokenizer(
         name=name,
+        noun="word",
+        line_end="\n",
+        keeps_form=True,
         encoding="utf-8",
         unknown="<unk>",
         alphabet=(),
@@ -164,7 +177,9 @@ def _word_tokenizer(name: str, split: Callable[[str], list[str]], cut: Callable,
 WORD = _word_tokenizer("word", _WORD_OR_MARK.findall, _before_last_word, iter)
 """Words (letters, digits, underscores) and, each a symbol of its own, every other character: round trips exactly."""
 
-WHITESPACE = _word_tokenizer("whitespace", _split_lines, _after_last_space, _line_pieces)
+WHITESPACE = _word_tokenizer("whitespace", _split_lines, _after_last_space, _line_pieces)._replace(
+    line_end=END_OF_LINE, keeps_form=False
+)
 """What stands between white space is a symbol, a line's end is `<eos>`: the form of the Penn Treebank files."""
 
 TOKENIZERS = {tokenizer.name: tokenizer for tokenizer in (CHARACTER, BYTE, WORD, WHITESPACE)}

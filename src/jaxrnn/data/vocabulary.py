@@ -75,6 +75,23 @@ def unknown_id(vocabulary: Vocabulary) -> int | None:
     return vocabulary.symbols.index(unknown) if unknown in vocabulary.symbols else None
 
 
+def line_end(vocabulary: Vocabulary) -> int | None:
+    r"""The id of the symbol that ends a line.
+
+    Args:
+        vocabulary: a vocabulary.
+
+    Returns:
+        The id, or None if the vocabulary has no such symbol.
+
+    Example:
+        >>> line_end(Vocabulary("character", ("a", "\n"))), line_end(Vocabulary("whitespace", ("<eos>", "the")))
+        (1, 0)
+    """
+    end = TOKENIZERS[vocabulary.tokenizer].line_end
+    return vocabulary.symbols.index(end) if end in vocabulary.symbols else None
+
+
 def encode(vocabulary: Vocabulary, text: str, *, exact: bool = False, name: str = "text") -> np.ndarray:
     """The ids of a text's symbols.
 
@@ -98,7 +115,7 @@ def encode(vocabulary: Vocabulary, text: str, *, exact: bool = False, name: str 
         >>> encode(Vocabulary("character", ("l", "e", "h", "o")), "hello").tolist()
         [2, 1, 0, 0, 3]
     """
-    ids = look_up(vocabulary, text)
+    ids = ids_of(vocabulary, text)
     if (ids < 0).any():
         if exact or unknown_id(vocabulary) is None:
             raise unseen_error(vocabulary, text, ids, name)
@@ -106,7 +123,7 @@ def encode(vocabulary: Vocabulary, text: str, *, exact: bool = False, name: str 
     return ids
 
 
-def look_up(vocabulary: Vocabulary, text: str) -> np.ndarray:
+def ids_of(vocabulary: Vocabulary, text: str) -> np.ndarray:
     """The ids of a text's symbols, and -1 for each that the vocabulary does not hold.
 
     Args:
@@ -117,7 +134,7 @@ def look_up(vocabulary: Vocabulary, text: str) -> np.ndarray:
         `[N]` ids, int32.
 
     Example:
-        >>> look_up(Vocabulary("word", ("be", " ", "to")), "to be not").tolist()
+        >>> ids_of(Vocabulary("word", ("be", " ", "to")), "to be not").tolist()
         [2, 1, 0, 1, -1]
     """
     tokenizer = TOKENIZERS[vocabulary.tokenizer]

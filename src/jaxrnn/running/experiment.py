@@ -18,27 +18,24 @@ from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, GradientEstimator
 from jaxrnn.mesh import data_mesh
-from jaxrnn.optimizers import Optimizer
 from jaxrnn.parallel import data_parallel
 from jaxrnn.running.devices import choose_mesh, cores_pay
-from jaxrnn.running.run_text import open_text
+from jaxrnn.running.run_text import find_beginning, open_text
 from jaxrnn.running.runs import Run
 from jaxrnn.training import TrainState
 from jaxrnn.types import Array, Marked, Params
 
 
 class Learner(NamedTuple):
-    """A model and the way it learns.
+    """A model and the gradient that it learns by; how it descends depends on the length of the run as well.
 
     Attributes:
         cell: the model, symbols in and logits out.
         estimator: how to differentiate through time.
-        optimizer: how to descend.
     """
 
     cell: Cell
     estimator: GradientEstimator
-    optimizer: Optimizer
 
 
 class Experiment(NamedTuple):
@@ -80,13 +77,13 @@ def set_up(config: Config, run: Run | None = None, vocabulary: Vocabulary | None
     corpus, dataset = open_text(config, run, vocabulary=vocabulary)
     data = config.data
     name = f"data.corpus = {data.corpus!r}"
-    for split, text in (("valid", "validation text"), ("test", "test text")):
-        make_streams(dataset.ids[split], 1, 1, drop_tail=False, name=f"{name}: {text}")  # refuses one without a target
+    for split, text in (("valid", "validation text"), ("test", "test text")):  # one without a target is refused here
+        make_streams(dataset.ids[split], 1, 1, drop_tail=False, name=f"{name}: {text}")
     places = longest(data.chunk_length, data.chunk_spread)
     streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=f"{name}: training text")
     streams = epoch_streams(config, streams, 0)
     updates = total_updates(config, streams)
-    learner = build_learner(config, len(dataset.vocabulary.symbols))
+    learner = build_learner(config, dataset.vocabulary)
     return Experiment(config, corpus, dataset, streams, learner, updates, _mesh(config, learner))
 
 
@@ -136,20 +133,20 @@ def total_updates(config: Config, streams: Streams) -> int:
     return countable(updates, config.training)
 
 
-def build_learner(config: Config, vocabulary_size: int) -> Learner:
-    """Make the model and the way it learns.
+def build_learner(config: Config, vocabulary: Vocabulary) -> Learner:
+    """Make the model and the estimator of its gradient.
 
     Args:
         config: the configuration.
-        vocabulary_size: V.
+        vocabulary: the symbols.
 
     Returns:
-        The learner. Its optimizer makes states; the one that uses them is built where the length of the run is known.
+        The learner.
     """
-    cell = build.build_model(config.model, vocabulary_size, config.regularizer)
+    begins_at = find_beginning(config.data, vocabulary)
+    cell = build.build_model(config.model, len(vocabulary.symbols), config.regularizer, begins_at)
     block, precision = config.model.vocabulary_block, config.training.precision
-    estimator = build.build_estimator(config.gradient, cell, block, precision)
-    return Learner(cell, estimator, build.build_optimizer(config.optimizer, steps=1))
+    return Learner(cell, build.build_estimator(config.gradient, cell, block, precision))
 
 
 def first_state(config: Config, learner: Learner, params: Params | None = None) -> TrainState:
@@ -166,7 +163,8 @@ def first_state(config: Config, learner: Learner, params: Params | None = None) 
     params_key, carry_key, estimator_key, _ = _keys(config)
     params = learner.cell.init(params_key) if params is None else params
     carry = learner.cell.initial_carry((config.data.batch_size,), carry_key)
-    return training.init(learner.estimator, learner.optimizer, estimator_key, params, carry, _blank_chunk(config))
+    optimizer = build.build_optimizer(config.optimizer, steps=1)  # whose first state does not depend on the schedule
+    return training.init(learner.estimator, optimizer, estimator_key, params, carry, _blank_chunk(config))
 
 
 def next_epoch(config: Config, learner: Learner, state: TrainState, epoch: int) -> TrainState:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxrnn import snapshots
-from jaxrnn.analysis.findings import Labelled, choose, tell, varying
+from jaxrnn.analysis.findings import Labelled, choose, score_choice, varying
 from jaxrnn.analysis.labels import STRING, Labels
 from jaxrnn.analysis.states import STATES
 from jaxrnn.analysis.units import Scored
@@ -121,9 +121,9 @@ def follow_unit(
         if params is None:
             continue
         choice = choose(studied.cell, params, here, top=1, names=STATES, most=_LENGTH)
-        told = tell(studied.cell, params, there, choice._replace(units={name: [unit]}), most=_LENGTH)
-        seen.append((updates, told.units[name][0].held_out, told.probes[name], told.bits))
-        fitted, scored = choice.places, told.places
+        found = score_choice(studied.cell, params, there, choice._replace(units={name: [unit]}), most=_LENGTH)
+        seen.append((updates, found.units[name][0].held_out, found.probes[name], found.bits))
+        fitted, scored = choice.places, found.places
     updates, scores, probes, bits = zip(*seen, strict=True)
     at_best = int(best.snapshot.name.rpartition("_")[2])  # it may not be listed any more, while the run goes on
     return Followed(name, finding.measure, unit, at_best, updates, scores, probes, bits, fitted, scored)

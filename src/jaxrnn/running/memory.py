@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import jax
 import msgspec
 
-from jaxrnn.build import FORWARD_RULES
+from jaxrnn.build import ONLINE_RULES
 from jaxrnn.config import Config
 from jaxrnn.errors import InputError
 from jaxrnn.running.experiment import Experiment, Learner, build_learner, first_state
@@ -30,12 +30,12 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
         Traces the first state; computes nothing.
     """
     config, rule = experiment.config, experiment.config.gradient.rule
-    needed = influence_bytes(config, experiment.learner) if rule in FORWARD_RULES else 0
+    needed = influence_bytes(config, experiment.learner) if rule in ONLINE_RULES else 0
     room = (_memory() if memory is None else memory) // _TIMES
     if needed <= room:
         return
-    symbols = len(experiment.dataset.vocabulary.symbols)
-    fitting = (other for other in _smaller(config) if influence_bytes(other, build_learner(other, symbols)) <= room)
+    vocabulary = experiment.dataset.vocabulary
+    fitting = (other for other in _smaller(config) if influence_bytes(other, build_learner(other, vocabulary)) <= room)
     smaller = next(fitting, None)
     fits = f"model.hidden_size = {smaller.model.hidden_size} would fit, or " if smaller else ""
     others = " or ".join(repr(other) for other in ("snap1", "uoro", "truncated") if other != rule)

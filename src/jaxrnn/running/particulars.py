@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.extend import core
 
-from jaxrnn.build import FORWARD_RULES
+from jaxrnn.build import ONLINE_RULES
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config, Gradient
 from jaxrnn.running.experiment import Experiment
@@ -110,7 +110,7 @@ def kept(gradient: Gradient) -> str:
         >>> kept(Gradient(rule="rtrl"))
         'nothing: derivatives go forward in time'
     """
-    if gradient.rule in FORWARD_RULES:
+    if gradient.rule in ONLINE_RULES:
         return "nothing: derivatives go forward in time"
     if gradient.rule not in ("checkpointed", "randomized"):
         return _OF_EACH_STEP
@@ -136,7 +136,7 @@ def block(config: Config) -> str:
     if gradient.rule == "checkpointed" and gradient.memory is not None:
         return f"segments that {gradient.memory} allow"
     parts = {"checkpointed": gradient.segment_length, "randomized": gradient.segment_length}
-    parts |= {"truncated": min(steps, gradient.horizon)} | dict.fromkeys(FORWARD_RULES, 1)
+    parts |= {"truncated": min(steps, gradient.horizon)} | dict.fromkeys(ONLINE_RULES, 1)
     return many(parts.get(gradient.rule, steps), "step")
 
 
@@ -170,7 +170,7 @@ def _rows(experiment: Experiment) -> str:
 
 def _unroll(gradient: Gradient, cell: Cell) -> str:
     """Which loops over time run."""
-    if gradient.rule in FORWARD_RULES:
+    if gradient.rule in ONLINE_RULES:
         return "step by step: one loop over time, which makes the derivatives as well"
     found = loops(cell)
     fused = f"fused: {many(found.fused, 'loop')} over time, gradients of weights made after it" * (found.fused > 0)

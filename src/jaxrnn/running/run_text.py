@@ -8,12 +8,12 @@ import sys
 import numpy as np
 
 from jaxrnn import build
-from jaxrnn.config import Config
-from jaxrnn.data.corpora import STANDARD_INPUT, STDLIB, Corpus, corpus_digest
+from jaxrnn.config import Config, Data
+from jaxrnn.data.corpora import STANDARD_INPUT, STDLIB, Corpus, corpus_digest, whole_text
 from jaxrnn.data.dataset import Dataset, prepare
 from jaxrnn.data.named import NAMED
 from jaxrnn.data.text import TOKENIZERS
-from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json
+from jaxrnn.data.vocabulary import Vocabulary, fingerprint, from_json, line_end
 from jaxrnn.errors import InputError
 from jaxrnn.running.runs import Run
 
@@ -46,6 +46,24 @@ def open_text(
             )
     tokenizer = TOKENIZERS[config.data.tokenizer]
     return corpus, prepare(corpus, tokenizer, vocabulary=vocabulary, minimum_count=config.data.minimum_count)
+
+
+def open_other(source: str, vocabulary: Vocabulary) -> tuple[str, Corpus, Dataset]:
+    """Open a text that is not the run's own, all of it one split, "text".
+
+    Args:
+        source: a file, a folder, a `.gz`, or - for standard input.
+        vocabulary: the symbols of the run.
+
+    Returns:
+        The text's name, such as "text of book.txt", the text, and the same as ids.
+
+    Raises:
+        InputError: if it is missing or not readable.
+    """
+    corpus = whole_text(source)
+    name = f"text of {'standard input' if source == STANDARD_INPUT else source}"
+    return name, corpus, prepare(corpus, TOKENIZERS[vocabulary.tokenizer], vocabulary=vocabulary)
 
 
 def _opened_again(config: Config, run: Run, command: str | None) -> Corpus:
@@ -121,6 +139,27 @@ def validation_ids(config: Config, dataset: Dataset) -> np.ndarray:
         `[N]`, with at most `training.validate_targets` targets.
     """
     return dataset.ids["valid"][: config.training.validate_targets + 1]
+
+
+def find_beginning(data: Data, vocabulary: Vocabulary) -> int | None:
+    """Find the symbol at which the network is to start anew.
+
+    Args:
+        data: the section.
+        vocabulary: the symbols.
+
+    Returns:
+        The id of a line's end, if lines are separate texts; else None.
+
+    Raises:
+        InputError: if they are to be, and the vocabulary has no such symbol.
+    """
+    if not data.separate_lines:
+        return None
+    end = line_end(vocabulary)
+    if end is None:
+        raise InputError("data.separate_lines: the training text has no line's end; leave it out")
+    return end
 
 
 def about_text(corpus: Corpus, dataset: Dataset) -> dict:

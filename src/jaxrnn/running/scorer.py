@@ -12,6 +12,8 @@ from jaxrnn.evaluation import Evaluation, make_evaluate
 from jaxrnn.gradients import Chunk, given, tell
 from jaxrnn.types import Params
 
+ANEW = "; initial again at the beginning of each line"
+
 
 def evaluation_streams(data: Data) -> int:
     """Into how many streams a text is cut to be scored, unless told otherwise.
@@ -29,12 +31,15 @@ def evaluation_streams(data: Data) -> int:
     return data.evaluation_streams or data.batch_size
 
 
-def make_score(cell: Cell, mesh: Mesh | None = None) -> Callable[[Params, Streams], Evaluation]:
+def make_score(
+    cell: Cell, mesh: Mesh | None = None, *, separate_lines: bool = False
+) -> Callable[[Params, Streams], Evaluation]:
     """Make the function that scores a text, compiled once for all texts that are cut alike.
 
     Args:
         cell: the model, symbols in and logits out.
         mesh: devices that share the streams; a text whose streams do not divide by their number has them on one.
+        separate_lines: whether the model starts anew with each line, for the protocol.
 
     Returns:
         `score(params, text) -> Evaluation`, see `text_in_rows`: every symbol of the text but the first is a
@@ -47,7 +52,8 @@ def make_score(cell: Cell, mesh: Mesh | None = None) -> Callable[[Params, Stream
         evaluation = evaluate(params, cell.initial_carry((text.batch_size,)), map(tell, scored_chunks(text)))
         dropped = len(text.ids) - 1 - evaluation.protocol.targets
         tail = f"{dropped} targets dropped" if text.drop_tail else f"nothing dropped, {evaluation.protocol.tail}"
-        return evaluation._replace(protocol=evaluation.protocol._replace(tail=tail))
+        carry = evaluation.protocol.carry + (ANEW if separate_lines else "")
+        return evaluation._replace(protocol=evaluation.protocol._replace(tail=tail, carry=carry))
 
     return score
 

@@ -135,7 +135,7 @@ def subject(
     Raises:
         InputError: a text is too short, or cannot be labelled.
     """
-    learner = build_learner(best.config, len(best.vocabulary.symbols))
+    learner = build_learner(best.config, best.vocabulary)
     untrained = jax.jit(lambda: first_state(best.config, learner).params)()
     read_text = partial(read_held_out, vocabulary=best.vocabulary, more=more)
     if len(splits) == 1:
@@ -177,7 +177,7 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     shares = dict(saturation(sample.values))
     chosen = len(sample.nats)
     widths = {f"{quantity.layer}/{quantity.name}": values.shape[1] for quantity, values in sample.values.items()}
-    told, fitted = found.told, found.choice.places
+    scores, fitted = found.scores, found.choice.places
     there = {finding.label: texts[0].labels[finding.label][sample.at] for finding in found.findings}
     missed = [name for name, label in there.items() if label.min() == label.max()]
     findings = [each for each in found.findings if each.label not in missed and np.isfinite(each.units[0].chosen)]
@@ -186,7 +186,9 @@ def watch(studied: Subject, begin: Callable[[str], None]) -> Watched:
     begin("finding those of the untrained network")
     known = {finding.label for finding in findings}
     untrained = [each for each in find(studied.cell, studied.untrained, *texts, top=1).findings if each.label in known]
-    return Watched(findings, untrained, shown, labels, shares, chosen, missed, fitted, told.places, told.bits, widths)
+    return Watched(
+        findings, untrained, shown, labels, shares, chosen, missed, fitted, scores.places, scores.bits, widths
+    )
 
 
 def follow_credit(studied: Subject, begin: Callable[[str], None]) -> Credit:

@@ -54,7 +54,7 @@ def load_trained(folder: Path) -> Trained:
     """
     run, config = runs.find(folder)
     vocabulary = kept_vocabulary(run)
-    learner = build_learner(config, len(vocabulary.symbols))
+    learner = build_learner(config, vocabulary)
     while True:
         best = snapshots.newest(run.snapshots, "best")
         snapshot = best or snapshots.newest(run.snapshots)
@@ -86,6 +86,6 @@ def load_params(trained: Trained, snapshot: Path) -> Params:
     Raises:
         InputError: if the snapshot is damaged, or gone.
     """
-    learner = build_learner(trained.config, len(trained.vocabulary.symbols))
+    learner = build_learner(trained.config, trained.vocabulary)
     state, _ = position.load(snapshot, trained.config, learner)
     return evaluated(state.optimizer, state.params)

@@ -16,6 +16,7 @@ from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.gradients import bptt, given, tell
 from jaxrnn.pointer import Pointer, make_pointer_evaluate
 from jaxrnn.running import summary
+from jaxrnn.running.run_text import find_beginning
 from jaxrnn.running.scorer import scored_chunks
 from jaxrnn.running.trained import Trained
 from jaxrnn.running.wording import many, symbol_noun, table
@@ -89,7 +90,9 @@ def with_cache(best: Trained, texts: Texts, grid: Sequence[Pointer] = POINTERS) 
     Returns:
         The best choice and its scores.
     """
-    trunk = build_trunk(best.config.model, len(best.vocabulary.symbols), best.config.regularizer)
+    config, vocabulary = best.config, best.vocabulary
+    begins_at = find_beginning(config.data, vocabulary)
+    trunk = build_trunk(config.model, len(vocabulary.symbols), config.regularizer, begins_at)
     evaluate = make_pointer_evaluate(trunk)
 
     def score(text: Streams, ways: Sequence[Pointer]) -> list[Evaluation]:

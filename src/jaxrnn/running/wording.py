@@ -1,8 +1,8 @@
 """Words that several commands say: symbols by their kind, numbers with their nouns, columns."""
 
 from jaxrnn.config import Model
+from jaxrnn.data.text import TOKENIZERS
 
-_NOUNS = {"character": "character", "byte": "byte", "word": "word", "whitespace": "word"}
 _IN_SHORT = {"character": "char"}
 
 
@@ -19,7 +19,7 @@ def symbol_noun(tokenizer: str) -> str:
         >>> symbol_noun("whitespace")
         'word'
     """
-    return _NOUNS.get(tokenizer, "symbol")
+    return TOKENIZERS[tokenizer].noun
 
 
 def in_short(noun: str) -> str:

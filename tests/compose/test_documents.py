@@ -1,0 +1,96 @@
+"""Documents told apart by the inputs: each is what it would be by itself, in values, gradients and in every rule."""
+
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
+from jaxrnn.cells import gru, lstm
+from jaxrnn.compose import documents, dropout, embedding, language_model, stack
+from jaxrnn.compose.language_model import language_trunk, readout_of
+from jaxrnn.gradients import Chunk, bptt, rtrl, truncated_bptt
+from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.types import Marked, Told
+
+STEPS, ROWS, VOCABULARY, END = 9, 3, 5, 0
+RNG = np.random.default_rng(0)
+IDS, TARGETS = RNG.integers(0, VOCABULARY, (2, STEPS, ROWS))
+IDS[[2, 3, 7]] = END
+RESET, KEEP = RNG.random((2, STEPS, ROWS)) < 0.5
+
+
+def begins(ids):
+    return ids == END
+
+
+def cells():
+    plain = stack(embedding(VOCABULARY, 4), lstm(4, 5), gru(5, 3))
+    return plain, documents(plain, begins)
+
+
+@pytest.mark.parametrize("marked", [False, True], ids=["plain", "marked"])
+def test_marks_by_hand_are_the_same(marked):
+    """Where inputs are marked already both kinds of mark hold, and padding begins nothing."""
+    plain, cell = cells()
+    params, carry = random_params(1, plain), random_like(2, plain.initial_carry(ROWS))
+    assert begins(IDS[~KEEP]).any() and begins(IDS[KEEP]).any()
+    xs = Marked(IDS, RESET, KEEP) if marked else IDS
+    by_hand = Marked(IDS, (begins(IDS) & KEEP) | RESET, KEEP) if marked else Marked(IDS, begins(IDS))
+
+    def results(unroll, xs):
+        return quick_jit(lambda: all_gradients(lambda params, carry: unroll(params, carry, xs), 3, params, carry))()
+
+    found = results(cell.unroll, xs)
+    assert_close(found, results(plain.unroll, by_hand))
+    assert_close(found, results(scanned(cell), xs))
+
+
+def test_a_document_is_what_it_is_by_itself():
+    plain, cell = cells()
+    params, carry = random_params(1, plain), random_like(2, plain.initial_carry(ROWS))
+    _, ys = cell.unroll(params, carry, IDS)
+    for row in range(ROWS):
+        starts = np.flatnonzero(begins(IDS[:, row]))
+        assert len(starts) > 1
+        for start, stop in zip(starts, [*starts[1:], STEPS], strict=True):
+            alone = plain.unroll(params, plain.initial_carry(1), IDS[start:stop, row : row + 1])[1]
+            assert_close(ys[start:stop, row], alone[:, 0])
+
+
+@pytest.mark.parametrize("rule", [rtrl, lambda *its: truncated_bptt(*its, horizon=3)], ids=["rtrl", "truncated"])
+def test_rules_that_take_the_cell_apart_see_where_documents_begin(rule):
+    """Every third step begins one, so that no credit is lost by a horizon of three."""
+    model = documents(language_model(gru(3, 4), VOCABULARY), begins)
+    ids = np.where(np.arange(STEPS)[:, None] % 3 == 0, END, np.maximum(IDS, 1))
+    params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS))
+    chunk: Any = Chunk(ids, TARGETS, np.ones(ids.shape))
+
+    def estimate(estimator):
+        state = estimator.init(jax.random.key(0), params, carry, chunk)
+        return quick_jit(lambda: estimator.estimate(params, state, chunk)[0])()
+
+    assert_close(estimate(rule(model, softmax_cross_entropy)), estimate(bptt(model, softmax_cross_entropy)))
+
+
+@pytest.mark.parametrize("block", [None, 2], ids=["whole", "blocks"])
+@pytest.mark.parametrize("tie", [False, True], ids=["untied", "tied"])
+def test_a_language_model_begins_anew_with_its_logits_its_losses_and_its_trunk(tie, block):
+    sizes = {"vocabulary_size": VOCABULARY, "above": dropout(0.5)}
+    model = language_model(gru(4, 4), tie=tie, vocabulary_block=block, begins_at=END, **sizes)
+    plain = language_model(gru(4, 4), tie=tie, vocabulary_block=block, **sizes)
+    params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS))
+    after, logits = model.unroll(params, carry, IDS)
+    assert_close((after, logits), plain.unroll(params, carry, Marked(IDS, begins(IDS))))
+    assert_close(model.unroll(params, carry, Told(IDS, TARGETS)), (after, softmax_cross_entropy(logits, TARGETS)))
+    trunk = language_trunk(gru(4, 4), begins_at=END, **sizes)
+    w, b = readout_of(params)
+    assert_close(np.asarray(trunk.unroll(params, carry[:-1], IDS)[1]) @ w + b, np.asarray(logits))
+
+
+def test_noise_goes_on_across_a_beginning():
+    cell = documents(stack(embedding(VOCABULARY, 40), dropout(0.5)), begins)
+    carry = cell.initial_carry(ROWS, jax.random.key(0))
+    _, ys = cell.unroll({"0": {"w": np.ones((VOCABULARY, 40))}, "1": {}}, carry, np.zeros((STEPS, ROWS), int))
+    assert len({step.tobytes() for step in np.asarray(ys)}) == STEPS
