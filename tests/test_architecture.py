@@ -26,7 +26,7 @@ FLOORS = [
     "optimizers schedules parallel data folders config interop",
     "evaluation consistency",
     "training sampling dynamic pointer context snapshots ngrams novelty settings analysis",
-    "build spooled",
+    "build spooled beam",
     "running",
     "command",
     "train evaluate sample analyze",

@@ -2,16 +2,16 @@
 
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from rich.console import Console
 
-from jaxrnn.command import Parser, make_command
+from jaxrnn.command import Parser, check_positive, make_command
 from jaxrnn.config import Sampling
-from jaxrnn.data.vocabulary import decode, look_up
+from jaxrnn.data.vocabulary import decode, ids_of
 from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.novelty import longest_copied
 from jaxrnn.running.devices import keep_programs
@@ -30,6 +30,7 @@ EXAMPLES = """\
   jaxrnn sample runs/stdlib-lstm-1 --seed 2                          another text; the same seed, the same text
   jaxrnn sample runs/stdlib-lstm-1 --samples 10 --novelty            ten at once; is any of it learned by heart?
   jaxrnn sample runs/stdlib-lstm-1 --prompt "def " --stop "def "     up to the next definition
+  jaxrnn sample runs/stdlib-lstm-1 --beam 10 --length 40             nothing drawn: the likeliest text that is found
   jaxrnn sample runs/stdlib-lstm-1 --interactive                     a prompt a line, until Ctrl-D
   echo "import os" | jaxrnn sample runs/stdlib-lstm-1 --prompt -     the prompt from standard input
 
@@ -46,17 +47,21 @@ def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     keep_programs(best.config)
     choice, seed = _choice(asked, best)
     writer = make_writer(best.cell, best.params, best.vocabulary)
-    if asked.interactive:
+    more = {}
+    if asked.beam:
+        found = writer.likeliest(choice, asked.beam, asked.stop)[: asked.samples]
+        texts, more["log_probabilities"] = map(list, zip(*found, strict=True))
+        _show_all(screen, texts, [f"log probability {score:.2f}" for _, score in found])
+    elif asked.interactive:
         texts = _converse(writer, choice, seed, asked.stop, screen)
     elif asked.samples > 1:
         texts = writer.batch(choice, seed, asked.samples, asked.stop)
-        for number, text in enumerate(texts, start=1):
-            show(screen, (f"--- {number}\n", text))
+        _show_all(screen, texts, list(map(str, range(1, 1 + len(texts)))))
     else:
         texts = [show(screen, writer.stream(choice, seed, asked.stop))]
     answer = msgspec.structs.asdict(choice)
     answer |= {"run": str(best.run.folder), "snapshot": best.snapshot.name, "seed": seed, "stop": asked.stop}
-    answer |= {"text": texts[0] if texts else "", "texts": texts}
+    answer |= {"text": texts[0] if texts else "", "texts": texts} | more
     return 0, answer | ({"novelty": _novelty(best, texts, screen)} if asked.novelty else {})
 
 
@@ -72,6 +77,7 @@ def _parser() -> Parser:
     parser.add_argument("--top-p", metavar="P", help="choose among the likeliest that have this probability together")
     parser.add_argument("--seed", metavar="S", help="seed of the draws [the run's]")
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="so many texts, made side by side [1]")
+    parser.add_argument("--beam", type=int, metavar="N", help="write the likeliest text, keeping N at each step")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this; may be repeated")
     parser.add_argument("--interactive", action="store_true", help="read a prompt from each line of standard input")
     parser.add_argument("--novelty", action="store_true", help="find the longest run copied from the training text")
@@ -80,10 +86,21 @@ def _parser() -> Parser:
 
 def _check(asked: Namespace) -> None:
     """Refuse what does not go together, before anything is read."""
-    if asked.samples < 1:
-        raise InputError(f"--samples {asked.samples}: expected 1 or more")
+    check_positive(asked, "samples", "beam")
+    drawn = [name for name in ("temperature", "top_k", "top_p", "seed") if getattr(asked, name) is not None]
+    if asked.beam and (drawn or asked.interactive):
+        others = ", ".join(f"--{name.replace('_', '-')}" for name in drawn) or "--interactive"
+        raise InputError(f"--beam: it looks for the likeliest texts, and draws none; leave out {others}")
+    if asked.beam and asked.samples > asked.beam:
+        raise InputError(f"--samples {asked.samples}: expected at most {asked.beam}, as many as --beam keeps")
     if asked.interactive and (asked.prompt is not None or asked.samples > 1):
         raise InputError("--interactive: each line that comes is a prompt; leave out --prompt and --samples")
+
+
+def _show_all(screen: Console, texts: Sequence[str], heads: Sequence[str]) -> None:
+    """Write texts, beneath a head each where there are several."""
+    for head, text in zip(heads, texts, strict=True):
+        show(screen, (f"--- {head}\n" if len(texts) > 1 else "", text))
 
 
 def _converse(writer: Writer, choice: Sampling, seed: int, stops: list[str], screen: Console) -> list[str]:
@@ -114,7 +131,7 @@ def _novelty(best: Trained, texts: list[str], screen: Console) -> list[dict[str,
     _, dataset = open_text(best.config, best.run)
     found = []
     for number, text in enumerate(texts, start=1):
-        ids = look_up(best.vocabulary, text)  # words that were written side by side may read as an unknown one
+        ids = ids_of(best.vocabulary, text)  # words that were written side by side may read as an unknown one
         copied = longest_copied(ids, dataset.ids["train"])
         run = decode(best.vocabulary, ids[copied.start : copied.start + copied.length])
         found.append({"copied": copied.length, "symbols": len(ids), "place": copied.place, "run": run})

@@ -12,7 +12,7 @@ import numpy as np
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.errors import InputError
-from jaxrnn.types import Array, Params
+from jaxrnn.types import Array, Carry, Params
 
 PROMPT_BLOCK = 512
 
@@ -137,10 +137,7 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
         >>> [ids.item() for ids in make_generate(echo)({}, [0, 1], 3, jax.random.key(0), temperature=0)]
         [2, 3, 4]
     """
-
-    @jax.jit
-    def prime(params: Params, carry: Any, prompt: Array) -> Any:
-        return cell.unroll(params, carry, prompt)[0]
+    prime = make_prime(cell)
 
     @jax.jit
     def advance(params, carry, ids, keys, t, temperature, top_k, top_p):
@@ -149,15 +146,13 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
         return carry, jax.vmap(lambda key, row: drawn(jax.random.fold_in(key, t), row))(keys, logits)
 
     def generate(params, prompt, length, key, *, samples=1, temperature=1.0, top_k=None, top_p=None):
-        prompt = _check(prompt, cell.output_size, length, samples, temperature, top_k, top_p)
+        prompt = check_prompt(prompt, cell.output_size, length)
+        _check_choice(samples, temperature, top_k, top_p)
         top_k = top_k if top_k is None or cell.output_size is None else min(top_k, cell.output_size)
         return _stream(params, prompt, length, key, samples, (float(temperature), top_k, top_p))
 
     def _stream(params, prompt, length, key, samples, choice):
-        rows = np.broadcast_to(prompt[:, None], (len(prompt), samples))
-        carry, ids = cell.initial_carry((samples,)), jnp.asarray(rows[-1])
-        for start in range(0, len(rows) - 1, PROMPT_BLOCK):
-            carry = prime(params, carry, rows[start : min(start + PROMPT_BLOCK, len(rows) - 1)])
+        carry, ids = prime(params, prompt, samples)
         keys = jax.vmap(partial(jax.random.fold_in, key))(np.arange(samples, dtype=np.uint32))
         waiting = None
         for t in range(length):
@@ -171,10 +166,45 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
     return generate
 
 
-def _check(
-    prompt: Any, symbols: int | None, length: int, samples: int, temperature: float, top_k: Any, top_p: Any
-) -> np.ndarray:
-    """Refuse what makes no sense; give back the prompt as an array."""
+def make_prime(cell: Cell) -> Callable[[Params, np.ndarray, int], tuple[Carry, Array]]:
+    """Make the function that reads a prompt, but for its last symbol.
+
+    Args:
+        cell: symbols in.
+
+    Returns:
+        `prime(params, prompt [P], rows) -> (carry, ids [rows])`: the carry after all symbols but the last, and that
+        one, in each row. The prompt is unrolled in blocks of 512 symbols, so that its length costs no memory.
+    """
+
+    @jax.jit
+    def read(params, carry, block):
+        return cell.unroll(params, carry, block)[0]
+
+    def prime(params, prompt, rows):
+        every = np.broadcast_to(prompt[:, None], (len(prompt), rows))
+        carry = cell.initial_carry((rows,))
+        for start in range(0, len(every) - 1, PROMPT_BLOCK):
+            carry = read(params, carry, every[start : min(start + PROMPT_BLOCK, len(every) - 1)])
+        return carry, jnp.asarray(every[-1])
+
+    return prime
+
+
+def check_prompt(prompt: Any, symbols: int | None, length: Any) -> np.ndarray:
+    """Refuse a prompt, or a length of what is to follow it, that makes no sense.
+
+    Args:
+        prompt: ids.
+        symbols: V, or None where it is not known.
+        length: how many symbols are to follow.
+
+    Returns:
+        The prompt as an array, int32 `[P]`.
+
+    Raises:
+        InputError: naming the argument.
+    """
     prompt = np.asarray(prompt)
     if prompt.ndim != 1 or prompt.size == 0:
         raise InputError(f"sampling: prompt has shape {prompt.shape}; it must be [P], with at least one symbol")
@@ -183,10 +213,14 @@ def _check(
     for bad in prompt[(prompt < 0) | (prompt >= (symbols or math.inf))][:1].tolist():
         require(False, "sampling: an id of the prompt", bad, f"from 0 to {symbols - 1}" if symbols else "0 or more")
     require(is_whole(length, 0), "sampling: length", length, "a whole number, 0 or more")
+    return prompt.astype(np.int32)
+
+
+def _check_choice(samples: int, temperature: float, top_k: Any, top_p: Any) -> None:
+    """Refuse what makes no sense."""
     require(is_whole(samples), "sampling: samples", samples, "a whole number, at least 1")
     cool = is_number(temperature) and 0 <= temperature < math.inf
     require(cool, "sampling: temperature", temperature, "0 (the likeliest symbol) or more")
     require(top_k is None or is_whole(top_k), "sampling: top_k", top_k, "at least 1 (or none, for all symbols)")
     likely = top_p is None or (is_number(top_p) and 0 < top_p <= 1)
     require(likely, "sampling: top_p", top_p, "more than 0 and at most 1")
-    return prompt.astype(np.int32)

@@ -114,12 +114,25 @@ def test_a_prompt_may_begin_with_dashes(finished_run, jaxrnn):
         (["--samples", "0"], "--samples 0: expected 1 or more"),
         (["--stop", ""], "--stop '': expected some text"),
         (["--interactive", "--prompt", "the"], "--interactive: each line that comes is a prompt"),
+        (["--beam", "0"], "--beam 0: expected 1 or more"),
+        (["--beam", "3", "--top-k", "2", "--seed", "1"], "and draws none; leave out --top-k, --seed"),
+        (["--beam", "3", "--interactive"], "and draws none; leave out --interactive"),
+        (["--beam", "3", "--samples", "4"], "--samples 4: expected at most 3, as many as --beam keeps"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(finished_run, jaxrnn, words, named):
     said = jaxrnn("sample", finished_run[0], *words)
     assert (said.code, said.out) == (2, "")
     assert said.err.startswith("error: ") and said.err.count("\n") == 1 and named in said.err
+
+
+def test_a_beam_finds_a_text_at_least_as_likely_as_the_greedy_one(finished_run, jaxrnn, written):
+    words = ("--prompt", "the cat", "--length", 12)
+    narrow, wide = (jaxrnn("sample", finished_run[0], *words, "--beam", n, "--json").answer for n in (1, 8))
+    assert narrow["text"] == written(*words, "--temperature", 0) == written(*words, "--beam", 1)
+    assert wide["log_probabilities"] >= narrow["log_probabilities"] and len(wide["texts"]) == 1
+    said = jaxrnn("sample", finished_run[0], *words, "--beam", 8, "--samples", 3)
+    assert said.code == 0 and said.out.count("--- log probability -") == 3 and wide["text"] in said.out
 
 
 def test_many_samples_are_made_at_once_and_the_first_is_the_one(finished_run, jaxrnn, written):

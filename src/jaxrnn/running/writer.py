@@ -7,10 +7,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from jaxrnn.beam import make_beam_search
 from jaxrnn.cell import Cell
 from jaxrnn.config import Sampling
-from jaxrnn.data.text import END_OF_LINE, TOKENIZERS
-from jaxrnn.data.vocabulary import Vocabulary, encode
+from jaxrnn.data.text import TOKENIZERS
+from jaxrnn.data.vocabulary import Vocabulary, encode, line_end
 from jaxrnn.errors import InputError
 from jaxrnn.sampling import make_generate
 from jaxrnn.types import Params
@@ -25,10 +26,13 @@ class Writer(NamedTuple):
             that was never seen in training.
         batch: `(choice, seed, samples, stops=()) -> list[str]`, so many texts made side by side, each with the prompt.
             The first is what `stream` gives.
+        likeliest: `(choice, width, stops=()) -> list[(str, float)]`, the texts that beam search finds, the likeliest
+            first, each with the logarithm of its probability up to `choice.length`. Nothing is drawn.
     """
 
     stream: Callable[..., Iterator[str]]
     batch: Callable[..., list[str]]
+    likeliest: Callable[..., list[tuple[str, float]]]
 
 
 def make_writer(cell: Cell, params: Params, vocabulary: Vocabulary) -> Writer:
@@ -42,7 +46,8 @@ def make_writer(cell: Cell, params: Params, vocabulary: Vocabulary) -> Writer:
     Returns:
         The writer.
     """
-    generate, pieces_of = make_generate(cell), TOKENIZERS[vocabulary.tokenizer].pieces
+    generate, search = make_generate(cell), make_beam_search(cell)
+    pieces_of = TOKENIZERS[vocabulary.tokenizer].pieces
 
     def drawn(choice: Sampling, seed: int, samples: int) -> tuple[list[int], Iterator[np.ndarray]]:
         prompt = opening(vocabulary, choice.prompt)
@@ -66,7 +71,13 @@ def make_writer(cell: Cell, params: Params, vocabulary: Vocabulary) -> Writer:
         columns = np.stack(list(ids), axis=1)
         return ["".join(pieces(prompt, iter(column.tolist()), choice, stops)) for column in columns]
 
-    return Writer(stream, batch)
+    def likeliest(choice: Sampling, width: int, stops: Sequence[str] = ()) -> list[tuple[str, float]]:
+        prompt = opening(vocabulary, choice.prompt)
+        found = search(params, prompt, choice.length, width)
+        texts = ("".join(pieces(prompt, iter(ids.tolist()), choice, stops)) for ids in found.ids)
+        return list(zip(texts, found.log_probabilities.tolist(), strict=True))
+
+    return Writer(stream, batch, likeliest)
 
 
 def until(pieces: Iterator[str], stops: Sequence[str], after: int = 0) -> Iterator[str]:
@@ -126,8 +137,7 @@ def opening(vocabulary: Vocabulary, prompt: str | None) -> list[int]:
         InputError: if the prompt is empty, or has a symbol that was never seen in training.
     """
     if prompt is None:
-        known = [symbol for symbol in ("\n", END_OF_LINE) if symbol in vocabulary.symbols]
-        return [vocabulary.symbols.index(known[0]) if known else 0]
+        return [line_end(vocabulary) or 0]
     ids = encode(vocabulary, prompt, exact=True, name="sampling.prompt").tolist()
     if not ids:  # words may be parted by spaces that are no symbols
         raise InputError(
