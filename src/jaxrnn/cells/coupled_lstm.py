@@ -63,7 +63,15 @@ def coupled_lstm(
     b_ih = initializers.raised(b_ih, gate=0, by=forget_bias)
     sizes = (input_size, hidden_size, 3)
     return recurrent_layer(
-        "coupled_lstm", sizes, recur, states=2, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype
+        "coupled_lstm",
+        sizes,
+        recur,
+        states=(hidden_size, hidden_size),
+        w_ih=w_ih,
+        w_hh=w_hh,
+        b_ih=b_ih,
+        b_hh=b_hh,
+        dtype=dtype,
     )
 
 

@@ -1,6 +1,6 @@
 """What recurrent layers share: parameters for each gate, the input's product, and a carry of zeros."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -39,7 +39,7 @@ def recurrent_layer(
     sizes: tuple[int, int, int],
     recur: Callable[..., tuple[Carry, Array]],
     *,
-    states: int = 1,
+    states: Sequence[int] | None = None,
     more: Callable[[Array, jnp.dtype], Params] | None = None,
     project: Callable[[Params, Array], Array] = project_input,
     w_ih: Initializer | None = None,
@@ -53,18 +53,19 @@ def recurrent_layer(
     Args:
         name: the cell's name, for messages.
         sizes: `(I, H, G)`.
-        recur: `(params, carry, z [*batch, G*H], dot, note) -> (carry, y [*batch, H])`, all that depends on the carry.
-        states: how many `[*batch, H]` the carry has: one is the carry itself, more are a tuple.
+        recur: `(params, carry, z [*batch, G*H], dot, note) -> (carry, y)`, all that depends on the carry.
+        states: the size of each state `[*batch, S]` that the carry has: one is the carry itself, more are a tuple. The
+            first is what `w_hh` multiplies, and as large as the output. By default there is one of H.
         more: `(key, dtype) -> params`, those that are not named below, such as peepholes or gains.
         project: `(params, x) -> z`, all that does not depend on the carry; by default `x w_ih + b_ih`.
         w_ih: initializer of each gate's `[I, H]`; by default uniform on (-1/sqrt(H), 1/sqrt(H)).
-        w_hh: initializer of each gate's `[H, H]`.
+        w_hh: initializer of each gate's `[S, H]`.
         b_ih: initializer of the input biases `[G, H]`.
         b_hh: initializer of the recurrent biases `[G, H]`, or None for a single bias.
         dtype: of parameters and carry.
 
     Returns:
-        A cell with params `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b_ih [G*H]`, unless left out `b_hh [G*H]`, and `more`.
+        A cell with params `w_ih [I, G*H]`, `w_hh [S, G*H]`, `b_ih [G*H]`, unless left out `b_hh [G*H]`, and `more`.
 
     Raises:
         InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
@@ -76,8 +77,17 @@ def recurrent_layer(
     """
     input_size, hidden_size, _ = sizes
     check_sizes(name, input_size=input_size, hidden_size=hidden_size)
-    w_ih = w_ih or initializers.uniform(hidden_size)
-    gates = partial(initializers.recurrent_params, sizes=sizes, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype)
+    states = states or (hidden_size,)
+    gates = partial(
+        initializers.recurrent_params,
+        sizes=sizes,
+        state_size=states[0],
+        w_ih=w_ih or initializers.uniform(hidden_size),
+        w_hh=w_hh,
+        b_ih=b_ih,
+        b_hh=b_hh,
+        dtype=dtype,
+    )
 
     def init(key):
         if more is None:
@@ -85,7 +95,7 @@ def recurrent_layer(
         key_gates, key_more = jax.random.split(key)
         return gates(key_gates) | more(key_more, jax.dtypes.canonicalize_dtype(dtype))
 
-    return derive_layer(name, (input_size, *[hidden_size] * states), init, recur, project=project, dtype=dtype)
+    return derive_layer(name, (input_size, *states), init, recur, project=project, dtype=dtype)
 
 
 def add_bias(z: Array, params: Params) -> Array:

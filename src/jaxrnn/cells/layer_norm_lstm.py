@@ -72,7 +72,7 @@ def layer_norm_lstm(
         "layer_norm_lstm",
         (input_size, hidden_size, 4),
         recur,
-        states=2,
+        states=(hidden_size, hidden_size),
         more=more,
         project=project,
         w_ih=w_ih,

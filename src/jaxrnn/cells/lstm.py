@@ -63,7 +63,9 @@ def lstm(
     """
     b_ih = initializers.raised(b_ih, gate=1, by=forget_bias)
     sizes = (input_size, hidden_size, 4)
-    return recurrent_layer("lstm", sizes, recur, states=2, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype)
+    return recurrent_layer(
+        "lstm", sizes, recur, states=(hidden_size, hidden_size), w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh, dtype=dtype
+    )
 
 
 def lstm_step(params: Params, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array]:

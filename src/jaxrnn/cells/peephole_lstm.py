@@ -67,7 +67,7 @@ def peephole_lstm(
         "peephole_lstm",
         (input_size, hidden_size, 4),
         recur,
-        states=2,
+        states=(hidden_size, hidden_size),
         more=lambda key, dtype: {"w_c": w_c(key, (3, hidden_size), dtype).reshape(-1)},
         w_ih=w_ih,
         w_hh=w_hh,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
-from jaxrnn.cells.layer import add_bias, derive_layer, project_input
+from jaxrnn.cells.layer import add_bias, project_input, recurrent_layer
 from jaxrnn.cells.lstm import LSTMCarry
 from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import check_sizes
@@ -68,21 +68,18 @@ def projection_lstm(
     """
     check_sizes("projection_lstm", projection_size=projection_size)
 
-    def init(key):
-        key_layer, key_hr = jax.random.split(key)
-        layer = initializers.recurrent_params(
-            key_layer,
-            (input_size, hidden_size, 4),
-            state_size=projection_size,
-            w_ih=w_ih or initializers.uniform(hidden_size),
-            w_hh=w_hh,
-            b_ih=initializers.raised(b_ih, gate=1, by=forget_bias),
-            b_hh=b_hh,
-            dtype=dtype,
-        )
-        return layer | {"w_hr": w_hr(key_hr, (hidden_size, projection_size), layer["w_ih"].dtype)}
-
-    return derive_layer("projection_lstm", (input_size, projection_size, hidden_size), init, recur, dtype=dtype)
+    return recurrent_layer(
+        "projection_lstm",
+        (input_size, hidden_size, 4),
+        recur,
+        states=(projection_size, hidden_size),
+        more=lambda key, dtype: {"w_hr": w_hr(key, (hidden_size, projection_size), dtype)},
+        w_ih=w_ih,
+        w_hh=w_hh,
+        b_ih=initializers.raised(b_ih, gate=1, by=forget_bias),
+        b_hh=b_hh,
+        dtype=dtype,
+    )
 
 
 def projection_lstm_step(params: Params, carry: LSTMCarry, x: Array) -> tuple[LSTMCarry, Array]:
