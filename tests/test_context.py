@@ -11,7 +11,9 @@ from jaxrnn.context import doubling, make_cost_by_context, reset_at, reset_every
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import make_evaluate
+from jaxrnn.gradients import Chunk
 from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.types import Marked
 
 V, B = 5, 2
 IDS = np.random.default_rng(0).integers(V, size=46)  # 45 targets: rows of 23 and 22
@@ -79,3 +81,19 @@ def test_contexts_are_counted_from_the_symbol_that_begins_a_document_too():
     stretches = cost(PARAMS, CARRY, reset_at(reset_every(chunks_of(4), 7), 2), range(1, 8))
     assert {s.first: s.score.weight for s in stretches if s.score.weight} == by_hand
     assert len(by_hand) > 3
+
+
+def test_padding_is_no_context():
+    """The text in chunks of three, each with two steps of padding after them."""
+    for part in (lambda chunks: chunks, lambda chunks: reset_at(chunks, 2)):
+        whole, apart = (cost(PARAMS, CARRY, part(text), doubling(23)) for text in (chunks_of(3), padded(chunks_of(3))))
+        assert [s.score.weight for s in whole] == [s.score.weight for s in apart]
+        np.testing.assert_allclose([s.score.loss_sum for s in whole], [s.score.loss_sum for s in apart], rtol=1e-12)
+
+
+def padded(chunks):
+    more = ((0, 2), (0, 0))
+    for chunk in chunks:
+        keep = np.pad(np.ones(chunk.weight.shape, bool), more)
+        ids, targets, weight = (np.pad(part, more) for part in chunk)
+        yield Chunk(Marked(ids, keep=keep), targets, weight)

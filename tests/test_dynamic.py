@@ -105,3 +105,8 @@ def test_no_text_is_refused():
     for call in (lambda: evaluate(PARAMS, CARRY, [], Adaptation(0.1)), lambda: mean_squares(PARAMS, CARRY, [])):
         with pytest.raises(InputError, match="no text to learn from"):
             call()
+
+
+def test_gradients_that_were_always_nothing_leave_the_score_finite():
+    nothing = jax.tree.map(np.zeros_like, PARAMS)
+    assert np.isfinite(evaluate(PARAMS, CARRY, CHUNKS, Adaptation(1e-3, 0.1), nothing).score.nats)

@@ -13,9 +13,10 @@ from jaxrnn.compose import dropout, language_model
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Score, make_evaluate
-from jaxrnn.gradients import bptt
+from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import optimizer
+from jaxrnn.stepwise import from_step
 from jaxrnn.training import init, make_train_step, stack_chunks
 
 V, B = 6, 3
@@ -124,3 +125,15 @@ def test_training_does_not_notice_an_evaluation():
 
     alone, watched = train(looking=False), train(looking=True)
     assert jax.tree.map(bits, alone) == jax.tree.map(bits, watched)
+
+
+@pytest.mark.parametrize("weight", [[1.0, 1.0, 1.0, 1.0], [0.5, 0.5, 0.5, 0.5], [2.0, 2.0, 0.5, 0.5]])
+def test_errors_may_be_counted_as_truth_values_or_as_numbers(weight):
+    """Two rows of four are wrong; each counts for its weight, whatever the loss is made of."""
+    oracle = from_step(lambda key: {}, lambda shape, key=None: jnp.zeros(shape), lambda params, carry, x: (carry, x))
+    wrong = np.array([[0, 0, 1, 1]])
+    chunk = Chunk(wrong, np.zeros_like(wrong), np.array([weight]))
+    for kind in (bool, int, float):
+        loss = lambda outputs, targets, kind=kind: (outputs != targets).astype(kind)  # noqa: E731
+        score = make_evaluate(oracle, loss)({}, oracle.initial_carry((4,)), [chunk]).score
+        assert score.nats == pytest.approx(sum(weight[2:]) / sum(weight), rel=1e-12)

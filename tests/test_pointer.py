@@ -13,8 +13,10 @@ from jaxrnn.config import Model, Regularizer
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import make_evaluate
+from jaxrnn.gradients import Chunk
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.pointer import Pointer, make_pointer_evaluate
+from jaxrnn.types import Marked
 
 V, B = 5, 2
 IDS = np.random.default_rng(0).integers(V, size=40)
@@ -105,3 +107,21 @@ def test_a_trunk_runs_on_the_parameters_of_any_configured_model(tie):
 def test_numbers_that_make_no_sense_are_refused(pointer, named):
     with pytest.raises(InputError, match=f"pointer: {named} is"):
         evaluate(PARAMS, CARRY, chunks_of(4), [Pointer(*pointer)])
+
+
+def test_padding_is_not_remembered():
+    """Chunks of three steps, each row with a different number of steps of padding before and after them."""
+    plain = evaluate(PARAMS, CARRY, chunks_of(3), POINTERS[:-1])
+    marked = evaluate(PARAMS, CARRY, map(spread_out, chunks_of(3)), POINTERS[:-1])
+    for one, other in zip(plain, marked, strict=True):
+        np.testing.assert_allclose(one.score.loss_sum, other.score.loss_sum, rtol=1e-12)
+
+
+def spread_out(chunk):
+    """The same steps among six, in row 0 the first, third and fourth of them, in row 1 the last three."""
+    places, rows = np.array([[0, 3], [2, 4], [3, 5]]), np.arange(B)[None]
+    parts = [np.zeros((6, B), part.dtype) for part in chunk]
+    keep = np.zeros((6, B), bool)
+    for wide, part in zip((*parts, keep), (*chunk, np.ones((3, B), bool)), strict=True):
+        wide[places, rows] = part
+    return Chunk(Marked(parts[0], keep=keep), *parts[1:])

@@ -6,7 +6,7 @@ import numpy as np
 
 from agreement import assert_close
 from jaxrnn.compose import Noise
-from jaxrnn.trees import dependencies, is_float, is_key, join, partition, renew_keys, split_carry
+from jaxrnn.trees import dependencies, is_float, is_key, join, partition, renew_keys, row_norms, split_carry
 
 KEYS = jax.random.split(jax.random.key(0), (2, 3))
 CARRY = ((np.ones(2), jnp.zeros(2, jnp.bfloat16)), Noise(KEYS, np.arange(6).reshape(2, 3)), (), None)
@@ -51,3 +51,7 @@ def test_each_key_goes_on_by_itself():
         assert_close(new[1].key[place], jax.random.fold_in(KEYS[place], 0))
     assert_close(renew_keys(jax.random.key(7)), jax.random.fold_in(jax.random.key(7), 0))
     assert_close(renew_keys(KEYS[:0]), KEYS[:0])
+
+
+def test_the_norm_of_a_row_counts_both_parts_of_a_complex_number():
+    assert row_norms([jnp.array([[3 + 4j], [0j]])], 2).tolist() == [5.0, 0.0]

@@ -41,7 +41,7 @@ def make_cost_by_context(cell: Cell, loss: Loss) -> Callable[..., list[Stretch]]
 
             read = 0                                    # at the start, which is from the initial carry
             for t in range(T):
-                read = 1 if reset[t] else read + 1      # marks in the inputs: see `reset_every`
+                read = (0 if reset[t] else read) + keep[t]      # marks in the inputs, if any: see `reset_every`
                 carry, output = cell.step(params, carry, inputs[t])
                 loss_sum[stretch of read] += weight[t] * loss(output, targets[t])
 
@@ -85,12 +85,13 @@ def make_cost_by_context(cell: Cell, loss: Loss) -> Callable[..., list[Stretch]]
 
 def _positions(read: Any, chunk: Chunk) -> np.ndarray:
     """How many symbols each step `[K, B]` has read since the reset, if so many had been before the chunk."""
-    steps = np.arange(1, chunk.weight.shape[0] + 1)[:, None]
-    reset = chunk.inputs.reset if isinstance(chunk.inputs, Marked) else None
+    reset, keep = chunk.inputs[1:] if isinstance(chunk.inputs, Marked) else (None, None)
+    kept = np.ones(chunk.weight.shape, int) if keep is None else np.asarray(keep, int)
+    count = np.cumsum(kept, axis=0)
     if reset is None:
-        return np.broadcast_to(read + steps, chunk.weight.shape)
-    begun = np.maximum.accumulate(np.where(np.asarray(reset), steps, 0), axis=0)  # the step of the last reset
-    return np.where(begun > 0, steps - begun + 1, read + steps)
+        return read + count
+    forgotten = np.where(np.asarray(reset), count - kept, -read)  # of those counted, and minus those from before
+    return count - np.maximum.accumulate(forgotten, axis=0)
 
 
 def doubling(longest: int) -> list[int]:

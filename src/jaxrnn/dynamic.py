@@ -158,7 +158,7 @@ def _adapt(local: Params, grads: Params, params: Params, adaptation: Adaptation,
     mean = sum(jnp.sum(root) for root in leaves) / sum(root.size for root in leaves)
 
     def one(w, g, w0, root):
-        way_back = jnp.minimum(_like(decay, w) * root / mean, 1.0)
+        way_back = jnp.minimum(_like(decay, w) * root / jnp.where(mean > 0, mean, 1), 1.0)
         return w - _like(rate, w) * g / (root + _like(epsilon, w)) + way_back * (w0 - w)
 
     return jax.tree.map(one, local, grads, params, roots)

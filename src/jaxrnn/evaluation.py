@@ -18,6 +18,7 @@ from jaxrnn.gradients.base import Chunk
 from jaxrnn.gradients.segments import chunk_loss
 from jaxrnn.mesh import in_turn
 from jaxrnn.parallel import by_rows
+from jaxrnn.trees import is_float
 from jaxrnn.types import Array, Carry, Loss, Params
 
 CARRY = "initial at the start of each stream, then passed on from chunk to chunk"
@@ -116,7 +117,7 @@ def make_evaluate(cell: Cell, loss: Loss, *, mesh: Mesh | None = None) -> Callab
         >>> score.weight, round(score.bits, 4), round(score.perplexity, 4)
         (30.0, 2.0, 4.0)
     """
-    run = chunk_loss(cell, loss)
+    run = chunk_loss(cell, lambda outputs, targets: in_floats(loss(outputs, targets)))
     advance = in_turn(jax.jit(run if mesh is None else by_rows(run, mesh)), mesh)
 
     def evaluate(params: Params, carry: Carry, chunks: Iterable[Chunk]) -> Evaluation:
@@ -124,6 +125,23 @@ def make_evaluate(cell: Cell, loss: Loss, *, mesh: Mesh | None = None) -> Callab
         return Evaluation(score, protocol, carry)
 
     return evaluate
+
+
+def in_floats(losses: Array) -> Array:
+    """Make floats of what a loss gives as truth values or whole numbers, such as errors, so that weights may be floats.
+
+    Args:
+        losses: `[K, B]`.
+
+    Returns:
+        The same, if they are floats.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> in_floats(jnp.array([True, False])).tolist()
+        [1.0, 0.0]
+    """
+    return losses if is_float(losses) else losses.astype(float)
 
 
 def score_chunks(

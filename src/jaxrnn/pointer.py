@@ -13,7 +13,7 @@ from jaxrnn.compose import readout_of
 from jaxrnn.cross_entropy import readout_cross_entropy
 from jaxrnn.evaluation import Evaluation, Score, score_chunks
 from jaxrnn.gradients.base import Chunk
-from jaxrnn.types import Array, Carry, Params
+from jaxrnn.types import Array, Carry, Marked, Params
 
 VOCABULARY_BLOCK = 4096
 REMEMBERED = "passed on from chunk to chunk; a cache of the last {window} steps of each stream is mixed in"
@@ -39,7 +39,7 @@ class Memory(NamedTuple):
     Attributes:
         hs: `[W, B, H]` hidden states.
         symbols: int32 `[W, B]` what came after each.
-        real: bool `[W]` whether a step has been.
+        real: bool `[W, B]` whether a step has been, and was no padding; `[W, 1]` as long as all rows are alike.
     """
 
     hs: Array
@@ -61,8 +61,8 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
             p_cache(w) = sum of score_i where x_{i+1} = w, over the sum of all score_i
             p(w) = (1 - share) * softmax(h_t w_out + b_out)[w] + share * p_cache(w)
 
-        At the first step, where nothing is remembered, the model stands alone. Parameters are the language model's, and
-        `carry` is the trunk's, without a key.
+        At the first step, where nothing is remembered, the model stands alone. Steps marked as padding are none, and a
+        reset forgets nothing. Parameters are the language model's, and `carry` is the trunk's, without a key.
 
     Cost:
         A product of K times W + K hidden states for each chunk and row, and for each pointer as many exponentials;
@@ -91,7 +91,8 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
         carry, hs = trunk.unroll(params, carry, chunk.inputs)
         targets = chunk.targets.astype(jnp.int32)
         nats = readout_cross_entropy(hs, w, b, targets, block=VOCABULARY_BLOCK)
-        losses, memory = _with_cache(memory, hs, targets, nats, ways)
+        keep = chunk.inputs.keep if isinstance(chunk.inputs, Marked) else None
+        losses, memory = _with_cache(memory, hs, targets, nats, ways, keep)
         weight = chunk.weight.astype(losses.dtype)[None]
         return (carry, memory), jnp.sum(jnp.where(weight > 0, weight * losses, jnp.zeros_like(losses)), axis=(1, 2))
 
@@ -101,12 +102,12 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
         for pointer in pointers:
             _check(pointer)
         require(pointers, "pointer: the number of pointers", len(pointers), "at least 1")
-        window, h = max(pointer.window for pointer in pointers), readout_of(params)[0]
+        window, w = max(pointer.window for pointer in pointers), readout_of(params)[0]
         ways = Pointer._make(map(jnp.asarray, zip(*pointers, strict=True)))  # each a row of numbers
         sums = []
 
         def step(state: Any, chunk: Chunk):
-            state = state or (carry, _empty(window, chunk.weight.shape[1], h.shape[0], h.dtype))
+            state = state or (carry, _empty(window, chunk.weight.shape[1], w.shape[0], w.dtype))
             state, loss_sums = advance(params, state, chunk, ways)
             sums.append(loss_sums)
             return state, (loss_sums[0], None)
@@ -121,17 +122,21 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
     return evaluate
 
 
-def _with_cache(memory: Memory, hs: Array, targets: Array, nats: Array, ways: Any) -> tuple[Array, Memory]:
+def _with_cache(
+    memory: Memory, hs: Array, targets: Array, nats: Array, ways: Any, keep: Array | None
+) -> tuple[Array, Memory]:
     """The losses of a chunk `[S, K, B]`, one for each pointer, and what is remembered after it."""
-    window, steps = memory.real.shape[0], targets.shape[0]
+    steps, window = len(targets), len(memory.real)
     keys, symbols = jnp.concatenate([memory.hs, hs]), jnp.concatenate([memory.symbols, targets])
-    real = jnp.concatenate([memory.real, jnp.ones(steps, bool)])
+    here = jnp.ones((steps, memory.real.shape[1]), bool) if keep is None else keep
+    real = jnp.concatenate([jnp.broadcast_to(memory.real, (window, here.shape[1])), here])
     likeness = jnp.einsum("kbh,ibh->kbi", hs, keys)  # [K, B, W + K]
-    ago = window + jnp.arange(steps)[:, None] - jnp.arange(window + steps)[None, :]  # [K, W + K]
+    number = jnp.cumsum(real, axis=0)  # of the real steps so far
+    ago = number[window:, :, None] - number.T[None]  # [K, B, W + K], or [K, 1, W + K]
     same = symbols.T[None] == targets[:, :, None]
 
     def one(way: Any) -> Array:
-        seen = ((ago >= 1) & (ago <= way.window) & real[None])[:, None]
+        seen = (ago >= 1) & (ago <= way.window) & real.T[None]
         scores = jnp.where(seen, way.theta.astype(hs.dtype) * likeness, -jnp.inf)
         total = jax.nn.logsumexp(scores, axis=-1)
         of_cache = jax.nn.logsumexp(jnp.where(same, scores, -jnp.inf), axis=-1) - total
@@ -140,13 +145,17 @@ def _with_cache(memory: Memory, hs: Array, targets: Array, nats: Array, ways: An
         return jnp.where(jnp.any(seen, axis=-1), mixed, nats)
 
     losses = jax.lax.map(one, ways)
+    if keep is not None:  # what is real comes last, so that padding pushes none of it out
+        order = jnp.argsort(real, axis=0, stable=True)
+        keys, symbols = jnp.take_along_axis(keys, order[..., None], axis=0), jnp.take_along_axis(symbols, order, axis=0)
+        real = jnp.take_along_axis(real, order, axis=0)
     return losses, Memory(keys[steps:], symbols[steps:], real[steps:])
 
 
 def _empty(window: int, rows: int, size: int, dtype: Any) -> Memory:
     """A memory with nothing in it."""
     symbols = jnp.zeros((window, rows), jnp.int32)
-    return Memory(jnp.zeros((window, rows, size), dtype), symbols, jnp.zeros(window, bool))
+    return Memory(jnp.zeros((window, rows, size), dtype), symbols, jnp.zeros((window, 1), bool))
 
 
 def _check(pointer: Pointer) -> None:

@@ -152,9 +152,9 @@ def row_norms(tree: Any, rows: int) -> Array:
         >>> (row_norms([jnp.array([[3e30], [0.0]]), jnp.array([[4e30], [0.0]])], 2) / 1e30).round(3).tolist()
         [5.0, 0.0]
     """
-    flat = [leaf.reshape(rows, -1).astype(float) for leaf in jax.tree.leaves(tree)]
+    flat = [jnp.abs(leaf).reshape(rows, -1).astype(float) for leaf in jax.tree.leaves(tree)]
     numbers = jnp.concatenate([jnp.zeros((rows, 0), float), *flat], axis=1)
-    top = jnp.max(jnp.abs(numbers), axis=1, initial=0)
+    top = jnp.max(numbers, axis=1, initial=0)
     usual = (top > 0) & (top < jnp.inf)  # false for NaN, which comes through as it is
     return top * jnp.where(usual, jnp.linalg.norm(numbers / jnp.where(usual, top, 1)[:, None], axis=1), 1)
 

@@ -58,3 +58,10 @@ def test_a_score_turned_round_is_that_of_the_negative_value():
     for label in (truth, number):
         turned = oriented(score(values, label), -1, truth=label.dtype == bool)
         np.testing.assert_allclose(score(-values, label), turned, rtol=0, atol=1e-14)
+
+
+def test_a_constant_that_binary_floats_only_come_near_does_not_vary():
+    """The mean of a thousand times 0.1 is not quite 0.1."""
+    constant, label = np.full((1000, 1), 0.1), RNG.normal(size=(1000, 1))
+    assert np.isnan(correlations(constant, label)).all() and np.isnan(correlations(label, constant)).all()
+    assert np.isfinite(correlations(1e-30 * label, label)).all()

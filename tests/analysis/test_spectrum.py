@@ -203,3 +203,12 @@ def test_refusals():
         growth(jnp.ones((2, 2)), 0)
     with pytest.raises(InputError, match="blocks: the shape"):
         blocks(jnp.ones((2, 3)))
+
+
+@pytest.mark.parametrize("measure", [jacobians, lyapunov])
+@pytest.mark.parametrize("batch", [(), (2, 3)])
+def test_a_carry_without_one_axis_of_rows_is_refused(measure, batch):
+    """Its units would be taken for rows."""
+    xs = np.ones((5, *batch, 1))
+    with pytest.raises(AssertionError, match=f"{measure.__name__}: the carry .* must have one axis of rows"):
+        measure(LINEAR, random_params(0, LINEAR), LINEAR.initial_carry(batch), xs)

@@ -26,3 +26,12 @@ def test_an_input_that_the_dtype_can_hold_is_taken(kind, default_settings):
     x = jnp.ones((ROWS, INPUT), kind)
     for cell in (gru(INPUT, HIDDEN), mixed_precision(gru(INPUT, HIDDEN))):
         assert cell.step(random_params(1, cell), cell.initial_carry(ROWS), x)[1].dtype == jnp.float32
+
+
+@pytest.mark.parametrize(
+    ("dtype", "found"), [("float16", "bfloat16"), ("bfloat16", "float16"), ("float32", "complex64")]
+)
+def test_an_input_that_would_make_another_carry_is_refused(dtype, found):
+    cell = gru(INPUT, HIDDEN, dtype=dtype)
+    with pytest.raises(InputError, match=f"gru: the input x is {found}, which {dtype} cannot hold"):
+        cell.step(random_params(1, cell), cell.initial_carry(ROWS), jnp.ones((ROWS, INPUT), found))

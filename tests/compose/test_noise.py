@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from agreement import assert_close, quick_jit, random_params
-from jaxrnn.cells import lstm
-from jaxrnn.compose import Noise, dropout, stack
+from jaxrnn.cells import gru, lstm
+from jaxrnn.compose import Noise, dropout, embedding, locked_dropout, stack, weight_drop, word_dropout, zoneout
 from jaxrnn.errors import InputError
 from jaxrnn.trees import renew_keys
 
@@ -93,3 +93,33 @@ def test_renewed_keys_draw_other_masks_and_go_on_by_row():
 def test_what_is_no_probability_is_refused(rate):
     with pytest.raises(InputError, match="dropout: rate"):
         dropout(rate)
+
+
+NOISY = {
+    "dropout": dropout(0.5),
+    "locked_dropout": locked_dropout(0.5),
+    "word_dropout": word_dropout(embedding(5, 3), 0.5),
+    "weight_drop": weight_drop(gru(3, 4), 0.5),
+    "zoneout": zoneout(gru(3, 4), 0.5),
+    "stack": stack(dropout(0.5), gru(3, 4)),
+}
+
+
+@pytest.mark.parametrize("name", NOISY)
+def test_a_key_that_is_an_array_of_numbers_is_refused(name):
+    """It would not be known as one where keys are renewed: one mask would last for ever."""
+    with pytest.raises(
+        InputError, match=r"initial_carry: key is .*uint32.*; it must be a typed key, such as jax.random.key"
+    ):
+        NOISY[name].initial_carry(2, jax.random.PRNGKey(0))
+
+
+@pytest.mark.parametrize("name", ["dropout", "locked_dropout", "word_dropout"])
+@pytest.mark.parametrize(("rows", "others"), [(1, 3), (3, 1), (2, 3)])
+def test_other_rows_than_the_noise_is_for_are_refused(name, rows, others):
+    cell = NOISY[name]
+    carry = cell.initial_carry(rows, jax.random.key(0))
+    x = jnp.zeros((others,), int) if name == "word_dropout" else jnp.ones((others, 3))
+    for run, given in ((cell.step, x), (cell.unroll, x[None])):
+        with pytest.raises(InputError, match=rf"{name}: the rows of the input is \({others},\); .*\({rows},\)"):
+            run(cell.init(jax.random.key(1)), carry, given)

@@ -9,6 +9,7 @@ from agreement import assert_close, quick_jit, random_like, random_params, scann
 from jaxrnn.cells import elstm, gru, lstm
 from jaxrnn.compose import stack, weight_drop, with_readout, zoneout
 from jaxrnn.errors import InputError
+from jaxrnn.stepwise import from_step
 from jaxrnn.trees import renew_keys, split_carry
 
 STEPS, ROWS, INPUT, HIDDEN, RATE = 5, 3, 3, 6, 0.4
@@ -109,3 +110,10 @@ def test_within_a_noisy_recurrence_its_gradient_is_that_of_the_scan_of_step():
     assert_close(ys, expected_ys)
     assert_close(grads, expected)
     assert np.any(np.asarray(grads["w_hh"]) == 0) and np.all(np.asarray(grads["w_ih"]) != 0)
+
+
+def test_parameters_in_a_list_have_numbers_for_names():
+    cell = from_step(lambda key: [jnp.ones((2, 2))], lambda shape, key=None: jnp.zeros((2, 2)), lambda p, c, x: (c, x))
+    assert weight_drop(cell, 0.5, names="0").init(jax.random.key(0))[0].shape == (2, 2)
+    with pytest.raises(InputError, match="weight_drop: names"):
+        weight_drop(cell, 0.5)

@@ -7,7 +7,7 @@ import pytest
 import reference
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import elstm, gru, lstm
-from jaxrnn.compose import zoneout
+from jaxrnn.compose import stack, temporal_penalty, zoneout
 from jaxrnn.errors import InputError
 from jaxrnn.fused import trace
 
@@ -79,3 +79,10 @@ def test_rates_that_do_not_fit_are_refused():
         zoneout(lstm(INPUT, HIDDEN), 0.1)
     with pytest.raises(InputError, match="zoneout: a rate is 1.5"):
         zoneout(gru(INPUT, HIDDEN), 1.5)
+
+
+def test_a_cell_that_has_more_states_with_noise_is_refused():
+    with pytest.raises(
+        InputError, match="zoneout: the number of the cell's states with noise is 3; .*each layer by itself"
+    ):
+        zoneout(stack(lstm(3, 4), temporal_penalty(4, 0.1)), 0.1, 0.2)

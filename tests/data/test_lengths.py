@@ -55,3 +55,10 @@ def test_without_spread_nothing_changes():
 def test_a_spread_below_zero_is_refused():
     with pytest.raises(InputError, match="spread is -1"):
         random_lengths(0, 100, 20, -1.0)
+
+
+def test_chunks_too_short_for_the_longest_are_refused():
+    """They would lose the targets that do not fit."""
+    streams = make_streams(np.arange(801), 2, longest(20, 3.0) - 1, drop_tail=True)
+    with pytest.raises(InputError, match="chunk_length of the streams is 25; it must be 26 or more"):
+        vary_lengths(streams, 20, 3.0, seed=1, epoch=0)

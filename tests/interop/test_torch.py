@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from agreement import random_params
-from jaxrnn.cells import gru, lstm, peephole_lstm, projection_lstm
+from jaxrnn.cells import gru, lstm, mgu, peephole_lstm, projection_lstm
 from jaxrnn.compose import bidirectional, dropout, stack
 from jaxrnn.errors import InputError
 from jaxrnn.interop.torch import from_torch, to_torch
@@ -69,3 +69,21 @@ def test_parameters_are_copies():
     ours = from_torch(theirs)
     theirs["weight_ih_l0"][:] = 0
     assert np.all(ours["0"]["w_ih"] == 1)
+
+
+@pytest.mark.parametrize("missing", ["weight_ih_l0", "weight_hh_l0"])
+def test_what_is_missing_is_named(missing):
+    state = to_torch({"0": random_params(0, lstm(INPUT, H))})
+    del state[missing]
+    with pytest.raises(InputError, match=f"{missing}: missing"):
+        from_torch(state)
+    backward = {f"{name}_reverse": value for name, value in state.items()}
+    with pytest.raises(InputError, match="weight_ih_l0: missing"):
+        from_torch(backward)
+
+
+def test_parameters_of_half_a_layer_or_of_another_number_of_gates_are_refused():
+    with pytest.raises(InputError, match="layer 0: b_ih: missing"):
+        to_torch({"0": {name: np.zeros((3, 4)) for name in ("w_ih", "w_hh")}})
+    with pytest.raises(InputError, match="layer 0: has 2 gates; expected 1, 3 or 4"):
+        to_torch({"0": random_params(0, mgu(INPUT, H))})

@@ -73,15 +73,21 @@ def correlations(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
                [0.5]])
     """
     centred = labels - labels.mean(axis=0)
-    label_scales = np.sqrt(np.sum(centred**2, axis=0))
+    label_scales = _varying(np.sqrt(np.sum(centred**2, axis=0)), labels.T)
 
     def of_block(block: np.ndarray) -> np.ndarray:
-        block = block - block.mean(axis=1, dtype=float, keepdims=True)
-        scales = np.sqrt(np.einsum("un,un->u", block, block))[:, None] * label_scales
+        around = block - block.mean(axis=1, dtype=float, keepdims=True)
+        scales = _varying(np.sqrt(np.einsum("un,un->u", around, around)), block)[:, None] * label_scales
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(scales > 0, block @ centred / scales, np.nan)
+            return np.where(scales > 0, around @ centred / scales, np.nan)
 
     return _by_blocks(of_block, values)
+
+
+def _varying(scales: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The scales of rows `[R]`, 0 for one whose numbers differ from their mean by its rounding alone."""
+    rounding = np.finfo(float).eps * np.abs(rows).max(axis=1, initial=0) * rows.shape[1] ** 0.5
+    return np.where(scales > rounding, scales, 0)
 
 
 def score(values: np.ndarray, label: np.ndarray) -> np.ndarray:

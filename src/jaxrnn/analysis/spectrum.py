@@ -5,14 +5,17 @@ along a sequence say it all, but their product must never be multiplied out: its
 singular values but the largest drown in rounding. QR decompositions keep them apart.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
+from jaxrnn.errors import expect
 from jaxrnn.trees import end_to_end, join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -29,7 +32,8 @@ def blocks(w_hh: Array) -> Array:
         `[G, H, H]`, in the order of the gates.
 
     Raises:
-        InputError: for another shape, such as that of a cell whose state is not as large as its gates.
+        InputError: for another shape. A cell whose state is smaller than its gates, such as `projection_lstm`, has no
+            such matrices, even where its shape is of that form.
 
     Example:
         >>> blocks(jnp.ones((3, 12))).shape
@@ -136,6 +140,7 @@ def jacobians(cell: Cell, params: Params, carry: Carry, xs: Any) -> Array:
         >>> jacobians(cell, cell.init(jax.random.key(0)), jnp.zeros(1), jnp.zeros((2, 1))).round(3).ravel().tolist()
         [0.30000001192092896, 0.30000001192092896]
     """
+    _check_rows("jacobians", cell, carry)
 
     def body(carry, x):
         carry, push = _linearized(cell, params, carry, x)
@@ -189,6 +194,7 @@ def lyapunov(
         >>> lyapunov(cell, cell.init(jax.random.key(0)), jnp.zeros(1), jnp.zeros((20, 1))).round(3).item()
         -0.6930000185966492
     """
+    _check_rows("lyapunov", cell, carry)
     steps = jax.tree.leaves(xs)[0].shape[0]
     require(is_whole(burn_in, 0) and burn_in < steps, "lyapunov: burn_in", burn_in, f"from 0 to {steps - 1} steps")
     basis = _first_columns(carry, columns)
@@ -256,6 +262,15 @@ def log_singular_values(factors: Array) -> Array:
 def _log_diagonal(triangles: Array) -> Array:
     """The logarithms of the moduli on the diagonal, `[..., k, k] -> [..., k]`."""
     return jnp.log(jnp.abs(jnp.diagonal(triangles, axis1=-2, axis2=-1)))
+
+
+def _check_rows(name: str, cell: Cell, carry: Carry) -> None:
+    """Refuse a carry of no rows or of several axes of them: units would be taken for rows."""
+    floats = split_carry(carry)[0]
+    rows = jax.tree.leaves(floats)[0].shape[:1]
+    message = f"{name}: the carry (tree 0) must have one axis of rows, as in initial_carry(B) (tree 1)"
+    fresh = split_carry(jax.eval_shape(partial(cell.initial_carry, rows)))[0]
+    expect(message, chex.assert_trees_all_equal_shapes, floats, fresh)
 
 
 def _first_columns(carry: Carry, columns: int | None) -> Array:

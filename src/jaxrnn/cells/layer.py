@@ -209,9 +209,10 @@ def _checked(
 
 
 def _check_dtype(name: str, x: Array, dtype: jnp.dtype) -> None:
-    """Refuse an input that would make the carry wider than it is; integers and narrower floats become what it is."""
+    """Refuse an input that would make another carry of it; integers and narrower floats become what it is."""
     found = jnp.result_type(x)
-    if jnp.issubdtype(found, jnp.floating) and jnp.finfo(found).bits > jnp.finfo(dtype).bits:
+    another = jnp.issubdtype(found, jnp.inexact) and found != dtype
+    if another and (jnp.iscomplexobj(x) or jnp.finfo(found).bits >= jnp.finfo(dtype).bits):
         raise InputError(f"{name}: the input x is {found}, which {dtype} cannot hold; cast it, or build with its dtype")
 
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, opaque
-from jaxrnn.compose.noise import by_row, check_rate, initial_noise, noisy_carry
+from jaxrnn.compose.noise import by_row, check_rate, check_rows, initial_noise, noisy_carry
 from jaxrnn.marks import open_marks
 from jaxrnn.shapes import choose, spread
 from jaxrnn.types import Array, Marked
@@ -53,6 +53,7 @@ def locked_dropout(rate: float) -> Cell:
         del params
         x, finish = open_marks(x)
         if noise.key is not None and rate > 0:
+            check_rows("locked_dropout", noise, x)
             mask = by_row(lambda key: draw(key, x.shape[-1]), noise.key)
             x = jnp.where(spread(mask, x), x / (1 - rate), jnp.zeros_like(x))
         return noise, finish(x)
@@ -103,6 +104,7 @@ def word_dropout(embedding: Cell, rate: float) -> Cell:
             inner, y = method(params, inner, x)
             if noise.key is not None and rate > 0:
                 ids = x.x if isinstance(x, Marked) else x
+                check_rows("word_dropout", noise, ids, axes=0)
                 stay = by_row(stays, jnp.broadcast_to(noise.key, ids.shape), ids)
                 y = choose(stay, y / (1 - rate), jnp.zeros_like(y))
             return (noise, inner), y

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.cell import Cell, as_shape, opaque
 from jaxrnn.choices import is_number, require
 from jaxrnn.marks import open_marks
+from jaxrnn.trees import is_key
 from jaxrnn.types import Array, Carry
 
 
@@ -41,6 +42,7 @@ def initial_noise(batch_shape: int | tuple[int, ...], key: Array | None = None) 
         >>> initial_noise(3, jax.random.key(0)).key.shape, initial_noise(3, None)
         ((3,), Noise(key=None, count=None))
     """
+    check_key(key)
     if key is None:
         return Noise(None, None)
     shape = as_shape(batch_shape)
@@ -92,10 +94,42 @@ def noisy_carry(start: Callable[..., Noise], cell: Cell) -> Callable[..., tuple[
     """
 
     def initial_carry(batch_shape, key=None):
+        check_key(key)
         own, inner = (None, None) if key is None else jax.random.split(key)
         return start(batch_shape, own), cell.initial_carry(batch_shape, inner)
 
     return initial_carry
+
+
+def check_key(key: Any) -> None:
+    """Refuse a key as an array of numbers: what renews keys knows one by its type.
+
+    Args:
+        key: a typed random key, or None.
+
+    Raises:
+        InputError: for anything else, such as `jax.random.PRNGKey(0)`.
+    """
+    typed = key is None or (hasattr(key, "dtype") and is_key(key))
+    require(typed, "initial_carry: key", getattr(key, "dtype", type(key)), "a typed key, such as jax.random.key(0)")
+
+
+def check_rows(name: str, noise: Noise, x: Any, axes: int = 1) -> None:
+    """Refuse an input of other rows than the noise is for, which might pass by broadcasting.
+
+    Args:
+        name: of the layer.
+        noise: keys `[*batch]`.
+        x: `[*batch, ...]` or `[T, *batch, ...]`.
+        axes: how many there are after the rows.
+
+    Raises:
+        InputError: if the rows differ.
+    """
+    assert noise.key is not None, "check_rows: the deterministic cell is for any rows"
+    shape = x.shape[: x.ndim - axes]
+    rows = shape[len(shape) - noise.key.ndim :]
+    require(rows == noise.key.shape, f"{name}: the rows of the input", rows, f"{noise.key.shape}, those of the carry")
 
 
 def check_rate(name: str, rate: Any) -> None:
@@ -148,6 +182,7 @@ def dropout(rate: float) -> Cell:
         return noise.key is None or rate == 0
 
     def scale(noise, x):
+        check_rows("dropout", noise, x)
         mask = row_masks(noise, rate, x.shape[-1])
         return jnp.where(mask, x / (1 - rate), jnp.zeros_like(x))
 

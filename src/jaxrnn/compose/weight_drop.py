@@ -95,6 +95,6 @@ def _drop(key: Array, rate: float, w: Array) -> Array:
     return jnp.where(mask, w / (1 - rate), jnp.zeros_like(w))
 
 
-def _name(path: Sequence[Any]) -> str:
+def _name(path: tuple[Any, ...]) -> str:
     """The name of a parameter, without those of the cells that it lies in."""
-    return path[-1].key
+    return jax.tree_util.keystr(path[-1:], simple=True)

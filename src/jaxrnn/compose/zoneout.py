@@ -1,5 +1,7 @@
 """Zoneout: units that keep, at random, what they were."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -52,7 +54,12 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
     for rate in rates:
         good = is_number(rate) and 0 <= rate <= 1
         require(good, "zoneout: a rate", rate, "a probability in [0, 1]")
-    states = len(jax.tree.leaves(split_carry(jax.eval_shape(lambda: cell.initial_carry(())))[0]))
+    states, noisy = (
+        len(jax.tree.leaves(split_carry(jax.eval_shape(partial(cell.initial_carry, (), key)))[0]))
+        for key in (None, jax.random.key(0))
+    )
+    alike = "as many as without noise; put zoneout around each layer by itself"
+    require(noisy == states, "zoneout: the number of the cell's states with noise", noisy, alike)
     require(len(rates) == states, "zoneout: the number of rates", len(rates), f"{states}, one for each state")
 
     def recur(params, carry, z, dot, note):

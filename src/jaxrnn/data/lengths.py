@@ -80,6 +80,9 @@ def vary_lengths(streams: Streams, mean: int, spread: float, *, seed: int, epoch
     Returns:
         The streams with their cuts.
 
+    Raises:
+        InputError: if a chunk of the streams has fewer places than the longest needs.
+
     Example:
         >>> streams = Streams(np.arange(2001), batch_size=2, chunk_length=longest(70, 5.0), drop_tail=True)
         >>> first, second = (vary_lengths(streams, 70, 5.0, seed=0, epoch=epoch).cuts for epoch in (0, 1))
@@ -88,6 +91,9 @@ def vary_lengths(streams: Streams, mean: int, spread: float, *, seed: int, epoch
     """
     if spread == 0:
         return streams
+    places = longest(mean, spread)  # a chunk with fewer would lose what does not fit
+    fits = streams.chunk_length >= places
+    require(fits, "vary_lengths: chunk_length of the streams", streams.chunk_length, f"{places} or more, see `longest`")
     return streams._replace(cuts=_cuts(seed, epoch, int(rows(streams)[1].max()), mean, spread))
 
 

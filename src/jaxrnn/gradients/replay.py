@@ -111,6 +111,7 @@ def estimate_with_replay(
         InputError: for a chunk of another length.
 
     Cost:
+        No derivatives of the estimate: JAX cannot go back through a loop of as many turns as there were chunks.
         Memory of one chunk's intermediates at a time, and of N chunks' inputs and carries. Time for each chunk of one
         forward and backward pass over itself and over every one replayed.
     """

@@ -37,7 +37,7 @@ def from_torch(state: Mapping[str, Any]) -> Params:
         layer that reads both ways, those of `bidirectional`: `{"forward": {...}, "backward": {...}}`.
 
     Raises:
-        InputError: for a name that is none of a recurrent layer's.
+        InputError: for a name that is none of a recurrent layer's, or where weights are missing.
 
     Example:
         >>> theirs = {"weight_ih_l0": np.zeros((16, 3)), "weight_hh_l0": np.zeros((16, 4)),
@@ -54,8 +54,14 @@ def from_torch(state: Mapping[str, Any]) -> Params:
         direction = "backward" if found["reverse"] else "forward"
         part = layers.setdefault(found["layer"], {}).setdefault(direction, {})
         part[_OURS[found["what"]]] = _array(value).T
-    for part in (part for directions in layers.values() for part in directions.values()):
-        part.setdefault("b_ih", np.zeros(part["w_ih"].shape[1], part["w_ih"].dtype))
+    for layer, directions in layers.items():
+        for direction, part in ({"forward": {}} | directions).items():
+            for name in ("w_ih", "w_hh"):
+                if name not in part:
+                    raise InputError(
+                        f"{_NAMES[name]}_l{layer}{_ENDINGS[direction]}: missing; give the whole state_dict"
+                    )
+            part.setdefault("b_ih", np.zeros(part["w_ih"].shape[1], part["w_ih"].dtype))
     return {layer: parts if "backward" in parts else parts["forward"] for layer, parts in layers.items()}
 
 
@@ -85,11 +91,24 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
     for number, of_layer in enumerate(layers):
         directions = of_layer if "forward" in of_layer else {"forward": of_layer}
         for direction, part in directions.items():
-            for name in (name for name in part if name not in _NAMES):
-                raise InputError(f"layer {number}: {name}: no parameter of a recurrent layer of PyTorch")
+            _check_part(f"layer {number}", part)
             for name, p in {**part, "b_hh": part.get("b_hh", np.zeros_like(part["b_ih"]))}.items():
                 state[f"{_NAMES[name]}_l{number}{_ENDINGS[direction]}"] = np.ascontiguousarray(np.asarray(p).T)
     return state
+
+
+def _check_part(where: str, part: Mapping[str, Any]) -> None:
+    """Refuse parameters that PyTorch's layers have not, or have in another number of gates."""
+    for name in part:
+        if name not in _NAMES:
+            raise InputError(f"{where}: {name}: no parameter of a recurrent layer of PyTorch")
+    for name in ("w_ih", "w_hh", "b_ih"):
+        if name not in part:
+            raise InputError(f"{where}: {name}: missing; expected the parameters of a layer as init makes them")
+    units = len(part["w_hr"] if "w_hr" in part else part["w_hh"])
+    gates = len(part["b_ih"]) / units
+    if gates not in (1, 3, 4):
+        raise InputError(f"{where}: has {gates:g} gates; expected 1, 3 or 4, as in RNN, GRU and LSTM")
 
 
 def _array(value: Any) -> np.ndarray:
