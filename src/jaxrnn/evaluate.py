@@ -86,7 +86,7 @@ def _more(
         cost = make_cost_by_context(best.cell, given)
         start = best.params, best.cell.initial_carry((text.batch_size,))
         stretches = [s for s in cost(*start, map(tell, chunks), doubling(asked.by_context)) if s.score.weight]
-        screen.print(summary.context_text(stretches, symbol_noun(best.vocabulary.tokenizer)))
+        screen.print(summary.context_text(stretches, symbol_noun(best.vocabulary.tokenizer), asked.by_context))
         more["by_context"] = [
             {"first": s.first, "last": s.last, "loss": s.score.nats, "targets": int(s.score.weight)} for s in stretches
         ]

@@ -93,6 +93,9 @@ def put_rows(mesh: Mesh, tree: Any, axis: int) -> Any:
     """
     if mesh.size == 1:
         return tree
+    own = mesh.size // jax.process_count()
+    for rows in {leaf.shape[axis] for leaf in jax.tree.leaves(tree)}:
+        require(rows % own == 0, "put_rows: the number of rows", rows, f"a multiple of {own}, the number of devices")
     sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
     return jax.tree.map(partial(jax.make_array_from_process_local_data, sharding), tree)
 

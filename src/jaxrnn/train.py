@@ -31,7 +31,7 @@ from jaxrnn.running.devices import agreed, is_first, prepare
 from jaxrnn.running.experiment import Experiment, set_up
 from jaxrnn.running.memory import check_memory, check_program
 from jaxrnn.running.meter import Meter, penalized
-from jaxrnn.running.origin import begun_anew, first_files, fitted, gone_on_with, last_snapshot, lengthen
+from jaxrnn.running.origin import begun_anew, first_files, gone_on_with, last_snapshot, lengthen
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.particulars import particulars
 from jaxrnn.running.position import Position, save
@@ -46,6 +46,7 @@ from jaxrnn.running.wording import in_short, symbol_noun
 from jaxrnn.running.writer import make_writer, opening
 from jaxrnn.settings import KEYS, add_keys, check_read, whereabouts
 from jaxrnn.training import TrainState
+from jaxrnn.trees import fitted
 from jaxrnn.types import Params
 
 EXAMPLES = """\

@@ -1,12 +1,12 @@
 """Carries and parameters as trees: float leaves that carry credit, integers and keys that carry noise, and masks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.types import Array, Carry
+from jaxrnn.types import Array, Carry, Params
 
 
 def is_float(leaf: Any) -> bool:
@@ -202,3 +202,30 @@ def renew_keys(carry: Carry) -> Carry:
         return flat.reshape(leaf.shape)
 
     return jax.tree.map(renew, carry)
+
+
+def fitted(params: Params, like: Params) -> Params:
+    """Put the parameters of a model into another that differs only in parts without parameters, such as dropout.
+
+    Args:
+        params: nested dicts of arrays; layers that have numbers for names are taken in their order.
+        like: of the other model, arrays or their shapes.
+
+    Returns:
+        The parameters, with the names of the other.
+
+    Example:
+        >>> fitted({"0": {"w": 1}, "1": {"w": 2}}, {"0": {"w": 0}, "1": {}, "2": {"w": 0}})
+        {'0': {'w': 1}, '1': {}, '2': {'w': 2}}
+    """
+    if not isinstance(like, Mapping):
+        return params
+    pairs = zip(_with_parameters(like), _with_parameters(params), strict=True)
+    found = {name: fitted(params[theirs], like[name]) for name, theirs in pairs}
+    return {name: found.get(name, part) for name, part in like.items()}
+
+
+def _with_parameters(tree: Mapping[str, Params]) -> list[str]:
+    """The names of the parts that have parameters: numbers by their size, others by the alphabet."""
+    names = [name for name, part in tree.items() if jax.tree.leaves(part)]
+    return sorted(names, key=lambda name: (int(name), "") if name.isdigit() else (-1, name))

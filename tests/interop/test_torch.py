@@ -60,8 +60,8 @@ def test_other_parameters_are_refused_by_name():
         to_torch({"0": random_params(0, peephole_lstm(INPUT, H))})
     with pytest.raises(InputError, match="layer 0: w: no parameter"):
         to_torch({"0": {"w": np.zeros(3)}})
-    with pytest.raises(InputError, match="to_torch: expected layers by number, .*found 'b_hh', 'b_ih', 'w_hh', 'w_ih'"):
-        to_torch(dict(sorted(random_params(0, lstm(INPUT, H)).items())))
+    with pytest.raises(InputError, match="to_torch: expected layers by number, .*found 'core', 'readout'"):
+        to_torch({"core": random_params(0, lstm(INPUT, H)), "readout": {}})
 
 
 def test_parameters_are_copies():
@@ -87,3 +87,35 @@ def test_parameters_of_half_a_layer_or_of_another_number_of_gates_are_refused():
         to_torch({"0": {name: np.zeros((3, 4)) for name in ("w_ih", "w_hh")}})
     with pytest.raises(InputError, match="layer 0: has 2 gates; expected 1, 3 or 4"):
         to_torch({"0": random_params(0, mgu(INPUT, H))})
+
+
+LIKE = {
+    "one": lstm(INPUT, H),
+    "one_bias": gru(INPUT, H, b_hh=None),
+    "stack": stack(lstm(INPUT, H), lstm(H, H)),
+    "dropout_between": stack(dropout(0.5), lstm(INPUT, H), dropout(0.5), lstm(H, H)),
+    "both_ways": BOTH,
+}
+
+
+@pytest.mark.parametrize("name", LIKE)
+def test_parameters_take_the_form_of_the_cell_that_is_to_have_them(name):
+    params = jax.tree.map(np.asarray, LIKE[name].init(jax.random.key(0)))
+    state = to_torch(params)
+    if name == "one_bias":
+        assert not state.pop("bias_hh_l0").any()
+    same(from_torch(state, like=params), params)
+
+
+def test_biases_that_pytorch_has_not_are_zero_in_the_cell_that_has_them():
+    params = lstm(INPUT, H).init(jax.random.key(0))
+    state = {name: value for name, value in to_torch(params).items() if "weight" in name}
+    found = from_torch(state, like=params)
+    assert found.keys() == params.keys() and not found["b_ih"].any() and not found["b_hh"].any()
+
+
+@pytest.mark.parametrize("like", [lstm(INPUT, H + 1), gru(INPUT, H), stack(lstm(INPUT, H), lstm(H, H)), BOTH])
+def test_a_cell_of_another_form_is_refused(like):
+    state = to_torch(lstm(INPUT, H).init(jax.random.key(0)))
+    with pytest.raises(InputError, match="from_torch: the state has .*; like has"):
+        from_torch(state, like=like.init(jax.random.key(0)))

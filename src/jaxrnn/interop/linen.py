@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell
+from jaxrnn.choices import require
 from jaxrnn.stepwise import from_step
 
 
@@ -25,6 +26,9 @@ def from_linen(module: nn.RNNCellBase, input_size: int) -> Cell:
     Returns:
         The cell.
 
+    Raises:
+        InputError: for anything else, such as a cell of `flax.nnx`.
+
     Example:
         >>> from jaxrnn.compose import with_readout
         >>> cell = with_readout(from_linen(nn.GRUCell(features=8), input_size=3), output_size=1)
@@ -32,6 +36,7 @@ def from_linen(module: nn.RNNCellBase, input_size: int) -> Cell:
         >>> ys.shape
         (5, 2, 1)
     """
+    require(isinstance(module, nn.Module), "from_linen: module", type(module), "a module of flax.linen, not of nnx")
 
     def initial_carry(batch_shape: tuple[int, ...], key: Any = None) -> Any:
         del key  # it would be for noise; Flax draws the carry's start from it

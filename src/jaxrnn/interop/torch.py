@@ -8,9 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxrnn.errors import InputError
+from jaxrnn.trees import fitted
 from jaxrnn.types import Params
 
 _NAMES = {
@@ -25,25 +27,33 @@ _NAME = re.compile(r"(?P<what>[a-z]+_[a-z]+)_l(?P<layer>[0-9]+)(?P<reverse>_reve
 _ENDINGS = {"forward": "", "backward": "_reverse"}
 
 
-def from_torch(state: Mapping[str, Any]) -> Params:
+def from_torch(state: Mapping[str, Any], like: Params | None = None) -> Params:
     """Turn the `state_dict` of a recurrent layer of PyTorch into parameters.
 
     Args:
         state: arrays by PyTorch's names, such as `weight_ih_l0 [G*H, I]`: tensors, or what NumPy makes arrays of. Where
-            it has no biases they are 0, for cells made with `b_hh=None`.
+            it has no biases they are 0.
+        like: parameters of the cell that is to have them, as its `init` makes them: of one layer, of one that reads
+            both ways, or of a stack, with dropout between its layers or without. None for the form below.
 
     Returns:
         `{"0": {"w_ih": [I, G*H], ...}, "1": ...}`: the parameters of `stack(lstm(...), ...)`, one entry a layer. Of a
-        layer that reads both ways, those of `bidirectional`: `{"forward": {...}, "backward": {...}}`.
+        layer that reads both ways, those of `bidirectional`: `{"forward": {...}, "backward": {...}}`. With `like`, its
+        form.
 
     Raises:
-        InputError: for a name that is none of a recurrent layer's, or where weights are missing.
+        InputError: for a name that is none of a recurrent layer's, where weights are missing, or where `like` has other
+            layers, names or shapes.
 
     Example:
         >>> theirs = {"weight_ih_l0": np.zeros((16, 3)), "weight_hh_l0": np.zeros((16, 4)),
         ...           "bias_ih_l0": np.zeros(16), "bias_hh_l0": np.zeros(16)}
         >>> {name: p.shape for name, p in from_torch(theirs)["0"].items()}
         {'w_ih': (3, 16), 'w_hh': (4, 16), 'b_ih': (16,), 'b_hh': (16,)}
+        >>> from jaxrnn.cells import lstm
+        >>> import jax
+        >>> from_torch(theirs, like=lstm(3, 4).init(jax.random.key(0)))["w_hh"].shape
+        (4, 16)
     """
     layers: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for name, value in state.items():
@@ -62,15 +72,16 @@ def from_torch(state: Mapping[str, Any]) -> Params:
                         f"{_NAMES[name]}_l{layer}{_ENDINGS[direction]}: missing; give the whole state_dict"
                     )
             part.setdefault("b_ih", np.zeros(part["w_ih"].shape[1], part["w_ih"].dtype))
-    return {layer: parts if "backward" in parts else parts["forward"] for layer, parts in layers.items()}
+    params = {layer: parts if "backward" in parts else parts["forward"] for layer, parts in layers.items()}
+    return params if like is None else _placed(params, like)
 
 
 def to_torch(params: Params) -> dict[str, np.ndarray]:
     """Turn the parameters of a stack of layers into the `state_dict` of a recurrent layer of PyTorch.
 
     Args:
-        params: as `from_torch` returns them; layers without parameters, such as dropout, are passed over. A layer with
-            one bias gets a second one of zeros, for PyTorch has two or none.
+        params: as `from_torch` returns them, or those of one layer; layers without parameters, such as dropout, are
+            passed over. A layer with one bias gets a second one of zeros, for PyTorch has two or none.
 
     Returns:
         Arrays by PyTorch's names. `layer.load_state_dict` takes tensors: `torch.tensor(array)` of each.
@@ -85,16 +96,43 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
         {'weight_ih_l0': (12, 3), 'weight_hh_l0': (12, 4), 'bias_ih_l0': (12,), 'bias_hh_l0': (12,)}
     """
     state: dict[str, np.ndarray] = {}
+    params = {"0": params} if _is_layer(params) else params
     if not all(name.isdigit() for name in params):
         raise InputError(f"to_torch: expected layers by number, {{'0': ...}}; found {', '.join(map(repr, params))}")
     layers = [of_layer for _, of_layer in sorted(params.items(), key=lambda one: int(one[0])) if of_layer]
     for number, of_layer in enumerate(layers):
-        directions = of_layer if "forward" in of_layer else {"forward": of_layer}
-        for direction, part in directions.items():
+        for direction, part in _directions(of_layer).items():
             _check_part(f"layer {number}", part)
             for name, p in {**part, "b_hh": part.get("b_hh", np.zeros_like(part["b_ih"]))}.items():
                 state[f"{_NAMES[name]}_l{number}{_ENDINGS[direction]}"] = np.ascontiguousarray(np.asarray(p).T)
     return state
+
+
+def _placed(params: Params, like: Params) -> Params:
+    """The parameters of layers in the form of other ones; a second bias where these have one."""
+    whole = {"0": like} if _is_layer(like) else like
+    names = {jax.tree_util.keystr(path[-1:], simple=True) for path, _ in jax.tree.leaves_with_path(like)}
+    for part in (part for of_layer in params.values() for part in _directions(of_layer).values()):
+        if "b_hh" in names:
+            part.setdefault("b_hh", np.zeros_like(part["b_ih"]))
+    try:
+        placed = fitted(params, whole)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        placed = {}
+    if jax.tree.map(np.shape, placed) != jax.tree.map(np.shape, whole):
+        found, wanted = (jax.tree.map(np.shape, tree) for tree in (params, whole))
+        raise InputError(f"from_torch: the state has {found}; like has {wanted}; make the cell with the same layers")
+    return placed if whole is like else placed["0"]
+
+
+def _is_layer(params: Params) -> bool:
+    """Whether parameters are those of one layer, and no stack."""
+    return "w_ih" in params or "forward" in params
+
+
+def _directions(of_layer: Params) -> dict[str, Any]:
+    """The parts of a layer: one, or two where it reads both ways."""
+    return of_layer if "forward" in of_layer else {"forward": of_layer}
 
 
 def _check_part(where: str, part: Mapping[str, Any]) -> None:

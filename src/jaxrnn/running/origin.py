@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 from msgspec.structs import replace
 
 from jaxrnn import snapshots
@@ -23,7 +22,6 @@ from jaxrnn.running.runs import Run
 from jaxrnn.running.trained import Trained
 from jaxrnn.settings import KEYS, differences, dumps, resolve
 from jaxrnn.training import TrainState
-from jaxrnn.types import Params
 
 SAME_MODEL = {
     "data.tokenizer",
@@ -163,33 +161,6 @@ def first_files(experiment: Experiment, parent: Trained | None) -> dict[str, str
         "vocabulary.json": to_json(experiment.dataset.vocabulary),
         "corpus.json": json.dumps(about, indent=1) + "\n",
     }
-
-
-def fitted(params: Params, like: Params) -> Params:
-    """Put the parameters of a model into another that differs only in parts without parameters, such as dropout.
-
-    Args:
-        params: nested dicts of arrays; layers that have numbers for names are taken in their order.
-        like: of the other model, arrays or their shapes.
-
-    Returns:
-        The parameters, with the names of the other.
-
-    Example:
-        >>> fitted({"0": {"w": 1}, "1": {"w": 2}}, {"0": {"w": 0}, "1": {}, "2": {"w": 0}})
-        {'0': {'w': 1}, '1': {}, '2': {'w': 2}}
-    """
-    if not isinstance(like, Mapping):
-        return params
-    pairs = zip(_with_parameters(like), _with_parameters(params), strict=True)
-    found = {name: fitted(params[theirs], like[name]) for name, theirs in pairs}
-    return {name: found.get(name, part) for name, part in like.items()}
-
-
-def _with_parameters(tree: Mapping[str, Params]) -> list[str]:
-    """The names of the parts that have parameters: numbers by their size, others by the alphabet."""
-    names = [name for name, part in tree.items() if jax.tree.leaves(part)]
-    return sorted(names, key=lambda name: (int(name), "") if name.isdigit() else (-1, name))
 
 
 def last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> tuple[TrainState, Position] | None:

@@ -135,7 +135,7 @@ def best_n_gram_line(named: Mapping[str, float]) -> str:
         One line.
     """
     return table(
-        ("n-grams", f"{named['best_ngram']:.4f} per character: the best of them, of order {named['best_order']}")
+        ("n-grams", f"{named['best_ngram']:.4f} bits per character: the best of them, of order {named['best_order']}")
     )
 
 
@@ -250,6 +250,8 @@ def _rule(config: Config) -> str:
     if "gradient.memory" in settings:
         del settings["gradient.segment_length"]
     shown = ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {value}" for key, value in settings.items())
+    if config.gradient.rule == "truncated" and config.gradient.horizon == config.data.chunk_length:
+        shown += ", the whole chunk: nothing is cut within it"
     return f"{config.gradient.rule} ({shown})" if shown else config.gradient.rule
 
 
@@ -258,23 +260,25 @@ def _steps(data: Data) -> str:
     return f"{data.chunk_length}{f' +- {data.chunk_spread:g}' if data.chunk_spread else ''} steps"
 
 
-def context_text(stretches: Sequence[Stretch], noun: str) -> str:
+def context_text(stretches: Sequence[Stretch], noun: str, every: int) -> str:
     """What symbols cost by context, as a person reads it.
 
     Args:
         stretches: lengths of context and their scores.
         noun: what a symbol is.
+        every: after how many steps the streams start anew.
 
     Returns:
-        A line for each.
+        A line for each, beneath how that was measured.
     """
+    protocol = f"{'by context':<11} the streams from the initial carry, anew every {many(every, 'step')}"
     heading = f"{'context':>11} {'nats per ' + noun:>18} {'perplexity':>12} {'targets':>12}"
     names = [f"{s.first}" if s.first == s.last else f"{s.first} to {s.last}" for s in stretches]
     lines = [
         f"{name:>11} {s.score.nats:>18.4f} {s.score.perplexity:>12.3f} {int(s.score.weight):>12,}"
         for name, s in zip(names, stretches, strict=True)
     ]
-    return "\n".join([heading, *lines])
+    return "\n".join([protocol, heading, *lines])
 
 
 def _fate(vocabulary: Vocabulary) -> str:
