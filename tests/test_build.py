@@ -23,12 +23,13 @@ from jaxrnn.build import (
 )
 from jaxrnn.cells.elman import elman
 from jaxrnn.cells.gru import gru
-from jaxrnn.compose import mixed_precision
+from jaxrnn.compose import Noise, mixed_precision
 from jaxrnn.config import Config, Data, Gradient, Model, Optimizer, Regularizer, Training
 from jaxrnn.consistency import check
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.gradients.base import CarryState
+from jaxrnn.gradients.uoro import RankOne
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.settings import flatten
 from jaxrnn.training import init, update
@@ -336,3 +337,54 @@ def test_the_laws_are_tested_for_every_name():
 def test_the_defaults_are_in_the_tables():
     check_names(Config())
     assert set(NAMES) <= set(flatten(Config()))
+
+
+def noisy_start(regularizer):
+    """The carry of two layers before the first step, with a key; nothing is compiled."""
+    carry = build_model(small(num_layers=2), V, regularizer).initial_carry
+    return jax.eval_shape(partial(carry, (B,)), jax.random.key(0))
+
+
+@pytest.mark.parametrize(("name", "place"), [("input", [0, 1, 0, 0]), ("hidden", [0, 1, 0]), ("output", [0, 0, 1, 0])])
+def test_dropout_is_where_its_name_says(name, place):
+    parts = noisy_start(Regularizer(**{f"dropout_{name}": 0.3}))
+    assert [any(map(is_key, jax.tree.leaves(part))) for part in parts] == place
+
+
+def test_changes_are_penalized_before_dropout_and_sizes_after_it():
+    """As AWD-LSTM has it."""
+    regularizer = Regularizer(temporal_penalty=1.0, dropout_output=0.3, activation_penalty=1.0)
+    temporal, dropped, activation = noisy_start(regularizer)[-2]
+    assert temporal.previous is not None and isinstance(dropped, Noise) and activation.previous is None
+
+
+def test_zoneout_is_on_the_state_that_its_name_says():
+    """In evaluation, from zeros: a state is half of what it would be."""
+    seen, params = {}, some_params(build_model(small(), V))
+    for name in ("plain", "zoneout", "zoneout_content"):
+        cell = build_model(small(), V, Regularizer(**({} if name == "plain" else {name: 0.5})))
+        seen[name] = jax.tree.leaves(cell.step(params, cell.initial_carry((1,)), jnp.zeros(1, jnp.int32))[0])
+    for name, factors in {"zoneout": (0.5, 1), "zoneout_content": (1, 0.5)}.items():
+        assert_close(seen[name], [factor * state for factor, state in zip(factors, seen["plain"], strict=True)])
+
+
+def test_the_uniform_start_goes_by_the_units():
+    model = build_model(small(hidden_size=9, embedding_size=4, initializer="uniform"), V)
+    assert 0.3 < float(jnp.abs(model.init(jax.random.key(0))["core"]["w_ih"]).max()) < 1 / 3
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_a_name_builds_the_cell_of_that_name(name):
+    own = name.removesuffix("_reset_before").removesuffix("_relu")
+    with pytest.raises(InputError, match=f"^{own}: "):
+        CELLS[name](0, 4, *([2] if name == "projection_lstm" else []))
+
+
+def test_uoro_is_uoro():
+    cell = build_model(small(cell="elman"), V)
+    estimator, chunk = build_estimator(Gradient(rule="uoro"), cell), Chunk(IDS, IDS, jnp.ones((K, B)))
+
+    def start(key):
+        return estimator.init(key, cell.init(key), cell.initial_carry((B,)), chunk)
+
+    assert isinstance(jax.eval_shape(start, jax.random.key(0)).influence, RankOne)

@@ -97,3 +97,10 @@ def padded(chunks):
         keep = np.pad(np.ones(chunk.weight.shape, bool), more)
         ids, targets, weight = (np.pad(part, more) for part in chunk)
         yield Chunk(Marked(ids, keep=keep), targets, weight)
+
+
+def test_a_weight_weighs():
+    halves = [chunk._replace(weight=chunk.weight / 2) for chunk in chunks_of(4)]
+    for whole, half in zip(cost(PARAMS, CARRY, chunks_of(4), [1, 8]), cost(PARAMS, CARRY, halves, [1, 8]), strict=True):
+        np.testing.assert_allclose(half.score.loss_sum, whole.score.loss_sum / 2, rtol=1e-12)
+        np.testing.assert_allclose(half.score.nats, whole.score.nats, rtol=1e-12)

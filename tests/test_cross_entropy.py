@@ -114,3 +114,11 @@ def test_what_does_not_fit_is_named():
             readout_cross_entropy(h, w, b, targets, block=3)
     with pytest.raises(AssertionError, match="targets must be integers"):
         readout_cross_entropy(H, W, B, TARGETS.astype(float), block=3)
+
+
+def test_the_gradient_of_a_narrow_state_is_summed_in_wider_floats(default_settings):
+    """10,000 gradients of 1/10,000: in bfloat16 their sum would stop at a half."""
+    h, w, b = jnp.zeros((1, 4), jnp.bfloat16), jnp.ones((4, 10_000), jnp.bfloat16), jnp.zeros(10_000, jnp.bfloat16)
+    w = w.at[:, 0].set(0)
+    d_h = jax.grad(lambda h: readout_cross_entropy(h, w, b, np.array([0]), block=16).sum())(h)
+    assert abs(float(d_h[0, 0]) - 1) < 2**-6  # a rounding of bfloat16 at 1, and that of 1/10,000

@@ -1,6 +1,7 @@
 """Dynamic evaluation against a plain NumPy loop: forward, backward and every update by hand."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -12,8 +13,9 @@ from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.dynamic import Adaptation, make_dynamic_evaluate, make_mean_squares
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import make_evaluate
-from jaxrnn.gradients import bptt
-from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.gradients import Chunk, bptt
+from jaxrnn.losses import softmax_cross_entropy, squared_error
+from jaxrnn.stepwise import from_step
 
 V, B = 5, 2
 IDS = np.random.default_rng(0).integers(V, size=40)
@@ -110,3 +112,13 @@ def test_no_text_is_refused():
 def test_gradients_that_were_always_nothing_leave_the_score_finite():
     nothing = jax.tree.map(np.zeros_like, PARAMS)
     assert np.isfinite(evaluate(PARAMS, CARRY, CHUNKS, Adaptation(1e-3, 0.1), nothing).score.nats)
+
+
+def test_mean_squares_of_narrow_floats_are_summed_in_wider_ones():
+    """401 squares of 4, each 2^2: in bfloat16 the sum would stop."""
+    zero = np.zeros((), jnp.bfloat16)
+    cell = from_step(
+        lambda key: {"b": zero}, lambda shape, key=None: (), lambda params, carry, x: (carry, params["b"] + x)
+    )
+    chunk = Chunk(np.full((1, 1, 1), zero), np.full((1, 1, 1), zero - 1), np.ones((1, 1), np.float32))
+    assert make_mean_squares(bptt(cell, squared_error))(cell.init(None), (), [chunk] * 401)["b"] == 4

@@ -129,3 +129,12 @@ def test_only_the_beginning_of_a_long_text_is_counted(made, tmp_path, monkeypatc
     size = len(made.vocabulary.symbols)
     expected = bits_per_symbol(count_ngrams(made.ids["train"][:100], size), made.ids["test"], size)
     assert baselines(made, folder=tmp_path / "cache")["test"] == expected
+
+
+def test_another_vocabulary_or_order_is_counted_anew(tmp_path):
+    (tmp_path / "text.txt").write_text("a rose is a rose is a rose\n" * 60)
+    corpus, folder = open_corpus(str(tmp_path / "text.txt")), tmp_path / "cache"
+    made, few = (prepare(corpus, CHARACTER, minimum_count=least, folder=folder) for least in (1, 120))
+    whole = baselines(made, folder=folder)
+    assert baselines(made, highest_order=2, folder=folder) == {split: bits[:2] for split, bits in whole.items()}
+    assert baselines(few, folder=folder) != whole

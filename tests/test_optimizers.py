@@ -141,7 +141,8 @@ def test_clipping_by_value_comes_before_clipping_by_norm():
 
 
 @pytest.mark.parametrize(
-    ("value", "norm", "changed"), [(10.0, None, False), (9.0, None, True), (9.0, 1.0, True), (11.0, 10.5, False)]
+    ("value", "norm", "changed"),
+    [(10.0, None, False), (9.0, None, True), (9.0, 1.0, True), (9.0, 20.0, True), (11.0, 10.5, False)],
 )
 def test_clipping_tells_whether_it_changed_anything(value, norm, changed):
     grads = jnp.array([-10.0, 1.0, 0.0])
@@ -186,3 +187,8 @@ def test_a_value_out_of_range_is_named(key, value):
 
 def test_every_factory_has_a_rate_of_its_own_to_be_set_to_one():
     assert all("learning_rate" in inspect.signature(factory).parameters for factory in OPTIMIZERS.values())
+
+
+def test_names_of_optax_are_its_optimizers():
+    plain = ("rmsprop", "adagrad", "adadelta", "adam", "nadam", "amsgrad", "adamax", "radam", "adabelief", "yogi")
+    assert all(OPTIMIZERS[name] is getattr(optax, name) for name in plain)

@@ -125,3 +125,9 @@ def spread_out(chunk):
     for wide, part in zip((*parts, keep), (*chunk, np.ones((3, B), bool)), strict=True):
         wide[places, rows] = part
     return Chunk(Marked(parts[0], keep=keep), *parts[1:])
+
+
+def test_a_weight_weighs():
+    halves = [chunk._replace(weight=chunk.weight / 2) for chunk in chunks_of(4)]
+    whole, half = (evaluate(PARAMS, CARRY, chunks, POINTERS[:1])[0].score for chunks in (chunks_of(4), halves))
+    np.testing.assert_allclose([half.loss_sum, half.nats], [whole.loss_sum / 2, whole.nats], rtol=1e-12)

@@ -258,6 +258,7 @@ def test_an_update_that_is_not_finite_is_skipped(where, value, accumulation):
     assert_same([getattr(state, name) for name in untouched], [getattr(kept, name) for name in untouched])
     assert int(state.skipped) == int(state.skipped_in_a_row) == 1
     assert (metrics.skipped, metrics.skipped_in_a_row, metrics.update_norm, metrics.step) == (True, 1, 0, 1)
+    assert not metrics.clipped.any()
     if where == 3:
         assert_same(state.estimator, kept.estimator)  # the last finite carry is the one before
     else:

@@ -47,10 +47,10 @@ def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     keep_programs(best.config)
     choice, seed = _choice(asked, best)
     writer = make_writer(best.cell, best.params, best.vocabulary)
-    more = {}
+    more: dict[str, Any] = {}
     if asked.beam:
         found = writer.likeliest(choice, asked.beam, asked.stop)[: asked.samples]
-        texts, more["log_probabilities"] = map(list, zip(*found, strict=True))
+        texts, more = [text for text, _ in found], {"log_probabilities": [score for _, score in found]}
         _show_all(screen, texts, [f"log probability {score:.2f}" for _, score in found])
     elif asked.interactive:
         texts = _converse(writer, choice, seed, asked.stop, screen)

@@ -7,16 +7,20 @@ import jax
 import numpy as np
 import pytest
 
+from jaxrnn import snapshots
 from jaxrnn.build import check_names
-from jaxrnn.config import Config
+from jaxrnn.config import Config, Data, portable
+from jaxrnn.data.chunks import make_streams
 from jaxrnn.data.lengths import longest
 from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.gradients import Chunk
 from jaxrnn.mesh import data_mesh
-from jaxrnn.running.experiment import Experiment, build_learner, first_state
+from jaxrnn.running import position
+from jaxrnn.running.experiment import Experiment, build_learner, epoch_streams, first_state, next_epoch
+from jaxrnn.running.position import Position
 from jaxrnn.running.programs import build_programs
 from jaxrnn.running.run_text import open_text
-from jaxrnn.settings import check_read, resolve
+from jaxrnn.settings import check_read, flatten, resolve
 from jaxrnn.training import stack_chunks
 from jaxrnn.types import Marked
 
@@ -136,3 +140,45 @@ def test_the_textbooks_model_starts_as_it_does_there():
     assert "b_hh" not in params["core"]
     for bias in (params["core"]["b_ih"], params["readout"]["b"]):
         assert not np.any(bias)
+
+
+SMALL = {"data.batch_size": 2, "data.chunk_length": 4, "model.hidden_size": 3, "model.embedding_size": 3}
+
+
+def asked_for(**more):
+    return resolve(overrides={name: str(value) for name, value in (SMALL | more).items()})
+
+
+def test_another_seed_is_another_start():
+    one, other = (
+        first_state(config, build_learner(config, numbered(10))).params
+        for config in (asked_for(seed=1), asked_for(seed=2))
+    )
+    assert np.any(one["core"]["w_hh"] != other["core"]["w_hh"])
+
+
+def test_another_seed_is_another_cut_of_the_text():
+    streams = make_streams(np.arange(401), 2, 26, drop_tail=True)
+    data = Data(batch_size=2, chunk_length=20, chunk_spread=3.0)
+    one, other = (epoch_streams(Config(seed=seed, data=data), streams, 0).cuts for seed in (1, 2))
+    assert one.tolist() != other.tolist()
+
+
+def test_every_epoch_draws_anew():
+    config = asked_for(**{"gradient.rule": "randomized", "gradient.segment_length": 2})
+    learner = build_learner(config, numbered(10))
+    state = first_state(config, learner)
+    keys = [jax.random.key_data(next_epoch(config, learner, state, epoch).estimator.key) for epoch in (1, 2)]
+    assert np.all(keys[0] != keys[1])
+
+
+def test_a_snapshot_from_before_a_key_was_there_is_read_and_so_is_one_whose_keys_may_change(tmp_path, unflushed):
+    config = asked_for()
+    learner = build_learner(config, numbered(10))
+    kept = flatten(portable(config))
+    del kept["training.keep"]
+    meta = {"position": Position()._asdict(), "config": kept}
+    folder = snapshots.save(tmp_path / "step_0", first_state(config, learner), meta)
+    changed = asked_for(**{"training.patience": 9, "data.valid": "a", "data.test": "b"})
+    for one in (config, changed):
+        assert position.load(folder, one, learner)[1] == Position()

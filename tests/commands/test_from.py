@@ -61,6 +61,7 @@ def test_killed_before_its_first_snapshot_it_begins_again_with_the_same_paramete
     [
         (["--model.initializer", "orthogonal"], "model.initializer: nothing reads it where a run begins with the"),
         (["--model.hidden_size", "7"], "is another: model.hidden_size was 6, is 7; leave that out, or begin without"),
+        (["--model.recurrent_bias", "false"], "model.recurrent_bias was True, is False"),
         (["--resume"], "--from"),
     ],
 )

@@ -20,7 +20,7 @@ from jaxrnn.ngrams import bits_per_symbol, count_ngrams
 from jaxrnn.running import position, runs, trainer
 from jaxrnn.running.experiment import build_learner
 from jaxrnn.running.run_text import kept_vocabulary, open_text
-from jaxrnn.running.trained import load_trained
+from jaxrnn.running.trained import load_params, load_trained
 from jaxrnn.schedules import Plateau
 from jaxrnn.settings import resolve
 
@@ -54,6 +54,17 @@ def test_a_run_answers_with_one_line_of_json(finished_run):
     assert answer["targets"] == answer["characters"] and answer["streams"] == 4
     assert answer["bits_per_character"] == pytest.approx(answer["loss"] / np.log(2), rel=1e-12)
     assert answer["perplexity"] == pytest.approx(np.exp(answer["loss"]), rel=1e-12)
+
+
+def test_n_grams_of_words_are_told_per_character(jaxrnn, settings, tmp_path):
+    words = settings(data__tokenizer="word", training__length="1 updates", sampling__length=1)
+    answer = jaxrnn("train", *words, "--run", tmp_path / "run", "--json").answer
+    best = load_trained(tmp_path / "run")
+    ids, size = open_text(best.config, best.run)[1].ids, len(best.vocabulary.symbols)
+    unigram = bits_per_symbol(count_ngrams(ids["train"], size), ids["test"], size)[0]
+    assert answer["characters"] > answer["targets"]
+    in_characters = unigram * answer["targets"] / answer["characters"]
+    assert answer["baselines"]["unigram"] == pytest.approx(in_characters, rel=1e-9)
 
 
 def test_the_best_n_gram_beside_a_validation_is_of_the_same_targets(finished_run):
@@ -124,6 +135,9 @@ def test_parameters_are_averaged_from_the_first_worse_score_on(finished_run):
     best = load_trained(folder)
     state, _ = position.load(best.snapshot, config, learner)
     assert jax.tree.all(jax.tree.map(np.array_equal, best.params, state.optimizer.average))
+    state, _ = position.load(run.snapshots / f"step_{UPDATES}", config, learner)
+    last = load_params(best, run.snapshots / f"step_{UPDATES}")
+    assert jax.tree.all(jax.tree.map(np.array_equal, last, state.optimizer.average))
 
 
 def test_validation_does_not_disturb_training(jaxrnn, settings, tmp_path):
@@ -299,6 +313,7 @@ def test_a_signal_saves_and_says_how_to_go_on(settings, tmp_path):
 def test_scores_are_made_in_as_many_streams_as_the_run_is_told(jaxrnn, settings, tmp_path):
     words = settings(data__evaluation_streams=3, training__length="1 updates", sampling__length=1)
     assert jaxrnn("train", *words, "--run", tmp_path / "run", "--json").answer["streams"] == 3
+    assert jaxrnn("evaluate", tmp_path / "run", "--json").answer["streams"] == 3
 
 
 def test_a_finished_run_says_so_again(finished_run, jaxrnn):

@@ -73,3 +73,8 @@ def test_cores_that_do_not_fit_are_refused():
         language_model(lstm(4, 4), VOCABULARY, above=dense(4, 3), tie=True)
     with pytest.raises(InputError, match="the core needs fixed sizes"):
         language_model(dropout(0.5), VOCABULARY)
+
+
+def test_a_tied_table_starts_as_small_as_a_readout():
+    table = language_model(lstm(25, 25), 400, tie=True).init(jax.random.key(0))["embedding"]["w"]
+    assert np.std(table) == pytest.approx(1 / 5, rel=0.05)  # 10,000 normal numbers

@@ -303,3 +303,10 @@ def test_python_without_source(tmp_path, monkeypatch):
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
     with pytest.raises(InputError, match="no source text of its standard library.*--data.corpus FILE"):
         open_corpus("stdlib")
+
+
+def test_shares_of_a_folder_are_those_of_the_splits_that_they_are_for(tmp_path):
+    for number in range(40):
+        (tmp_path / f"{number}.txt").write_text(f"{number:02}" + "x" * 97 + "\n")
+    splits = open_corpus(str(tmp_path), shares=(0.05, 0.1)).splits
+    assert {split: len(parts) for split, parts in splits.items()} == {"train": 34, "valid": 2, "test": 4}

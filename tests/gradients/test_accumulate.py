@@ -65,11 +65,13 @@ def test_sums_do_not_stop_where_a_narrow_float_would():
         lambda key: {"b": zero}, lambda shape, key=None: (), lambda params, carry, x: (carry, params["b"] + x)
     )
     chunk = Chunk(np.full((401, 1, 1), zero), np.full((401, 1, 1), zero - 1), np.ones((401, 1), np.float32))
-    in_segments = checkpointed_bptt(cell, squared_error, segment_length=1)
-    for estimator in (bptt(cell, squared_error), accumulate(bptt(cell, squared_error), 1), in_segments):
+    whole, in_segments = bptt(cell, squared_error), checkpointed_bptt(cell, squared_error, segment_length=1)
+    for estimator in (whole, accumulate(whole, 1), in_segments):
         (loss, weight, grads), _ = quick_jit(estimator.estimate)(cell.init(None), CarryState(()), chunk)
         assert loss == weight == 401 and loss.dtype == weight.dtype == np.float32
-    assert grads["b"].dtype == zero.dtype and grads["b"] == 800  # 802, rounded once, at the end
+        assert grads["b"].dtype == zero.dtype
+        if estimator is not whole:  # whose one sum, over all steps, is JAX's own
+            assert grads["b"] == 800  # 802, rounded once, at the end
 
 
 @pytest.mark.parametrize("length", [0, -1])

@@ -13,6 +13,7 @@ from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, stack
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, adaptive_bptt, bptt, certify, credit_by_lag, truncated_bptt
+from jaxrnn.gradients.decay import Certificate, Credit
 from jaxrnn.losses import squared_error
 from jaxrnn.stepwise import from_step
 from jaxrnn.trees import join, renew_keys, split_carry
@@ -106,7 +107,12 @@ def test_credit_that_is_not_a_number_is_not_taken_for_none():
 
 
 def test_credit_that_does_not_decay_is_not_certified():
-    for credit in (linear_credit(1.1, 50), linear_credit(1.0, 50), linear_credit(0.5, 50, weight=0.0)):
+    for credit in (
+        linear_credit(1.1, 50),
+        linear_credit(1.0, 50),
+        linear_credit(0.99, 20),
+        linear_credit(0.5, 50, weight=0.0),
+    ):
         assert np.all(np.isinf(CERTIFY(credit).bounds))
 
 
@@ -242,3 +248,30 @@ def test_a_chunk_of_another_length_is_refused():
     state = estimator.init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
     with pytest.raises(InputError, match="the chunk has 2 time steps"):
         estimator.estimate({}, state, jax.tree.map(lambda a: a[:2], chunk))
+
+
+def test_rounding_is_no_decay():
+    """Credit halves until it is 60 nats below the largest, where it stays."""
+    lags = np.arange(1, 201)
+    found = CERTIFY(Credit(jnp.asarray(np.maximum(-lags * np.log(2.0), -60.0)), jnp.asarray(1 - 0.5**lags)))
+    assert float(found.decay) == pytest.approx(0.5, rel=1e-12)
+
+
+def test_the_certificate_is_that_of_its_equations():
+    """Beyond tau, where nothing is fitted, the credit of this window is anything."""
+    rng, lags, tau = np.random.default_rng(0), np.arange(1, 21), 18
+    logs = np.where(lags > tau, 0.0, -0.5 * lags + 0.1 * rng.normal(size=20))
+    phi, beta = np.exp(logs), np.exp(np.polyfit(lags[:tau], logs[:tau], 1)[0])
+    reach, tail = 5 + np.cumsum(rng.random(20)), phi[tau - 1] / (1 - beta)
+    lost = np.array([sum(phi[k - 1 : tau]) + tail if k < tau else tail * beta ** (k - tau) for k in lags])
+    bounds = lost / max(before - e for before, e in zip([0, *reach], lost, strict=False))
+    found = CERTIFY(Credit(jnp.asarray(logs), jnp.asarray(reach)))
+    assert_close(found, Certificate(jnp.asarray(beta), jnp.asarray(bounds)))
+
+
+def test_old_windows_fade():
+    """With two windows, the mean of the measured credits is of the last two."""
+    chunks = Chunk(*(np.ones((4, LENGTH, 1, 1)) for _ in range(2)), np.ones((4, LENGTH, 1)))
+    chunks.targets[3] = 4.0
+    _, states = fed(adaptive_bptt(LINEAR, slopes, longest=6, every=1, windows=2), linear(0.5), chunks, 4)
+    np.testing.assert_allclose(states.credit.reach[:, 0], [0, 0.5, 0.5, 0.5 * (1 + 4) / 2])

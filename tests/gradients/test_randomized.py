@@ -139,3 +139,11 @@ def test_heavy_tailed_lengths_have_the_mean_asked_for():
 def test_laws_that_are_none_are_refused(make, culprit):
     with pytest.raises(InputError, match=culprit):
         make()
+
+
+def test_rows_are_cut_each_by_a_key_of_its_own():
+    chunk = Chunk(np.zeros((2, 8, 2)), np.zeros((2, 8, 3)), np.zeros((2, 8)))
+    cell = elman(2, 3)
+    estimator = randomized_bptt(cell, squared_error, segment_length=1, truncation=geometric(0.4))
+    state = estimator.init(jax.random.key(3), {}, cell.initial_carry(8), chunk)
+    assert len(np.unique(jax.random.key_data(state.key), axis=0)) == 8

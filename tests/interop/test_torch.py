@@ -25,6 +25,7 @@ def same(one, other):
         random_params(0, stack(lstm(INPUT, H), lstm(H, H))),
         random_params(1, stack(projection_lstm(INPUT, H, 2), projection_lstm(2, H, 2))),
         {"0": random_params(2, gru(INPUT, H))},
+        {str(number): random_params(number, lstm(H, H)) for number in range(11)},
         {"0": jax.tree.map(np.asarray, BOTH.init(jax.random.key(3)))},
     ],
 )

@@ -1,5 +1,7 @@
 """When the loop validates and stops: over the positions alone, without a device."""
 
+from types import SimpleNamespace
+
 import jax.numpy as jnp
 import pytest
 
@@ -57,3 +59,13 @@ def test_a_worse_score_begins_the_average_and_validation_sees_it(after, first, m
         state, position = trainer._validate(job, state, position)
         begun.append(bool(state.optimizer.begun))
     assert begun == [first is not None and number >= first for number in range(4)] and scored == [5.0] * 4
+
+
+def test_the_time_before_a_stop_counts(monkeypatch):
+    saved, reads = [], iter([100.0, 103.0])
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: next(reads)))
+    monkeypatch.setattr(trainer, "_save", lambda job, kind, state, position, keep: saved.append(position.seconds))
+    made = Experiment(Config(), None, None, None, None, 20, None)
+    quiet, none = SimpleNamespace(pause=lambda: None), SimpleNamespace(train_step=None)
+    trainer.train(trainer.Job(made, none, None, None, quiet, None, lambda: True), None, Position(seconds=50.0))
+    assert saved == [53.0]
