@@ -154,7 +154,12 @@ def make_train_step(
     check_optimizer("make_train_step", optimizer)
 
     def train_step(state: TrainState, chunks: Chunk, count: Any = None) -> tuple[TrainState, Metrics]:
-        expect("train_step: chunks.weight must be [U, A, K, B]", chex.assert_rank, chunks.weight, 4)
+        expect(
+            "train_step: chunks.weight must be [U, A, K, B], as stack_chunks makes it",
+            chex.assert_rank,
+            chunks.weight,
+            4,
+        )
         message = "train_step: every array of chunks must lead with the same [U, A, K, B]"
         expect(message, chex.assert_equal_shape_prefix, jax.tree.leaves(chunks), 4)
         number = len(chunks.weight)

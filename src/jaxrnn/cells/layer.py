@@ -201,7 +201,7 @@ def _checked(
     def recur(params, carry, z, dot, note):
         batch = z.shape[:-1]
         expected = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*batch, *a.shape), a.dtype), one_row)
-        message = f"{name}: the carry (tree 0) must be like initial_carry({batch}) (tree 1)"
+        message = f"{name}: the carry (tree 0) must be like initial_carry({batch}) (tree 1); inputs have time first"
         expect(message, chex.assert_trees_all_equal_shapes, carry, expected)
         return recurrence.recur(params, carry, z, dot, note)
 
