@@ -114,7 +114,7 @@ def truncation_bias(
         >>> from jaxrnn.cells import elman
         >>> from jaxrnn.losses import squared_error
         >>> cell = elman(3, 4)
-        >>> chunk = Chunk(jnp.ones((64, 2, 3)), jnp.zeros((64, 2, 4)), jnp.ones((64, 2)))
+        >>> chunk = Chunk(np.ones((64, 2, 3)), np.zeros((64, 2, 4)), np.ones((64, 2)))
         >>> params, carry = cell.init(jax.random.key(0)), cell.initial_carry(2)
         >>> found = truncation_bias(cell, squared_error, params, carry, chunk, [2, 16], windows=4)
         >>> [row.horizon for row in found.rows], found.rows[0].relative_bias > found.rows[1].relative_bias > 0
