@@ -10,7 +10,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.evaluation import Score
 from jaxrnn.gradients.base import Chunk
-from jaxrnn.marks import begin_where
+from jaxrnn.marks import begin_where, marks_of
 from jaxrnn.types import Carry, Loss, Marked, Params
 
 
@@ -85,7 +85,7 @@ def make_cost_by_context(cell: Cell, loss: Loss) -> Callable[..., list[Stretch]]
 
 def _positions(read: Any, chunk: Chunk) -> np.ndarray:
     """How many symbols each step `[K, B]` has read since the reset, if so many had been before the chunk."""
-    reset, keep = chunk.inputs[1:] if isinstance(chunk.inputs, Marked) else (None, None)
+    reset, keep = marks_of(chunk.inputs)
     kept = np.ones(chunk.weight.shape, int) if keep is None else np.asarray(keep, int)
     count = np.cumsum(kept, axis=0)
     if reset is None:

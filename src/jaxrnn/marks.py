@@ -13,7 +13,7 @@ from jaxrnn.cell import Recurrence
 from jaxrnn.choices import require
 from jaxrnn.errors import expect
 from jaxrnn.shapes import choose
-from jaxrnn.trees import is_float, join, split_carry
+from jaxrnn.trees import expect_rows, is_float, join, split_carry
 from jaxrnn.types import Array, Carry, Marked
 
 
@@ -78,6 +78,55 @@ def restart_rows(reset: Any, carry: Carry, fresh: Carry) -> Carry:
     return join(jax.tree.map(lambda a, b: choose(reset, b, a), floats, start), others)
 
 
+def unmarked(x: Any) -> Any:
+    """Take the marks off an input, padding and all; see `blank`.
+
+    Args:
+        x: an input, plain or `Marked`.
+
+    Returns:
+        The plain input.
+
+    Example:
+        >>> unmarked(Marked(1, reset=2)), unmarked(1)
+        (1, 1)
+    """
+    return x.x if isinstance(x, Marked) else x
+
+
+def marked_as(x: Any, value: Any) -> Any:
+    """Put another value into the place of an input, with the same marks.
+
+    Args:
+        x: an input, plain or `Marked`.
+        value: what to put there.
+
+    Returns:
+        The value, `Marked` where x is.
+
+    Example:
+        >>> marked_as(Marked(1, reset=2), 3), marked_as(1, 3)
+        (Marked(x=3, reset=2, keep=None), 3)
+    """
+    return x._replace(x=value) if isinstance(x, Marked) else value
+
+
+def marks_of(x: Any) -> tuple[Array | None, Array | None]:
+    """The marks of an input, none where it is plain.
+
+    Args:
+        x: an input, plain or `Marked`.
+
+    Returns:
+        `(reset, keep)`.
+
+    Example:
+        >>> marks_of(Marked(1, reset=2)), marks_of(1)
+        ((2, None), (None, None))
+    """
+    return (x.reset, x.keep) if isinstance(x, Marked) else (None, None)
+
+
 def begin_where(begins: Callable[[Any], Array], x: Any) -> Marked:
     """Mark inputs at which a row starts anew, beside those that are marked already.
 
@@ -92,41 +141,41 @@ def begin_where(begins: Callable[[Any], Array], x: Any) -> Marked:
         >>> begin_where(lambda ids: ids == 0, jnp.array([0, 1, 0])).reset.tolist()
         [True, False, True]
     """
-    plain, reset, keep = x if isinstance(x, Marked) else (x, None, None)
+    plain, (reset, keep) = unmarked(x), marks_of(x)
     here = begins(plain) if keep is None else begins(plain) & keep
     return Marked(plain, here if reset is None else reset | here, keep)
 
 
-def blank(marked: Marked) -> Any:
+def blank(x: Any) -> Any:
     """The input with zeros where it is padding, so that whatever stands there, NaN included, reaches no gradient.
 
     Args:
-        marked: x `[*batch, ...]` with keep `[*batch]` or None.
+        x: an input `[*batch, ...]`, plain or `Marked`.
 
     Returns:
-        `[*batch, ...]`; integer inputs (ids) are returned as they are, for they carry no gradient.
+        `[*batch, ...]`, plain; integer inputs (ids) are returned as they are, for they carry no gradient.
 
     Raises:
         AssertionError: (from chex) for marks that are not boolean, or whose axes are not the first ones of x.
     """
-    _check_marks(marked)
-    keep = marked.keep
+    _check_marks(x)
+    _, keep = marks_of(x)
     if keep is None:
-        return marked.x
-    return jax.tree.map(lambda x: choose(keep, x, jnp.zeros_like(x)) if is_float(x) else x, marked.x)
+        return unmarked(x)
+    return jax.tree.map(lambda leaf: choose(keep, leaf, jnp.zeros_like(leaf)) if is_float(leaf) else leaf, unmarked(x))
 
 
-def silence(marked: Marked, y: Any) -> Any:
+def silence(x: Any, y: Any) -> Any:
     """The output with zeros where the input is padding.
 
     Args:
-        marked: the input of the step, with keep `[*batch]` or None.
+        x: the input, plain or `Marked`.
         y: `[*batch, O]`.
 
     Returns:
         `[*batch, O]`.
     """
-    keep = marked.keep
+    _, keep = marks_of(x)
     if keep is None:
         return y
     return jax.tree.map(lambda leaf: choose(keep, leaf, jnp.zeros_like(leaf)), y)
@@ -146,7 +195,7 @@ def open_marks(x: Any) -> tuple[Any, Callable[[Any], Any]]:
         >>> finish(x + 1).tolist()
         [[2.0], [0.0]]
     """
-    return (blank(x), partial(silence, x)) if isinstance(x, Marked) else (x, lambda y: y)
+    return blank(x), partial(silence, x)
 
 
 def within_lengths(lengths: Array | Sequence[int], steps: int) -> Array:
@@ -177,22 +226,22 @@ def within_lengths(lengths: Array | Sequence[int], steps: int) -> Array:
     return jnp.arange(steps)[:, None] < lengths.astype(int)[None, :]
 
 
-def _check_marks(marked: Marked) -> None:
+def _check_marks(x: Any) -> None:
     """Refuse marks that would fit by broadcasting or clamping only, by name."""
-    for name, mark in (("reset", marked.reset), ("keep", marked.keep)):
+    for name, mark in zip(("reset", "keep"), marks_of(x), strict=True):
         if mark is not None:
             require(hasattr(mark, "dtype"), f"Marked: {name}", mark, "an array of booleans, [*batch] or [T, *batch]")
             expect(f"Marked: {name} must be boolean", chex.assert_type, mark, bool)
-            for x in jax.tree.leaves(marked.x):
-                message = f"Marked: {name} must have the shape [*batch] or [T, *batch] of x, {x.shape[: mark.ndim]}"
-                expect(message, chex.assert_shape, mark, x.shape[: mark.ndim])
+            for leaf in jax.tree.leaves(unmarked(x)):
+                rows = leaf.shape[: mark.ndim]
+                message = f"Marked: {name} must have the shape [*batch] or [T, *batch] of x, {rows}"
+                expect(message, chex.assert_shape, mark, rows)
 
 
 def _check_rows(marked: Marked, carry: Carry, initial_carry: Callable[..., Carry]) -> None:
     """Refuse marks of a step for other rows than the carry has: `[B]` for many steps would pass as `[T]` if T is B."""
-    for name, mark in (("reset", marked.reset), ("keep", marked.keep)):
+    for name, mark in zip(("reset", "keep"), marks_of(marked), strict=True):
         if mark is not None:
-            fresh = jax.eval_shape(partial(initial_carry, mark.shape))
             mend = "give [*batch] to step, [T, *batch] to unroll"
             message = f"Marked: {name} is {list(mark.shape)} at a step, but the carry has other rows; {mend}"
-            expect(message, chex.assert_trees_all_equal_shapes, split_carry(carry)[0], split_carry(fresh)[0])
+            expect_rows(message, carry, initial_carry, mark.shape)

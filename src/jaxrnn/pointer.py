@@ -13,7 +13,8 @@ from jaxrnn.compose import readout_of
 from jaxrnn.cross_entropy import readout_cross_entropy
 from jaxrnn.evaluation import Evaluation, Score, score_chunks
 from jaxrnn.gradients.base import Chunk
-from jaxrnn.types import Array, Carry, Marked, Params
+from jaxrnn.marks import marks_of
+from jaxrnn.types import Array, Carry, Params
 
 VOCABULARY_BLOCK = 4096
 REMEMBERED = "passed on from chunk to chunk; a cache of the last {window} steps of each stream is mixed in"
@@ -91,7 +92,7 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
         carry, hs = trunk.unroll(params, carry, chunk.inputs)
         targets = chunk.targets.astype(jnp.int32)
         nats = readout_cross_entropy(hs, w, b, targets, block=VOCABULARY_BLOCK)
-        keep = chunk.inputs.keep if isinstance(chunk.inputs, Marked) else None
+        _, keep = marks_of(chunk.inputs)
         losses, memory = _with_cache(memory, hs, targets, nats, ways, keep)
         weight = chunk.weight.astype(losses.dtype)[None]
         return (carry, memory), jnp.sum(jnp.where(weight > 0, weight * losses, jnp.zeros_like(losses)), axis=(1, 2))

@@ -42,7 +42,7 @@ def along(row: Array, a: Array) -> Array:
         >>> along(jnp.ones(2), jnp.ones((2, 3, 4))).shape
         (2, 1, 1)
     """
-    return jnp.expand_dims(row, tuple(range(row.ndim, a.ndim))).astype(a.dtype)
+    return _as_long(row, a).astype(a.dtype)
 
 
 def choose(mask: Array, a: Array, b: Array) -> Array:
@@ -62,7 +62,7 @@ def choose(mask: Array, a: Array, b: Array) -> Array:
         >>> choose(jnp.array([True, False]), jnp.ones((2, 2)), jnp.zeros((2, 2))).tolist()
         [[1.0, 1.0], [0.0, 0.0]]
     """
-    return jnp.where(jnp.expand_dims(mask, tuple(range(mask.ndim, a.ndim))), a, b)
+    return jnp.where(_as_long(mask, a), a, b)
 
 
 @jax.custom_jvp
@@ -93,6 +93,11 @@ def credit_where(mask: Array, a: Array) -> Array:
 def _credit_where_jvp(primals, tangents):
     (mask, a), (_, d_a) = primals, tangents
     return a, choose(mask, d_a, jnp.zeros_like(d_a))
+
+
+def _as_long(row: Array, a: Array) -> Array:
+    """`row` with as many axes as `a`."""
+    return jnp.expand_dims(row, tuple(range(row.ndim, a.ndim)))
 
 
 def check_sizes(name: str, **sizes: Any) -> None:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.errors import expect
 from jaxrnn.types import Array, Carry, Params
 
 
@@ -175,6 +177,25 @@ def split_carry(carry: Carry) -> tuple[Carry, Carry]:
         ((Array([1., 1.], dtype=float32), None), (None, Array([0, 1], dtype=int32)))
     """
     return partition(carry, jax.tree.map(is_float, carry))
+
+
+def expect_rows(message: str, carry: Carry, initial_carry: Callable[..., Carry], batch_shape: tuple[int, ...]) -> None:
+    """Refuse a carry of other rows than `batch_shape`: what would fit by broadcasting, or take units for rows.
+
+    Args:
+        message: what the carry must be.
+        carry: only the shapes of its float leaves are asked.
+        initial_carry: `(batch_shape) -> carry`; it is not computed.
+        batch_shape: the rows that the carry must have.
+
+    Raises:
+        AssertionError: beginning with the message.
+
+    Example:
+        >>> expect_rows("no rows", jnp.ones(4), lambda batch_shape: jnp.zeros((*batch_shape, 4)), ())
+    """
+    fresh = jax.eval_shape(lambda: initial_carry(batch_shape))
+    expect(message, chex.assert_trees_all_equal_shapes, split_carry(carry)[0], split_carry(fresh)[0])
 
 
 def renew_keys(carry: Carry) -> Carry:

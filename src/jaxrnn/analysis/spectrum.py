@@ -5,18 +5,15 @@ along a sequence say it all, but their product must never be multiplied out: its
 singular values but the largest drown in rounding. QR decompositions keep them apart.
 """
 
-from functools import partial
 from typing import Any, NamedTuple
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
-from jaxrnn.errors import expect
-from jaxrnn.trees import end_to_end, join, split_carry
+from jaxrnn.trees import end_to_end, expect_rows, join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
 MOST_SWEEPS = 200
@@ -266,11 +263,9 @@ def _log_diagonal(triangles: Array) -> Array:
 
 def _check_rows(name: str, cell: Cell, carry: Carry) -> None:
     """Refuse a carry of no rows or of several axes of them: units would be taken for rows."""
-    floats = split_carry(carry)[0]
-    rows = jax.tree.leaves(floats)[0].shape[:1]
+    rows = jax.tree.leaves(split_carry(carry)[0])[0].shape[:1]
     message = f"{name}: the carry (tree 0) must have one axis of rows, as in initial_carry(B) (tree 1)"
-    fresh = split_carry(jax.eval_shape(partial(cell.initial_carry, rows)))[0]
-    expect(message, chex.assert_trees_all_equal_shapes, floats, fresh)
+    expect_rows(message, carry, cell.initial_carry, rows)
 
 
 def _first_columns(carry: Carry, columns: int | None) -> Array:

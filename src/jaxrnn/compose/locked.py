@@ -5,9 +5,9 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, opaque
 from jaxrnn.compose.noise import by_row, check_rate, check_rows, initial_noise, noisy_carry
-from jaxrnn.marks import open_marks
+from jaxrnn.marks import open_marks, unmarked
 from jaxrnn.shapes import choose, spread
-from jaxrnn.types import Array, Marked
+from jaxrnn.types import Array
 
 # A row's next key, once a chunk, is `fold_in(key, 0)` (`jaxrnn.trees.renew_keys`); from 1 on they may be drawn from.
 DRAW = 1
@@ -103,7 +103,7 @@ def word_dropout(embedding: Cell, rate: float) -> Cell:
             noise, inner = carry
             inner, y = method(params, inner, x)
             if noise.key is not None and rate > 0:
-                ids = x.x if isinstance(x, Marked) else x
+                ids = unmarked(x)
                 check_rows("word_dropout", noise, ids, axes=0)
                 stay = by_row(stays, jnp.broadcast_to(noise.key, ids.shape), ids)
                 y = choose(stay, y / (1 - rate), jnp.zeros_like(y))

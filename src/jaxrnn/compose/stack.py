@@ -12,7 +12,8 @@ from jaxrnn.choices import require
 from jaxrnn.compose.bidirectional import Bidirectional
 from jaxrnn.errors import InputError
 from jaxrnn.lookup import TakesLookup, handing_on
-from jaxrnn.types import Array, Marked, Penalized
+from jaxrnn.marks import marked_as, unmarked
+from jaxrnn.types import Array, Penalized
 
 
 def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
@@ -61,10 +62,9 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
         """Each layer's input is the output of the one below, with the marks of x; `run` takes a layer's name first."""
         _check_parts(names, params, carry)
         new, penalties = [], []
-        y = x.x if isinstance(x, Marked) else x
+        y = unmarked(x)
         for (name, cell), layer_carry in zip(layers, carry, strict=True):
-            layer_x = x._replace(x=y) if isinstance(x, Marked) else y
-            layer_carry, y = run(name, cell, params[name], layer_carry, layer_x)
+            layer_carry, y = run(name, cell, params[name], layer_carry, marked_as(x, y))
             new.append(layer_carry)
             y = _set_aside(y, penalties)
         return tuple(new), _with_sum(y, penalties)

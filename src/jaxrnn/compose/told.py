@@ -7,8 +7,8 @@ from typing import Any
 from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.cross_entropy import readout_cross_entropy
 from jaxrnn.losses import softmax_cross_entropy
-from jaxrnn.marks import silence
-from jaxrnn.types import Array, Marked, Penalized, Told
+from jaxrnn.marks import marked_as, silence, unmarked
+from jaxrnn.types import Array, Penalized, Told
 
 
 def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
@@ -40,7 +40,7 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
         carry, y = method(params, carry, x)
         if target is None:
             return carry, y
-        return carry, _in_place_of_output(y, lambda logits: _silenced(x, softmax_cross_entropy(logits, target)))
+        return carry, _in_place_of_output(y, lambda logits: silence(x, softmax_cross_entropy(logits, target)))
 
     def unroll(params, carry, xs):
         inputs, targets = _told_apart(xs)
@@ -50,7 +50,7 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
         loss = partial(readout_cross_entropy, w=w, b=b, targets=targets, block=block)
         *carry, top = carry
         carry, hs = trunk.unroll(params, tuple(carry), inputs)
-        return (*carry, top), _in_place_of_output(hs, lambda hs: _silenced(inputs, loss(hs)))
+        return (*carry, top), _in_place_of_output(hs, lambda hs: silence(inputs, loss(hs)))
 
     def recur(params, carry, x, dot, note):
         return whole(partial(model.recurrence.recur, dot=dot, note=note), params, carry, x)
@@ -62,17 +62,10 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
 
 def _told_apart(x: Any) -> tuple[Any, Array | None]:
     """The input without the target, and the target, or None where it is not told."""
-    if isinstance(x, Marked):
-        inner, target = _told_apart(x.x)
-        return x._replace(x=inner), target
-    return (x.x, x.target) if isinstance(x, Told) else (x, None)
+    plain = unmarked(x)
+    return (marked_as(x, plain.x), plain.target) if isinstance(plain, Told) else (x, None)
 
 
 def _in_place_of_output(y: Any, loss: Callable[[Array], Array]) -> Any:
     """The loss of an output; a penalty that came with it comes with the loss."""
     return y._replace(y=loss(y.y)) if isinstance(y, Penalized) else loss(y)
-
-
-def _silenced(x: Any, losses: Array) -> Array:
-    """No loss where the input is padding."""
-    return silence(x, losses) if isinstance(x, Marked) else losses

@@ -19,9 +19,10 @@ from jaxrnn.gradients.influence import (
     product_or_zero,
     rows_of,
 )
+from jaxrnn.marks import unmarked
 from jaxrnn.shapes import spread
 from jaxrnn.trees import is_float, is_key, join, split_carry
-from jaxrnn.types import Array, Carry, Loss, Marked, Params
+from jaxrnn.types import Array, Carry, Loss, Params
 
 
 def snap1(cell: Cell, loss: Loss) -> GradientEstimator:
@@ -203,7 +204,7 @@ def _is_weighed(plain: Array, weighed: Array, v: Array) -> bool:
 
 def _first_row(x: Any) -> Any:
     """The first row of an input, without its marks."""
-    return jax.tree.map(lambda leaf: leaf[0], x.x if isinstance(x, Marked) else x)
+    return jax.tree.map(lambda leaf: leaf[0], unmarked(x))
 
 
 def _random_numbers(tree: Any) -> Any:

@@ -3,7 +3,8 @@
 from typing import Any
 
 from jaxrnn.gradients.base import Chunk, GradientEstimator
-from jaxrnn.types import Array, Marked, Told
+from jaxrnn.marks import marked_as, unmarked
+from jaxrnn.types import Array, Told
 
 
 def told(estimator: GradientEstimator) -> GradientEstimator:
@@ -47,10 +48,8 @@ def tell(chunk: Chunk) -> Chunk:
     Returns:
         The chunk with `Told` inputs, within the marks where there are any.
     """
-    inputs = chunk.inputs
-    marked = isinstance(inputs, Marked)
-    beside = Told(inputs.x if marked else inputs, chunk.targets)
-    return chunk._replace(inputs=inputs._replace(x=beside) if marked else beside)
+    beside = Told(unmarked(chunk.inputs), chunk.targets)
+    return chunk._replace(inputs=marked_as(chunk.inputs, beside))
 
 
 def given(outputs: Any, targets: Any) -> Array:
