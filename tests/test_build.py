@@ -106,7 +106,7 @@ def test_the_forget_bias_is_that_of_the_configuration():
         for asked, meant in ((None, default), (2.5, 2.5), (0.0, 0.0)):
             bias = build_model(small(cell=name, forget_bias=asked), V).init(jax.random.key(0))["core"]["b_ih"]
             assert bias.tolist() == [meant if n // 4 == gate else 0.0 for n in range(bias.size)]
-    with pytest.raises(InputError, match="model.forget_bias: model.cell = 'gru' has no forget gate"):
+    with pytest.raises(InputError, match="model.forget_bias: model.cell = 'gru' has no bias of a forget gate"):
         build_model(small(cell="gru", forget_bias=1.0), V)
 
 

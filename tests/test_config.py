@@ -163,6 +163,9 @@ def test_a_bad_override_is_refused_by_name(tmp_path, key, value, named):
             {"gradient.rule": "checkpointed", "gradient.memory": "64MiB", "gradient.segment_length": "8"},
             "gradient.segment_length = 8: gradient.memory decides it",
         ),
+        ({"data.tokenizer": "byte", "data.minimum_count": "3"}, "data.minimum_count = 3: data.tokenizer = 'byte'"),
+        ({"data.corpus": "ptb", "data.valid_share": "0.2"}, "data.valid_share = 0.2: the text comes in splits"),
+        ({"data.valid": "a", "data.test": "b", "data.test_share": "0.2"}, "data.test_share = 0.2: the text comes in"),
     ],
 )
 def test_a_value_that_nothing_reads_is_refused(overrides, named):
@@ -179,6 +182,7 @@ def test_a_value_that_something_reads_is_not_refused():
             for name in names:
                 assert name in NAMES[chooser], key.name
     check_read(resolve(overrides={"gradient.rule": "checkpointed", "gradient.memory": "64MiB"}))
+    check_read(resolve(overrides={"data.corpus": "tinyshakespeare", "data.valid_share": "0.2"}))
 
 
 def test_another_choice_on_the_command_line_forgets_what_the_file_says_for_its_own(tmp_path):

@@ -278,7 +278,7 @@ def _starts(model: Model) -> dict[str, Any]:
     if model.forget_bias is None:
         return fitting
     if "forget_bias" not in known:
-        raise InputError(f"model.forget_bias: model.cell = {model.cell!r} has no forget gate; leave it out")
+        raise InputError(f"model.forget_bias: model.cell = {model.cell!r} has no bias of a forget gate; leave it out")
     return fitting | {"forget_bias": model.forget_bias}
 
 

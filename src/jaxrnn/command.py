@@ -4,8 +4,8 @@
 |------|--------------------------------------------------------------------------------|
 | 0    | done                                                                           |
 | 2    | something given was wrong: one line says what, and nothing half-written is left |
-| 130  | stopped by Ctrl-C, after saving                                                |
-| 143  | stopped by SIGTERM, after saving                                               |
+| 130  | stopped by Ctrl-C; a training that is under way is saved first                 |
+| 143  | stopped by SIGTERM, in the same way                                            |
 """
 
 import argparse

@@ -196,7 +196,7 @@ class Parallel(Section, frozen=True):
     """The devices and processes that share the rows of a batch. What is learnt differs by rounding alone."""
 
     devices: Annotated[
-        _Positive | None, _about("how many in all; left out: every GPU or TPU, or the cores of a CPU as devices")
+        _Positive | None, _about("how many; left out: as many as divide batch_size; of a CPU its cores, if it pays")
     ] = None
     coordinator: Annotated[
         str | None, _about("several processes: HOST:PORT of the first one, or auto where a cluster tells (Slurm, MPI)")

@@ -12,6 +12,7 @@ import tomli_w
 from jaxrnn.choices import nearest
 from jaxrnn.config import Config, Section, portable
 from jaxrnn.consistency import check
+from jaxrnn.data.named import NAMED
 from jaxrnn.errors import InputError
 
 
@@ -163,8 +164,9 @@ def flatten(config: Config) -> dict[str, Any]:
 
 
 def check_read(config: Config) -> None:
-    """Refuse values that nothing reads: they belong to another gradient rule, cell or initializer.
+    """Refuse values that nothing reads.
 
+    They belong to another gradient rule, cell, initializer or schedule than the chosen one, or another key decides.
     For what a user asks for. A value that is the default passes, so that a file may spell all of them out.
 
     Args:
@@ -188,9 +190,22 @@ one of them out
                 f"{name} = {values[name]!r}: only {chooser} = {those} reads it, not {values[chooser]!r}; leave one of "
                 "them out"
             )
-    segment = values["gradient.segment_length"]
-    if config.gradient.memory and segment != KEYS["gradient.segment_length"].default:
-        raise InputError(f"gradient.segment_length = {segment}: gradient.memory decides it; leave one of them out")
+    for name, decided, why in _decided(config):
+        if decided and values[name] != KEYS[name].default:
+            raise InputError(f"{name} = {values[name]}: {why}; leave it out")
+
+
+def _decided(config: Config) -> list[tuple[str, bool, str]]:
+    """Keys that are not read where something else decides: the key, whether that is so, and what it is."""
+    data = config.data
+    named = NAMED.get(data.corpus)
+    split, whole = data.valid is not None or (named is not None and "train" in named.files), "the text comes in splits"
+    return [
+        ("gradient.segment_length", config.gradient.memory is not None, "gradient.memory decides it"),
+        ("data.minimum_count", data.tokenizer == "byte", "data.tokenizer = 'byte' has all 256 symbols"),
+        ("data.valid_share", split, whole),
+        ("data.test_share", split, whole),
+    ]
 
 
 def settings_of(config: Config, chooser: str) -> dict[str, Any]:

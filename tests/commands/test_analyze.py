@@ -84,7 +84,7 @@ def test_a_text_too_short_is_refused_before_anything_is_written(jaxrnn, finished
         ),
         (
             ["--text", CORPUS, "--follow", "bracket depth"],
-            "labels of Python source are there where all files end in .py",
+            "labels of Python source are there where all files are .py",
         ),
         (
             ["--text", CORPUS, "--length", "100"],

@@ -97,16 +97,18 @@ def truncation_bias(
         select: what of the gradient is compared, such as `lambda grads: grads["core"]`: the readout of a language model
             is never truncated, and would hide the bias of what lies below it.
         segment_length: of the exact gradient, see `checkpointed_bptt`; by default the square root of T.
-        progress: called with the number of gradients done and of all.
+        progress: called with how many parts of the work are done, and of how many.
 
     Returns:
         The bias, and what each horizon costs.
 
     Raises:
-        InputError: for windows that do not divide T, horizons beyond a window, or an exact gradient of 0.
+        InputError: for windows that do not divide T, horizons beyond a window, or an exact gradient that is 0 or not
+            finite.
 
     Cost:
-        The exact gradient and one truncated one of the stretch for each horizon, a compilation each. Memory for sqrt(T)
+        The exact gradient twice, and for each horizon a truncated one of the stretch, each with a window more that is
+        not timed; a compilation each. Memory for sqrt(T)
         carries and the intermediates of sqrt(T) steps, or of the longest horizon; for the chunk, and for three
         gradients in float64.
 

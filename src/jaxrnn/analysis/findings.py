@@ -161,7 +161,7 @@ def choose(
     names: Container[str] | None = None,
     most: int | None = None,
 ) -> Choice:
-    """Choose units on one of every twenty places of a text, of a short one on more, and fit readings on all of it.
+    """Choose units on one of up to twenty neighbouring places, some 20,000 in all, and fit readings on all of a text.
 
     Which one is drawn by chance, the same every time: of text in lines of one length, every twentieth may be the same
     place in each line.

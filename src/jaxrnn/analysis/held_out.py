@@ -74,7 +74,7 @@ def read_held_out(
         vocabulary: of the model.
         length: about how many symbols are wanted; there may be fewer.
         functions: what labels a text, in characters; None for `text_labels`, and `python_labels` too where all files
-            end in `.py` and the tokenizer keeps the text's form.
+            end in `.py` or `.py.gz` and the tokenizer keeps the text's form.
         more: what labels it besides.
 
     Returns:

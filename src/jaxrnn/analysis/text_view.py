@@ -82,8 +82,9 @@ def view(
         found: units that must be in it: those of the rankings.
         start: the passage's first symbol.
         length: how many symbols it has.
-        room: bytes for the levels. All units of h, then of c, come in where there is room for the whole of them; where
-            there is none and nothing was found, the first units of h.
+        room: bytes for the levels. All units of h come in where there is room for the whole of them, layer by layer,
+            then those of c, then of gates and candidates; where there is none and nothing was found, the first units
+            of h.
 
     Returns:
         The view.

@@ -41,8 +41,8 @@ def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
         backward: the cell that reads from the right.
 
     Returns:
-        Its `init` and `apply`. `apply` refuses, with an InputError, inputs that are not `[T, B, I]`, and lengths that
-        are not integers `[B]`.
+        Its `init` and `apply`. `apply` refuses, with an InputError, inputs with fewer axes than `[T, B, I]` (`[T, B]`
+        of ids), marked ones, and lengths that are not integers `[B]`.
 
     References:
         M. Schuster, K. K. Paliwal, "Bidirectional Recurrent Neural Networks", IEEE Trans. Signal Processing 45, 1997.

@@ -75,7 +75,7 @@ def embedding(
 
     Returns:
         A cell with params `w [V, E]`, inputs integer `[*batch]` and outputs `[*batch, E]`. Ids outside `[0, V)` are the
-        caller's to prevent: inside a compiled program they give NaN.
+        caller's to prevent: they give NaN.
 
     Raises:
         InputError: for sizes that are not whole numbers of at least 1.

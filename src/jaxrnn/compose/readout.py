@@ -31,5 +31,6 @@ def with_readout(cell: Cell, output_size: int, **dense_options) -> Cell:
         (5, 2)
     """
     if cell.output_size is None:
-        raise InputError("with_readout: the cell has no fixed output size; build it with output_size=...")
+        remedy = "build it with output_size=..., or put a layer such as dropout into a stack with the cell below it"
+        raise InputError(f"with_readout: the cell has no fixed output size; {remedy}")
     return stack(cell, dense(cell.output_size, output_size, **dense_options), names=("cell", "readout"))

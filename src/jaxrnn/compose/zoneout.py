@@ -34,7 +34,8 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
         zoneout; `trace` has those after it among the carries.
 
     Raises:
-        InputError: for a rate outside [0, 1], or if there are not as many as states.
+        InputError: for a rate outside [0, 1], if there are not as many as states, and for a cell that has other
+            states with noise than without.
 
     Cost:
         One hash for each two units of the carry and step, twice where it is differentiated.

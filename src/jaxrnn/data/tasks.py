@@ -1,4 +1,4 @@
-"""Synthetic tasks with a known floor: what no model can do better than that does not remember.
+"""Synthetic tasks with a known floor: the score of a model that does not remember.
 
 Each task is a pure function of a key that draws whole sequences, one a row: a `Chunk` `[T, B, ...]` whose weight says
 where the loss counts, and whose inputs are marked to start anew at the first step. So sequences may be put one after
@@ -7,7 +7,8 @@ another in time and cut into chunks of any length, and the carry be handed on fr
     sequences = jax.vmap(lambda key: adding(key, rows=32, steps=100))(keys)     # [N, T, B, ...]
     stream = cut(join(sequences), 25)                                           # [N T / 25, 25, B, ...]
 
-The floor of a task is the mean loss, over the steps that count, of the best predictor that sees the present input only.
+The floor of a task is the mean loss, over the steps that count, of the best predictor that sees nothing of what is to
+be remembered.
 """
 
 import math
@@ -118,6 +119,8 @@ def adding(key: Array, rows: int, *, steps: int) -> Chunk:
 
 def adding_floor() -> float:
     """The squared error of always saying 1: the variance of the sum of two uniform numbers, `2 / 12`.
+
+    Of a model without memory `1/12 / (T - T//2)` less can be had, for so often the second number is the last input.
 
     Returns:
         1/6.

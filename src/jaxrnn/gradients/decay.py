@@ -188,8 +188,9 @@ def mean_credit(credits: Sequence[Credit]) -> Credit:
 def certify(credit: Credit) -> Certificate:
     """Bound the relative bias of truncation at every horizon within the window.
 
-    With beta the geometric decay, fitted to log phi by least squares over the window up to tau, the credit lost with K
-    steps is at most (phi_tau is counted twice below tau)::
+    With beta the geometric decay, fitted to log phi by least squares over the window up to tau (but where phi is less
+    than e^-50 of its largest, which is rounding), the credit lost with K steps is at most (phi_tau is counted twice
+    below tau)::
 
         E(K) = phi_K + ... + phi_tau + phi_tau / (1 - beta)           K < tau
         E(K) = phi_tau beta^(K - tau) / (1 - beta)                    K >= tau

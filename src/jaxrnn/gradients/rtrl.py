@@ -50,6 +50,9 @@ def rtrl(cell: Cell, loss: Loss) -> GradientEstimator:
         The estimator. Its state holds the influence, `[B, n, ...]` for a parameter `[...]`. Exact since the state was
         made, while the parameters stay.
 
+    Raises:
+        InputError: (from `init` and `estimate`) for a chunk without a step.
+
     Cost:
         With n numbers in a row's carry (2 H for an LSTM) and P parameters that reach it: memory B n P, and for each
         step compute of about B n^2 P, both free of T. For an LSTM with H = I = 64 that is 4.2 million numbers a row.

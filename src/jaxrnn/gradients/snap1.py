@@ -59,8 +59,9 @@ def snap1(cell: Cell, loss: Loss) -> GradientEstimator:
         Exact for element-wise recurrences, else biased.
 
     Raises:
-        InputError: (from `init`) for more than one recurrent layer, and for a layer whose units mix otherwise: by a
-            norm, a projection to another size, dropped weights, or a hand-written `step` that shows no `dot`.
+        InputError: (from `init` and `estimate`) for a chunk without a step; (from `init`) for more than one
+            recurrent layer, and for a layer whose units mix otherwise: by a norm, a projection to another size, dropped
+            weights, or a hand-written `step` that shows no `dot`.
 
     Cost:
         Memory B S P, and for each step compute of about B S^2 P: both free of T, and no H times P anywhere.

@@ -89,6 +89,9 @@ def uoro(cell: Cell, loss: Loss, *, draw: Callable[[Array, Array, int], Array] =
     Returns:
         The estimator. Its state holds `RankOne`. Unbiased while the parameters stay.
 
+    Raises:
+        InputError: (from `init` and `estimate`) for a chunk without a step.
+
     Cost:
         With n numbers in a row's carry and P parameters that reach it: memory B (P + n), and for each step about three
         times the compute of one; both free of T.

@@ -85,7 +85,8 @@ indentation, inside quotes)
         expected = f"expected one of: {', '.join(known)}" if known else "no label does: give another text"
         raise InputError(f"--follow: {wanted!r} does not vary in both texts ({expected})")
     if wanted not in known:
-        where = "" if STRING in one else "; labels of Python source are there where all files end in .py"
+        python = "labels of Python source are there where all files are .py or .py.gz, but not with whitespace tokens"
+        where = "" if STRING in one else f"; {python}"
         raise InputError(f"--follow: {unknown(wanted, known)}{where}")
     return wanted
 
