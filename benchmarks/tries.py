@@ -3,7 +3,8 @@
     jaxrnn train configs/ptb_fast.toml --optimizer.rate 20 --training.length "4 epochs" --run runs/rate_20
     python -m benchmarks.tries ptb_fast runs/rate_20 runs/rate_30      # names what differs, and draws the curves
 
-Trains nothing: it reads runs that were made by hand, finished or given up, and keeps their validations.
+Trains nothing: it reads runs that were made by hand, finished or given up, and keeps their validations, and the score
+of those that were finished. With `--score` it scores the best parameters of the others, too.
 """
 
 import math
@@ -15,6 +16,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
+from benchmarks.commands import command
 from benchmarks.recipes import CONFIGS
 from jaxrnn.running import runs
 from jaxrnn.running.run_text import kept_corpus
@@ -26,16 +28,17 @@ _OF_NO_INTEREST = ("training.validate_every", "training.keep")
 def main(
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="a file of `configs/`, without .toml")],
     folders: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(help="runs to be compared with it")],
+    score: Annotated[bool, tyro.conf.arg(help="score runs that were given up, too")] = False,
 ) -> None:
     """Gather the runs, and keep what they differ in and how they went."""
-    tries = [tried(recipe, folder) for folder in folders]
+    tries = [tried(recipe, folder, score) for folder in folders]
     for one in tries:
         came_to = "{1:.1f} at epoch {0:.1f}".format(*one["perplexity"][-1]) if one["perplexity"] else "no validation"
         print(f"{one['name']}: {came_to}: {one['differs']}")
     print(f"written: {results.save(f'tries_{recipe}', {'recipe': recipe, 'tries': tries}, picture(recipe, tries))}")
 
 
-def tried(recipe: str, folder: Path) -> dict[str, Any]:
+def tried(recipe: str, folder: Path, score: bool = False) -> dict[str, Any]:
     """What a run has that the recipe has not, and the perplexity of its validation text by epochs."""
     ours, theirs = flatten(resolve(CONFIGS / f"{recipe}.toml")), flatten(runs.find(folder)[1])
     differs = {key: value for key, value in theirs.items() if value != ours[key] and key not in _OF_NO_INTEREST}
@@ -51,6 +54,7 @@ def tried(recipe: str, folder: Path) -> dict[str, Any]:
             learnt.append([curve[-1][0], math.exp(fmean(losses))])  # of the updates since the last one
             losses = []
     test = [row["perplexity"] for row in rows if row["kind"] == "test"]
+    test = [command("evaluate", str(folder))["perplexity"]] if score and not test else test
     came_to = {"perplexity": curve, "training_perplexity": learnt, "test": test[-1] if test else None}
     return {"name": folder.name, "differs": differs, "updates_before": before, **came_to}
 

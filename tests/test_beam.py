@@ -67,6 +67,18 @@ def test_a_likelier_text_may_begin_with_a_less_likely_symbol():
     np.testing.assert_allclose(wide.log_probabilities[0], np.log(0.4), rtol=1e-12)
 
 
+def test_scores_of_a_narrow_model_are_wide():
+    """In bfloat16 the sum of sixty logarithms is off by the whole of one."""
+    table = jax.random.normal(jax.random.key(0), (8, 8), jnp.bfloat16)
+    cell = from_step(
+        lambda key: {}, lambda shape, key=None: jnp.zeros(shape), lambda params, carry, x: (carry, table[x])
+    )
+    found = make_beam_search(cell)({}, [0], 60, 4)
+    logs = np.asarray(jax.nn.log_softmax(table.astype(float)))
+    texts = np.concatenate([np.zeros((4, 1), int), found.ids], axis=1)
+    np.testing.assert_allclose(found.log_probabilities, logs[texts[:, :-1], texts[:, 1:]].sum(1), rtol=1e-6)
+
+
 def test_nothing_to_write_is_one_empty_text():
     found = search(PARAMS, PROMPT, 0, 3)
     assert found.ids.shape == (1, 0) and found.log_probabilities.tolist() == [0.0]

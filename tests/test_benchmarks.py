@@ -180,6 +180,10 @@ def test_recipes(tmp_path, monkeypatch, in_process):
         [bits for _, bits in once["validation"]]
     )
     tries.picture("hello", [tried])
+    kept = tmp_path / "hello" / "metrics.jsonl"
+    kept.write_text("".join(line for line in kept.read_text().splitlines(True) if '"test"' not in line))  # given up
+    assert tries.tried("hello", tmp_path / "hello")["test"] is None
+    assert tries.tried("hello", tmp_path / "hello", score=True)["test"] == pytest.approx(tried["test"], rel=1e-6)
     as_it_is = recipes.run("hello", 1, tmp_path / "hello", as_it_is=True)
     assert as_it_is["scores"] == once["scores"] and as_it_is["validation"] == once["validation"]
     assert as_it_is["trained"]["updates"] == once["trained"]["updates"] and not as_it_is["trained"]["finished"]

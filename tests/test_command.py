@@ -4,12 +4,13 @@ import signal
 import subprocess
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from jaxrnn import __version__
 from jaxrnn.__main__ import COMMANDS, main
-from jaxrnn.command import Parser, make_command, run
+from jaxrnn.command import Parser, make_command, run, stop_on_signals
 from jaxrnn.errors import InputError
 from jaxrnn.settings import KEYS
 
@@ -101,6 +102,15 @@ def test_a_first_signal_asks_and_a_second_one_ends(number, then):
             process.send_signal(number)
         assert process.wait(timeout=30) == (128 + number if then == "busy" else 0)
         assert "Traceback" not in process.stderr.read()
+
+
+def test_elsewhere_than_in_the_main_thread_signals_are_left_alone():
+    def wait():
+        with stop_on_signals() as stop:
+            return stop()
+
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(wait).result() is False
 
 
 def refusal(*words, capsys):

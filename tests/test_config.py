@@ -164,6 +164,7 @@ def test_a_bad_override_is_refused_by_name(tmp_path, key, value, named):
             "gradient.segment_length = 8: gradient.memory decides it",
         ),
         ({"data.tokenizer": "byte", "data.minimum_count": "3"}, "data.minimum_count = 3: data.tokenizer = 'byte'"),
+        ({"regularizer.dropout_hidden": "0.5"}, "regularizer.dropout_hidden = 0.5: there is one layer"),
         ({"data.corpus": "ptb", "data.valid_share": "0.2"}, "data.valid_share = 0.2: the text comes in splits"),
         ({"data.valid": "a", "data.test": "b", "data.test_share": "0.2"}, "data.test_share = 0.2: the text comes in"),
     ],

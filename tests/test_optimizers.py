@@ -178,6 +178,14 @@ def test_an_option_that_is_no_number_is_named():
     optimizer("adam", 0.1, nesterov=True, mu_dtype="float32")
 
 
+@pytest.mark.parametrize("name", ["sgd", "rmsprop"])
+def test_looking_ahead_without_momentum_is_refused(name):
+    with pytest.raises(InputError, match=f"optimizer {name}: nesterov: there is no momentum"):
+        optimizer(name, 0.1, nesterov=True)
+    optimizer(name, 0.1, nesterov=True, momentum=0.9)
+    optimizer("momentum", 0.1, nesterov=True)
+
+
 @pytest.mark.parametrize("key", ["rate", "weight_decay", "clip_norm", "clip_value"])
 @pytest.mark.parametrize("value", [-1.0, math.nan])
 def test_a_value_out_of_range_is_named(key, value):

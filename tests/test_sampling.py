@@ -59,6 +59,11 @@ def test_the_edges_of_top_p():
     assert np.isfinite(filter_logits(steep, top_p=1.0)).all()
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_probabilities_of_narrow_logits_are_summed_wide(dtype):
+    assert np.isfinite(filter_logits(jnp.zeros(4000, dtype), top_p=0.5)).sum() == 2000
+
+
 def test_filters_are_mapped_with_a_choice_for_each_row():
     choices = [(0.0, 2, 0.5), (0.7, 3, 0.9), (1.5, 1, 1.0)]
     batched = jax.jit(jax.vmap(lambda row, t, k, p: filter_logits(row, temperature=t, top_k=k, top_p=p)))

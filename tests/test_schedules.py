@@ -37,6 +37,16 @@ def test_schedule_equals_its_formula_under_jit(name):
     np.testing.assert_allclose(got, [expected_rate(name, int(t)) for t in steps], rtol=1e-12)
 
 
+@pytest.mark.parametrize("every", [41, 1328])
+def test_a_step_comes_when_it_is_due_in_float32_too(every):
+    """Compiled, 1328 / 1328 was below 1."""
+    counts = np.arange(4 * every, dtype=np.int32)
+    with jax.enable_x64(False):
+        rate = schedule("step", 1.0, every=every, decay=0.5)
+        got = jax.jit(jax.vmap(lambda t: jnp.asarray(rate(t), float)))(counts)
+    np.testing.assert_array_equal(got, 0.5 ** (counts // every))
+
+
 def test_no_update_is_made_at_rate_zero_in_the_warm_up():
     rate = schedule("constant", 1.0, warmup=3)
     assert [float(rate(t)) for t in range(5)] == [0.25, 0.5, 0.75, 1.0, 1.0]

@@ -65,7 +65,7 @@ def make_beam_search(cell: Cell) -> Callable[..., Beam]:
         def one_step(state, _):
             carry, ids, scores = state
             carry, logits = cell.step(params, carry, ids)
-            longer = scores[:, None] + jax.nn.log_softmax(logits)
+            longer = scores[:, None] + jax.nn.log_softmax(logits.astype(scores.dtype))
             scores, best = jax.lax.top_k(longer.reshape(-1), len(ids))
             parents, ids = jnp.divmod(best.astype(jnp.int32), logits.shape[-1])
             return (jax.tree.map(lambda leaf: leaf[parents], carry), ids, scores), (parents, ids)
@@ -75,7 +75,7 @@ def make_beam_search(cell: Cell) -> Callable[..., Beam]:
             return parents[row], ids[row]
 
         rows = jnp.arange(len(ids), dtype=jnp.int32)
-        alone = jnp.where(rows == 0, 0.0, -jnp.inf)  # all rows are one text as yet, which counts once
+        alone = jnp.where(rows == 0, 0.0, -jnp.inf).astype(float)  # all rows are one text as yet, which counts once
         (_, _, scores), steps = jax.lax.scan(one_step, (carry, ids, alone), length=length)
         return jax.lax.scan(one_back, rows, steps, reverse=True)[1].T, scores
 

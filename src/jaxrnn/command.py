@@ -13,6 +13,7 @@ import json
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -157,6 +158,9 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except MemoryError:
+        print("error: there is not so much memory; choose smaller sizes", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
@@ -189,6 +193,8 @@ class Stop:
 def stop_on_signals() -> Iterator[Stop]:
     """Let Ctrl-C and SIGTERM ask for an orderly stop; a second one ends the process at once.
 
+    Python hears signals in its main thread only; in another one nothing changes.
+
     Yields:
         What says whether a signal has come.
     """
@@ -201,7 +207,8 @@ def stop_on_signals() -> Iterator[Stop]:
             os._exit(128 + number)
         stop.received = signal.Signals(number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield stop
     finally:

@@ -72,7 +72,7 @@ class Data(Section, frozen=True):
         _Positive | None, _about("streams side by side when a text is scored; left out: batch_size")
     ] = None
     chunk_spread: Annotated[
-        float, _about("random chunk lengths: their standard deviation; 0 = all equal", ge=0, le=_MOST)
+        float, _about("random chunk lengths: their standard deviation; 0 = all equal", ge=0, lt=2**31)
     ] = 0.0
 
 
@@ -136,7 +136,9 @@ class Gradient(Section, frozen=True):
     rule: Annotated[str, _about("the gradient estimator")] = "bptt"
     horizon: Annotated[int, _rule("truncated", "steps that credit flows back (k2)", ge=1)] = 32
     segment_length: Annotated[int, _rule("checkpointed, randomized", "steps in a segment", ge=1)] = 16
-    memory: Annotated[str | None, _rule("checkpointed", "a budget instead, such as 64MiB")] = None
+    memory: Annotated[
+        Annotated[str, Meta(min_length=1)] | None, _rule("checkpointed", "a budget instead, such as 64MiB")
+    ] = None
     longest: Annotated[int, _rule("adaptive", "the longest horizon, two chunks or more", ge=2)] = 128
     target: Annotated[float, _rule("adaptive", "relative bias to stay below", gt=0, le=_MOST)] = 0.1
     measure_every: Annotated[int, _rule("adaptive", "chunks between two looks at the decay of credit", ge=1)] = 16
@@ -294,7 +296,8 @@ def length(training: Training) -> Length:
     """
     amount, _, unit = training.length.partition(" ")
     unit = unit if unit in UNITS else f"{unit}s"  # one epoch
-    if not (amount.isascii() and amount.isdigit() and 0 < int(amount) < 2**31 and unit in UNITS):
+    digits = amount.isascii() and amount.isdigit() and len(amount) < 20  # Python refuses to read thousands of them
+    if not (digits and 0 < int(amount) < 2**31 and unit in UNITS):
         expected = "expected a number below 2^31 and its unit, such as '2000 updates', '10 epochs' or '5 minutes'"
         raise InputError(f"training.length = {training.length!r}: {expected}")
     return Length(int(amount), unit)

@@ -217,7 +217,11 @@ def optimizer(
     for option, value in options.items():
         if option not in known:
             raise InputError(f"optimizer {name}: option: {unknown(option, known)}")
+        if option.endswith("dtype") and value is not None:
+            require(_is_dtype(value), f"optimizer {name}: {option}", value, "a dtype, such as 'bfloat16'")
         require(is_number(value) or not is_number(known[option]), f"optimizer {name}: {option}", value, "a number")
+    if options.get("nesterov") and (known | options).get("momentum", 0.0) is None:
+        raise InputError(f"optimizer {name}: nesterov: there is no momentum to look ahead along; give momentum as well")
     if weight_decay is None:
         weight_decay = DEFAULT_ADAMW_DECAY if name == "adamw" else 0.0
     good = is_number(weight_decay) and 0 <= weight_decay < math.inf
@@ -233,6 +237,14 @@ def optimizer(
         require(good, "optimizer: rate", rate, "a number, more than 0, or a schedule (step) -> rate")
         rate = optax.constant_schedule(rate)
     return Optimizer(transformation, rate, clipping(norm=clip_norm, value=clip_value))
+
+
+def _is_dtype(value: Any) -> bool:
+    """Whether NumPy, with the narrow floats that JAX adds, knows such a dtype."""
+    try:
+        return bool(jnp.dtype(value))
+    except TypeError:
+        return False
 
 
 def decays(params: Any) -> Any:

@@ -14,6 +14,7 @@ from jaxrnn.cross_entropy import readout_cross_entropy
 from jaxrnn.evaluation import Evaluation, Score, score_chunks
 from jaxrnn.gradients.base import Chunk
 from jaxrnn.marks import marks_of
+from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Array, Carry, Params
 
 VOCABULARY_BLOCK = 4096
@@ -131,17 +132,19 @@ def _with_cache(
     keys, symbols = jnp.concatenate([memory.hs, hs]), jnp.concatenate([memory.symbols, targets])
     here = jnp.ones((steps, memory.real.shape[1]), bool) if keep is None else keep
     real = jnp.concatenate([jnp.broadcast_to(memory.real, (window, here.shape[1])), here])
-    likeness = jnp.einsum("kbh,ibh->kbi", hs, keys)  # [K, B, W + K]
+    wide = sum_dtype(hs.dtype)  # of what is added up, here and by the caller
+    likeness = jnp.einsum("kbh,ibh->kbi", hs, keys, preferred_element_type=wide)  # [K, B, W + K]
+    nats = nats.astype(wide)
     number = jnp.cumsum(real, axis=0)  # of the real steps so far
     ago = number[window:, :, None] - number.T[None]  # [K, B, W + K], or [K, 1, W + K]
     same = symbols.T[None] == targets[:, :, None]
 
     def one(way: Any) -> Array:
         seen = (ago >= 1) & (ago <= way.window) & real.T[None]
-        scores = jnp.where(seen, way.theta.astype(hs.dtype) * likeness, -jnp.inf)
+        scores = jnp.where(seen, way.theta.astype(wide) * likeness, -jnp.inf)
         total = jax.nn.logsumexp(scores, axis=-1)
         of_cache = jax.nn.logsumexp(jnp.where(same, scores, -jnp.inf), axis=-1) - total
-        share = way.share.astype(hs.dtype)
+        share = way.share.astype(wide)
         mixed = -jnp.logaddexp(jnp.log1p(-share) - nats, jnp.log(share) + of_cache)
         return jnp.where(jnp.any(seen, axis=-1), mixed, nats)
 

@@ -12,6 +12,7 @@ import numpy as np
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.errors import InputError
+from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Array, Carry, Params
 
 PROMPT_BLOCK = 512
@@ -72,8 +73,9 @@ def _kept(logits: Array, top_k: Any | None, top_p: Any | None) -> Array:
     if top_k is not None:
         kept &= _places(logits) < jnp.asarray(top_k, jnp.int32)
     if top_p is not None:
-        top_p = jnp.asarray(top_p, logits.dtype)
-        probabilities = jax.nn.softmax(jnp.where(kept, descending, -jnp.inf), axis=-1)
+        wide = sum_dtype(logits.dtype)
+        top_p = jnp.asarray(top_p, wide)
+        probabilities = jax.nn.softmax(jnp.where(kept, descending.astype(wide), -jnp.inf), axis=-1)
         before = jnp.cumsum(probabilities, axis=-1) - probabilities  # of the likelier ones: 0 for the likeliest
         kept &= (before < top_p) | (top_p >= 1)  # rounding of the sum must not drop a symbol where all may stay,
         kept |= _places(logits) == 0  # nor that of top_p the likeliest

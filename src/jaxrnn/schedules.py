@@ -19,12 +19,17 @@ def _over(course: Schedule, steps: Array) -> Schedule:
     return lambda step: course(step / steps)
 
 
+def _staircase(rate: float, every: int, decay: float) -> Schedule:
+    """A decay at every so many updates: at the half between two counts, for a compiled `1328 / 1328` may be below 1."""
+    return lambda step: rate * decay ** jnp.floor((step + 0.5) / every)
+
+
 SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "constant": lambda rate, **_: optax.constant_schedule(rate),
     "linear": lambda rate, steps, final, **_: _over(optax.linear_schedule(rate, final * rate, 1), steps),
     "cosine": lambda rate, steps, final, **_: _over(optax.cosine_decay_schedule(rate, 1, alpha=final), steps),
     "exponential": lambda rate, every, decay, **_: optax.exponential_decay(rate, every, decay),
-    "step": lambda rate, every, decay, **_: optax.exponential_decay(rate, every, decay, staircase=True),
+    "step": lambda rate, every, decay, **_: _staircase(rate, every, decay),
     "plateau": lambda rate, **_: optax.constant_schedule(rate),  # lowered from outside: see `Plateau`
 }
 

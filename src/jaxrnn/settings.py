@@ -127,7 +127,10 @@ def _value(name: str, raw: Any, source: str, *, strict: bool) -> Any:
     if isinstance(raw, str) and any("\ud800" <= letter <= "\udfff" for letter in raw):  # bytes, as Python reads them
         raise InputError(f"{name} = {raw!r} ({source}): expected UTF-8, which a configuration is written in")
     try:
-        return msgspec.convert(raw, KEYS[name].type, strict=strict)
+        value = msgspec.convert(raw, KEYS[name].type, strict=strict)
+        if isinstance(value, int) and value >= 2**32:
+            raise msgspec.ValidationError("Expected a number below 2^32")
+        return value
     except msgspec.ValidationError as error:
         expected = str(error).replace("`", "").split(", got")[0].replace("Expected", "expected")
         raise InputError(f"{name} = {raw!r} ({source}): {expected}; it is: {KEYS[name].about}") from None
@@ -203,6 +206,7 @@ def _decided(config: Config) -> list[tuple[str, bool, str]]:
     return [
         ("gradient.segment_length", config.gradient.memory is not None, "gradient.memory decides it"),
         ("data.minimum_count", data.tokenizer == "byte", "data.tokenizer = 'byte' has all 256 symbols"),
+        ("regularizer.dropout_hidden", config.model.num_layers == 1, "there is one layer, and nothing between layers"),
         ("data.valid_share", split, whole),
         ("data.test_share", split, whole),
     ]

@@ -6,6 +6,7 @@
 Reads top to bottom: what a user may ask for, how a run begins or goes on, the training, and the last words.
 """
 
+import math
 import shlex
 import sys
 from argparse import Namespace
@@ -23,11 +24,12 @@ from rich.console import Console
 
 from jaxrnn.build import NAMES, check_names
 from jaxrnn.command import Parser, make_command, stop_on_signals
+from jaxrnn.config import Config
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.mesh import gathered, on_one_device
 from jaxrnn.ngrams import baselines
 from jaxrnn.running import runs, summary
-from jaxrnn.running.devices import agreed, is_first, prepare
+from jaxrnn.running.devices import prepare
 from jaxrnn.running.experiment import Experiment, set_up
 from jaxrnn.running.memory import check_memory, check_program
 from jaxrnn.running.meter import Meter, penalized
@@ -35,6 +37,7 @@ from jaxrnn.running.origin import begun_anew, first_files, gone_on_with, last_sn
 from jaxrnn.running.pace import fix_length
 from jaxrnn.running.particulars import particulars
 from jaxrnn.running.position import Position, save
+from jaxrnn.running.processes import agreed, is_first, of_first, part, together
 from jaxrnn.running.programs import Programs, build_programs, compile_ahead
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.run_text import validation_ids
@@ -107,10 +110,13 @@ class Outcome(NamedTuple):
 def _train(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any] | None]:
     """Begin or go on, train, and say how it went."""
     with ExitStack() as held:
-        session = _open(asked, screen, held)
+        with together("beginning"):
+            session = _open(asked, screen, held)
         outcome = _run(session)
-        end = _finish if outcome.signal is None else _leave
-        answer = end(session, outcome) if is_first() else None  # the first process speaks for all
+        with together("end"):
+            end = _finish if outcome.signal is None else _leave
+            answer = end(session, outcome) if is_first() else None  # the first process speaks for all
+    part()
     return 0 if outcome.signal is None else 128 + outcome.signal, answer
 
 
@@ -152,10 +158,10 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     screen.quiet = not is_first()
     if its_run and is_first():
         held.enter_context(runs.locked(its_run))
-    elif is_first():
+    if not its_run:
         check_names(config)
         check_read(config)
-        if asked.run:
+        if asked.run and is_first():
             runs.check_free(asked.run)
     parent = load_trained(origin.parent) if origin.parent else None
     experiment = set_up(config, its_run, parent.vocabulary if parent else None)
@@ -184,12 +190,17 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     if not is_first():  # it writes what the first one writes, where nobody looks
         folder, its_run = Path(held.enter_context(TemporaryDirectory())) / "run", None
     if not its_run:
-        its_run = runs.create(folder, first_files(experiment, parent))
+        more = _first_snapshot(start, experiment.config) if parent else None
+        its_run = runs.create(folder, first_files(experiment, parent), more)
         held.enter_context(runs.locked(its_run))
-        if parent:  # however early it is stopped, it goes on from these parameters
-            save(its_run, "step", gathered(start[0]), start[1], experiment.config)
     screen.print(f"{'run':<11} {folder}\n")
     return Session(experiment, programs, its_run, start, n_grams, _make_score(experiment), screen)
+
+
+def _first_snapshot(start: tuple[TrainState, Position], config: Config) -> Callable[[Run], object]:
+    """What a run has at once that begins with another's parameters: however early it is stopped, it has them."""
+    state, position = gathered(start[0]), start[1]
+    return lambda its_run: save(its_run, "step", state, position, config)
 
 
 def _beginning(experiment: Experiment, programs: Programs, parent: Trained | None) -> TrainState:
@@ -229,11 +240,12 @@ def _run(session: Session) -> Outcome:
             row = {"kind": "validation", "step": position.updates, "loss": score.nats, "bits": score.bits}
             runs.append(its_run, row | {"targets": int(score.weight), "best": position.stale == 0})
             training = f"training {meter.bits:.3f}{', with penalties' if penalized(config) else ''}"
+            training = "" if math.isnan(meter.bits) else training  # it was stopped just before
             shown.say(summary.validation_line(position, score, training, min(session.n_grams["valid"]), noun))
 
         def validate(params: Params) -> Score:
             params = params if jax.process_count() == 1 else on_one_device(params)
-            return session.score(params, text, "data.corpus: validation text").score
+            return Score(*of_first(session.score(params, text, "data.corpus: validation text").score))
 
         job = Job(experiment, session.programs, its_run, validate, meter, announce, agreed(stop))
         state, position = train(job, state, position)

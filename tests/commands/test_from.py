@@ -1,6 +1,7 @@
 """A run may begin with what another one has learned."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -54,6 +55,27 @@ def test_killed_before_its_first_snapshot_it_begins_again_with_the_same_paramete
         shutil.rmtree(later)
     again = jaxrnn("train", "--run", run.folder, "--resume", "--json").answer
     assert again["loss"] == pytest.approx(before.answer["loss"], rel=1e-6)
+
+
+def test_interrupted_while_its_folder_is_made_there_is_none(finished_run, jaxrnn, tmp_path, monkeypatch):
+    """Else it would go on, with parameters that are drawn."""
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxrnn.train.save", interrupted)
+    assert jaxrnn("train", "--from", finished_run[0], "--run", tmp_path / "run", *SLOWLY).code == 130
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_file_says_and_nothing_reads_is_refused(finished_run, jaxrnn, tmp_path):
+    text = (finished_run[0] / "config.toml").read_text()
+    other, changes = re.subn(r'\ninitializer = ".*"', '\ninitializer = "fan_in_normal"', text)
+    assert changes == 1
+    for name, words, code in (("same", text, 0), ("other", other, 2)):
+        (tmp_path / f"{name}.toml").write_text(words)
+        said = jaxrnn("train", tmp_path / f"{name}.toml", "--from", finished_run[0], "--run", tmp_path / name, *SLOWLY)
+        assert said.code == code and ("model.initializer: nothing reads it" in said.err) == (code == 2), said
 
 
 @pytest.mark.parametrize(

@@ -150,7 +150,19 @@ def test_what_cannot_be_split_runs_on_one_device(settings, tmp_path):
     assert done.returncode == 0 and "of 2 devices there, 1 in use" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_signal_to_one_process_stops_both(jaxrnn, settings, tmp_path):
+def test_what_one_process_refuses_ends_both(settings, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("here already")  # the first process alone looks
+    started = start_together(*settings(**LENGTH), "--run", tmp_path / "run")
+    said = read_all(started)
+    assert [process.returncode for process in started] == [2, 2], said
+    refusal = "exists already; choose another"
+    assert f"error: --run {tmp_path / 'run'}: {refusal}" in said[0]
+    assert f"error: process 0 has failed: --run {tmp_path / 'run'}: {refusal}" in said[1]
+
+
+@pytest.mark.parametrize(("number", "heard_by"), [(signal.SIGTERM, 1), (signal.SIGINT, 0), (signal.SIGINT, 1)])
+def test_a_signal_to_one_process_stops_both(jaxrnn, settings, tmp_path, number, heard_by):
     folder = tmp_path / "run"
     words = settings(**LENGTH | {"training__length": "1000000 updates"}, **CALM)
     started, deadline = start_together(*words, "--run", folder), time.monotonic() + 120
@@ -160,11 +172,12 @@ def test_a_signal_to_one_process_stops_both(jaxrnn, settings, tmp_path):
             while not list(folder.glob("snapshots/step_*")):
                 assert all(process.poll() is None for process in started) and time.monotonic() < deadline
                 time.sleep(0.05)
-            started[1].send_signal(signal.SIGTERM)
+            started[heard_by].send_signal(number)
             said = [one.result(timeout=120)[0] for one in saying]
         finally:
             for process in started:
                 process.kill()
-    assert [process.returncode for process in started] == [143, 143] and "to go on: " in said[0]
+    codes = [128 + number if own == heard_by else 143 for own in range(2)]
+    assert [process.returncode for process in started] == codes and "to go on: " in said[0], said
     newest = snapshots.newest(folder / "snapshots")
     assert newest is not None and newest.name == f"step_{runs.metrics(runs.at(folder))[-1]['step']}"

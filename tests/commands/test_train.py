@@ -15,7 +15,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrnn import snapshots, train
+from jaxrnn import folders, snapshots, train
 from jaxrnn.ngrams import bits_per_symbol, count_ngrams
 from jaxrnn.running import position, runs, trainer
 from jaxrnn.running.experiment import build_learner
@@ -340,6 +340,19 @@ def test_a_damaged_snapshot_is_passed_over(finished_run, jaxrnn, tmp_path):
 
 
 @pytest.mark.filterwarnings("default")
+def test_a_half_copied_best_snapshot_is_not_in_the_way(finished_run, jaxrnn, tmp_path):
+    whole, said = finished_run
+    folder = shutil.copytree(whole, tmp_path / "copied")
+    (best,) = folder.glob("snapshots/best_*")
+    (best / folders.MANIFEST).unlink()
+    for later in (path for path in folder.glob("snapshots/step_*") if path.name == f"step_{UPDATES}"):
+        shutil.rmtree(later)
+    again = jaxrnn("train", "--run", folder, "--resume", "--json")
+    assert again.code == 0 and again.answer["loss"] == said.answer["loss"], again
+    assert "training nan" not in again.err
+
+
+@pytest.mark.filterwarnings("default")
 def test_where_every_snapshot_to_go_on_from_is_damaged_it_goes_on_from_the_best(finished_run, jaxrnn, tmp_path):
     whole, said = finished_run
     folder = shutil.copytree(whole, tmp_path / "damaged")
@@ -460,6 +473,11 @@ def test_a_bad_text_is_refused(refusal, tmp_path, content, named):
         (["--gradient.rule", "btpt"], ["gradient.rule: no 'btpt'; did you mean 'bptt'?"]),
         (["--optimizer.name", "adan"], ["optimizer.name: no 'adan'; did you mean 'adam'?"]),
         (["--optimizer.options", "{b3 = 1}"], ["adam", "'b3'", "did you mean 'b"]),
+        (["--optimizer.options", "{mu_dtype = 1.0}"], ["mu_dtype is 1.0", "a dtype, such as 'bfloat16'"]),
+        (["--data.chunk_spread", "1e308"], ["data.chunk_spread = '1e308'", "expected float < 2147483648"]),
+        (["--model.hidden_size", "9" * 30], ["model.hidden_size", "expected a number below 2^32"]),
+        (["--training.length", f"{'9' * 5000} updates"], ["training.length", "expected a number below 2^31"]),
+        (["--gradient.rule", "checkpointed", "--gradient.memory", ""], ["gradient.memory = ''", "length >= 1"]),
         (["--sampling.prompt", "Ω"], ["sampling.prompt", "'Ω' not in the vocabulary"]),
         (["missing.toml"], ["missing.toml: no such file"]),
         (["--training.length", "2000000000 epochs"], ["training.length", "epochs", "updates; expected", "2^31"]),

@@ -9,7 +9,7 @@ import reference
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn.cell import Cell
 from jaxrnn.cells import gru, lstm
-from jaxrnn.compose import bidirectional
+from jaxrnn.compose import activation_penalty, bidirectional, dropout, stack
 from jaxrnn.errors import InputError
 
 STEPS, ROWS, INPUT, HIDDEN = 6, 4, 3, 4
@@ -67,6 +67,24 @@ def test_without_lengths_rows_are_whole():
 def test_the_two_directions_have_parameters_of_their_own():
     same = bidirectional(lstm(INPUT, HIDDEN), lstm(INPUT, HIDDEN)).init(jax.random.key(0))
     assert np.abs(same["forward"]["w_hh"] - same["backward"]["w_hh"]).max() > 0.1
+
+
+def test_noise_acts_where_there_is_a_key():
+    noisy = bidirectional(stack(lstm(INPUT, HIDDEN), dropout(0.5)), stack(lstm(INPUT, HIDDEN), dropout(0.5)))
+    params, key = params_of(noisy), jax.random.key(1)
+    plain, once, again = (np.asarray(noisy.apply(params, XS, LENGTHS, key)) for key in (None, key, key))
+    assert np.array_equal(once, again)
+    real = np.arange(STEPS)[:, None, None] < LENGTHS[:, None]
+    dropped = np.broadcast_to(real, plain.shape) & (once == 0)
+    np.testing.assert_allclose(once, np.where(dropped, 0, 2 * plain), rtol=1e-12)
+    assert 0 < dropped.sum() < real.sum() * 2 * HIDDEN
+    assert not np.array_equal(dropped[..., :HIDDEN], dropped[..., HIDDEN:])  # each direction draws for itself
+
+
+def test_penalties_are_refused():
+    both = bidirectional(stack(lstm(INPUT, HIDDEN), activation_penalty(1.0)), lstm(INPUT, HIDDEN))
+    with pytest.raises(InputError, match="bidirectional: forward: penalties have no place here"):
+        both.apply(params_of(both), XS, None, jax.random.key(0))
 
 
 def test_one_sequence_without_an_axis_of_rows_is_refused():

@@ -83,6 +83,13 @@ def test_what_is_missing_is_named(missing):
         from_torch(backward)
 
 
+def test_a_layer_that_is_missing_between_others_is_named():
+    params = {str(number): random_params(number, lstm(INPUT if number == 0 else H, H)) for number in range(3)}
+    state = {name: value for name, value in to_torch(params).items() if "_l1" not in name}
+    with pytest.raises(InputError, match="weight_ih_l1: missing"):
+        from_torch(state)
+
+
 def test_parameters_of_half_a_layer_or_of_another_number_of_gates_are_refused():
     with pytest.raises(InputError, match="layer 0: b_ih: missing"):
         to_torch({"0": {name: np.zeros((3, 4)) for name in ("w_ih", "w_hh")}})

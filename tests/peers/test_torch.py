@@ -63,3 +63,10 @@ def test_values_and_gradients(name, dtype):
     grads = from_torch({name: p.grad for name, p in theirs.named_parameters()})
     d_start = states_apart(jax.tree.map(lambda h: h.grad, start))
     assert_close((grads, d_start, inputs.grad.numpy()), jax.tree.map(np.asarray, cotangents), TOLERANCE[dtype])
+
+
+def test_weights_in_bfloat16_which_numpy_has_not_are_read_in_float32():
+    theirs = torch.nn.LSTM(INPUT, HIDDEN).to(torch.bfloat16)
+    ours = from_torch(theirs.state_dict())["0"]["w_hh"]
+    assert ours.dtype == np.float32
+    np.testing.assert_array_equal(ours, theirs.weight_hh_l0.detach().float().numpy().T)

@@ -96,6 +96,9 @@ def test_skipped_updates_are_counted_shown_and_at_last_too_many(made):
     assert [row["skipped"] for row in runs.metrics(run)] == [False, True, False, True, True]
     assert runs.metrics(run)[1]["loss"] is None
     assert meter.bits == pytest.approx(1 / math.log(2))
+    meter.put(metrics([math.nan] * 3 + [1.0], in_a_row=[1, 2, 3, 0]), 5, 9)  # too many, however it goes on
+    with pytest.raises(InputError, match="3 updates in a row, up to update 8, "):
+        meter.flush()
     for kept in ("no snapshot was saved yet", f"the last good snapshot stays in {run.snapshots}"):
         meter.put(metrics([math.nan], in_a_row=[3]), 5, 6)
         with pytest.raises(InputError, match=f"optimizer.rate: .* 3 updates in a row, up to update 6, .*{kept}"):

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxrnn.cell import Cell
 from jaxrnn.errors import InputError
 from jaxrnn.marks import within_lengths
-from jaxrnn.types import Marked
+from jaxrnn.types import Marked, Penalized
 
 
 class Bidirectional(NamedTuple):
@@ -17,7 +17,8 @@ class Bidirectional(NamedTuple):
 
     Attributes:
         init: `(key) -> params`, `{"forward": ..., "backward": ...}`.
-        apply: `(params, xs [T, B, I], lengths int [B] | None) -> [T, B, O_forward + O_backward]`.
+        apply: `(params, xs [T, B, I], lengths int [B] | None, key=None) -> [T, B, O_forward + O_backward]`; with a key
+            the noise of the cells acts, such as dropout, as in training.
     """
 
     init: Callable
@@ -42,7 +43,7 @@ def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
 
     Returns:
         Its `init` and `apply`. `apply` refuses, with an InputError, inputs with fewer axes than `[T, B, I]` (`[T, B]`
-        of ids), marked ones, and lengths that are not integers `[B]`.
+        of ids), marked ones, lengths that are not integers `[B]`, and cells with penalties where a key is given.
 
     References:
         M. Schuster, K. K. Paliwal, "Bidirectional Recurrent Neural Networks", IEEE Trans. Signal Processing 45, 1997.
@@ -54,12 +55,13 @@ def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
         >>> ys.shape, bool(jnp.all(ys[2:, 1] == 0))
         ((5, 2, 8), True)
     """
+    names, cells = ("forward", "backward"), (forward, backward)
 
     def init(key):
         key_forward, key_backward = jax.random.split(key)
         return {"forward": forward.init(key_forward), "backward": backward.init(key_backward)}
 
-    def apply(params, xs, lengths=None):
+    def apply(params, xs, lengths=None, key=None):
         if isinstance(xs, Marked) or jnp.ndim(xs) < 2 + (forward.input_size is not None):
             raise InputError("bidirectional: expected inputs [T, B, I]; where rows end, `lengths` says")
         steps, rows = xs.shape[:2]
@@ -67,10 +69,14 @@ def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
         if lengths.shape != (rows,) or not jnp.issubdtype(lengths.dtype, jnp.integer):
             raise InputError(f"bidirectional: lengths is {lengths.dtype}{list(lengths.shape)}; expected int [{rows}]")
         keep = within_lengths(lengths, steps)
+        keys = (None, None) if key is None else jax.random.split(key)
         outputs = []
-        for name, cell, flip in (("forward", forward, lambda a: a), ("backward", backward, lambda a: a[::-1])):
+        for name, cell, its_key, flip in zip(names, cells, keys, (lambda a: a, lambda a: a[::-1]), strict=True):
             marked = Marked(flip(xs), keep=flip(keep))
-            outputs.append(flip(cell.unroll(params[name], cell.initial_carry(rows), marked)[1]))
+            _, ys = cell.unroll(params[name], cell.initial_carry(rows, its_key), marked)
+            if isinstance(ys, Penalized):
+                raise InputError(f"bidirectional: {name}: penalties have no place here; put them around what is above")
+            outputs.append(flip(ys))
         return jnp.concatenate(outputs, axis=-1)
 
     return Bidirectional(init, apply)

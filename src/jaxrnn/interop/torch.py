@@ -64,7 +64,8 @@ def from_torch(state: Mapping[str, Any], like: Params | None = None) -> Params:
         direction = "backward" if found["reverse"] else "forward"
         part = layers.setdefault(found["layer"], {}).setdefault(direction, {})
         part[_OURS[found["what"]]] = _array(value).T
-    for layer, directions in layers.items():
+    for layer in map(str, range(1 + max(map(int, layers), default=-1))):
+        directions = layers.setdefault(layer, {})
         for direction, part in ({"forward": {}} | directions).items():
             for name in ("w_ih", "w_hh"):
                 if name not in part:
@@ -151,4 +152,7 @@ def _check_part(where: str, part: Mapping[str, Any]) -> None:
 
 def _array(value: Any) -> np.ndarray:
     """A tensor, on whatever device, or an array as an array of its own: PyTorch changes its tensors in place."""
-    return np.array(value.detach().cpu().numpy() if hasattr(value, "detach") else value)
+    if not hasattr(value, "detach"):
+        return np.array(value)
+    tensor = value.detach().cpu()
+    return np.array((tensor.float() if "bfloat16" in str(tensor.dtype) else tensor).numpy())  # which NumPy has not

@@ -1,25 +1,20 @@
-"""What a run takes of its machine: devices, other processes, memory that is kept, programs compiled before."""
+"""What a run takes of its machine: devices, memory that is kept, programs compiled before."""
 
-import itertools
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh
 
 from jaxrnn.allocator import keep_buffers
 from jaxrnn.choices import require
 from jaxrnn.config import Config
 from jaxrnn.data.cache import cache_folder
-from jaxrnn.errors import InputError
 from jaxrnn.mesh import data_mesh
 from jaxrnn.parallel import check_rows
+from jaxrnn.running.processes import connect
 
 _CACHES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
-_ASKED_EVERY = 16
 _WORTH_KEEPING = 0.5  # seconds of compilation; smaller programs are compiled as fast as they are read
 
 
@@ -39,8 +34,7 @@ def prepare(config: Config) -> None:
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     keep_programs(config)
     _divide_cpu(config)
-    if config.parallel.coordinator is not None:
-        _meet(config)
+    connect(config)
 
 
 def keep_programs(config: Config) -> None:
@@ -52,7 +46,7 @@ def keep_programs(config: Config) -> None:
     where = config.machine.compilation_cache
     if where == "off" or any(name in os.environ for name in _CACHES):
         return
-    folder = cache_folder() / "compiled" if where == "auto" else Path(where).expanduser()
+    folder = cache_folder() / "compiled" if where == "auto" else Path(os.path.expanduser(where))
     jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
@@ -99,31 +93,6 @@ def cores_pay(parameters: int, steps: int) -> bool:
     return parameters <= 10_000 * steps
 
 
-def is_first() -> bool:
-    """Tell whether this process is the one that speaks, and whose run stays.
-
-    Returns:
-        Whether it is; True where there is one process.
-    """
-    return jax.process_index() == 0
-
-
-def agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
-    """Let the processes stop together: a signal reaches one before the other, or one alone.
-
-    Args:
-        stop: whether this process was told to stop.
-
-    Returns:
-        A function that all processes call equally often; it asks all of them at every 16th call, since whoever asks
-        has to wait for the devices.
-    """
-    if jax.process_count() == 1:
-        return stop
-    calls = itertools.count()
-    return lambda: next(calls) % _ASKED_EVERY == 0 and bool(multihost_utils.process_allgather(np.array(stop())).any())
-
-
 def _divide_cpu(config: Config) -> None:
     """Make devices of the cores of a CPU: one runs its rows through the whole time loop by itself."""
     if jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
@@ -135,21 +104,6 @@ def _divide_cpu(config: Config) -> None:
         jax.config.update("jax_num_cpu_devices", max(1, number // processes))
     except RuntimeError:  # JAX has its devices already, as in a notebook or a test
         pass
-
-
-def _meet(config: Config) -> None:
-    """Find the other processes."""
-    asked = config.parallel
-    try:
-        if asked.coordinator == "auto":
-            jax.distributed.initialize()
-        else:
-            jax.distributed.initialize(asked.coordinator, asked.processes, asked.process)
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(
-            f"parallel.coordinator = {asked.coordinator!r}: the processes could not reach each other: {reason}"
-        ) from None
 
 
 def _most(devices: int, rows: int) -> int:

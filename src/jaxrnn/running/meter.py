@@ -81,12 +81,12 @@ class Meter:
         for step, row in enumerate(rows, before + 1):
             self._record(step, row, speed)
         self.skipped += sum(row["skipped"] for row in rows)
-        skipped = rows[-1]["skipped_in_a_row"]
+        skipped, at = max((row["skipped_in_a_row"], step) for step, row in enumerate(rows, before + 1))
         if skipped >= self._max_skipped:
             folder = self._run.snapshots
             kept = f"the last good snapshot stays in {folder}" if folder.exists() else "no snapshot was saved yet"
             raise InputError(
-                f"optimizer.rate: training diverged: {skipped} updates in a row, up to update {after}, were not "
+                f"optimizer.rate: training diverged: {skipped} updates in a row, up to update {at}, were not "
                 f"finite; {kept}; start again with a lower rate"
             )
         self._progress.update(after, self._words(rows[-1], speed))

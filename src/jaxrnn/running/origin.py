@@ -13,14 +13,14 @@ from jaxrnn.data.vocabulary import to_json
 from jaxrnn.errors import InputError
 from jaxrnn.mesh import place
 from jaxrnn.running import runs
-from jaxrnn.running.devices import is_first
 from jaxrnn.running.experiment import Experiment, total_updates
 from jaxrnn.running.position import MAY_CHANGE, Position, load
+from jaxrnn.running.processes import is_first
 from jaxrnn.running.programs import Programs
 from jaxrnn.running.run_text import about_text
 from jaxrnn.running.runs import Run
 from jaxrnn.running.trained import Trained
-from jaxrnn.settings import KEYS, differences, dumps, resolve
+from jaxrnn.settings import KEYS, differences, dumps, flatten, resolve
 from jaxrnn.training import TrainState
 
 SAME_MODEL = {
@@ -76,9 +76,11 @@ def begun_anew(file: Path | None, given: Mapping[str, str], parent: Path | None)
     if parent is None:
         return Origin(resolve(file, given))
     its_run, before = runs.find(parent)
-    for name in sorted(_UNREAD & set(given)):
-        raise InputError(f"{name}: nothing reads it where a run begins with the parameters of another; leave it out")
     config = resolve(file or its_run.config, given)
+    ours, theirs = flatten(config), flatten(before)
+    said = {name for name in _UNREAD if ours[name] not in (theirs[name], KEYS[name].default)}  # by the file
+    for name in sorted(said | _UNREAD & set(given)):
+        raise InputError(f"{name}: nothing reads it where a run begins with the parameters of another; leave it out")
     changed = differences(before, config, leave_out=set(KEYS) - SAME_MODEL)
     if changed:
         remedy = "leave that out, or begin without --from"
@@ -177,7 +179,8 @@ def last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> t
     Raises:
         InputError: if there are snapshots and none can be read.
     """
-    newest = snapshots.newest(its_run.snapshots) or snapshots.newest(its_run.snapshots, "best")
+    best = snapshots.newest(its_run.snapshots, "best")  # looked at anyhow: a damaged one would be in a new one's way
+    newest = snapshots.newest(its_run.snapshots) or best
     if newest is None:
         lost = sorted(path.name for path in its_run.snapshots.glob("*_*") if ".tmp-" not in path.name)
         if lost:

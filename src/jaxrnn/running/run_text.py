@@ -101,9 +101,13 @@ def kept_corpus(run: Run) -> dict:
         InputError: if it cannot be read.
     """
     try:
-        return json.loads(run.corpus.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        about = json.loads(run.corpus.read_text(encoding="utf-8"))
+        missing = {"origin", "digest", "vocabulary", "splits"} - set(about)
+        if missing:
+            raise ValueError(f"it has no {', '.join(sorted(missing))}")
+    except (OSError, TypeError, ValueError) as error:
         raise InputError(f"{run.corpus}: cannot be read ({error}); restore the file, or start a new run") from None
+    return about
 
 
 def kept_vocabulary(run: Run) -> Vocabulary:

@@ -18,7 +18,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,6 +55,13 @@ class Run(NamedTuple):
     metrics: Path
     snapshots: Path
     samples: Path
+
+
+class _Row(msgspec.Struct):
+    """What every line of metrics has."""
+
+    kind: str
+    step: int
 
 
 def at(folder: Path) -> Run:
@@ -114,12 +121,13 @@ def check_free(folder: Path) -> None:
         raise InputError(f"--run {folder}: exists already; {remedy}")
 
 
-def create(folder: Path, files: Mapping[str, str]) -> Run:
+def create(folder: Path, files: Mapping[str, str], more: Callable[[Run], object] | None = None) -> Run:
     """Make a run's folder, all of it at once: it is built beside its place and renamed into it.
 
     Args:
         folder: where to; see `check_free`.
         files: the text of each of its first files, by name.
+        more: puts there what else it must have from its beginning.
 
     Returns:
         The run.
@@ -135,6 +143,8 @@ def create(folder: Path, files: Mapping[str, str]) -> Run:
             building.chmod(0o755)  # mkdtemp makes it private
             for name, text in files.items():
                 write_file(building / name, text.encode("utf-8"))
+            if more:
+                more(at(building))
             flush(building)
             building.rename(folder)
             flush(folder.parent)
@@ -235,10 +245,12 @@ def metrics(run: Run) -> list[dict[str, Any]]:
     lines = run.metrics.read_bytes().splitlines(keepends=True) if run.metrics.exists() else []
     rows = []
     for number, line in enumerate(lines, 1):
-        try:
-            rows += [msgspec.json.decode(line)] if line.endswith(b"\n") else []
-        except msgspec.DecodeError:
-            raise InputError(f"{run.metrics}: line {number} is no JSON; take it out, and go on") from None
+        if line.endswith(b"\n"):
+            try:
+                msgspec.json.decode(line, type=_Row)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                raise InputError(f"{run.metrics}: line {number} is damaged; take it out, and go on") from None
+            rows.append(msgspec.json.decode(line))
     return rows
 
 

@@ -145,7 +145,7 @@ def validation_line(position: Position, score: Score, training: str, n_gram: flo
     Args:
         position: where the run stands.
         score: on the validation text.
-        training: what is to be said of training: bits per symbol, of late.
+        training: what is to be said of training: bits per symbol, of late; empty for nothing.
         n_gram: what the best n-gram scores on the validation text.
         noun: what a symbol is.
 
@@ -154,7 +154,7 @@ def validation_line(position: Position, score: Score, training: str, n_gram: flo
     """
     news = "new best" if position.stale == 0 else f"{position.stale} since the best"
     return (
-        f"{position.updates:>7}: validation {score.bits:.3f} bits per {noun} ({training}, "
+        f"{position.updates:>7}: validation {score.bits:.3f} bits per {noun} ({training}{', ' if training else ''}"
         f"best n-gram {n_gram:.3f}), {news}"
     )
 

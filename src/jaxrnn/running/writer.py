@@ -85,7 +85,7 @@ def until(pieces: Iterator[str], stops: Sequence[str], after: int = 0) -> Iterat
 
     Args:
         pieces: text as it comes.
-        stops: the strings to stop at; they are left out.
+        stops: the strings to stop at; they are left out. The first one that is complete counts.
         after: how many characters come first in which none is looked for.
 
     Yields:
