@@ -242,9 +242,10 @@ def optimizer(
 def _is_dtype(value: Any) -> bool:
     """Whether NumPy, with the narrow floats that JAX adds, knows such a dtype."""
     try:
-        return bool(jnp.dtype(value))
+        jnp.dtype(value)
     except TypeError:
         return False
+    return True
 
 
 def decays(params: Any) -> Any:
