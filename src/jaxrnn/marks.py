@@ -38,9 +38,7 @@ def heed_marks(recurrence: Recurrence, initial_carry: Callable[..., Carry]) -> R
     """
 
     def project(params, x):
-        if not isinstance(x, Marked):
-            return recurrence.project(params, x)
-        return x._replace(x=recurrence.project(params, blank(x)))
+        return marked_as(x, recurrence.project(params, blank(x)))
 
     def recur(params, carry, z, dot, note):
         if not isinstance(z, Marked):

@@ -58,8 +58,7 @@ def bidirectional(forward: Cell, backward: Cell) -> Bidirectional:
     names, cells = ("forward", "backward"), (forward, backward)
 
     def init(key):
-        key_forward, key_backward = jax.random.split(key)
-        return {"forward": forward.init(key_forward), "backward": backward.init(key_backward)}
+        return {name: cell.init(k) for name, cell, k in zip(names, cells, jax.random.split(key), strict=True)}
 
     def apply(params, xs, lengths=None, key=None):
         if isinstance(xs, Marked) or jnp.ndim(xs) < 2 + (forward.input_size is not None):

@@ -247,10 +247,10 @@ def metrics(run: Run) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         if line.endswith(b"\n"):
             try:
-                msgspec.json.decode(line, type=_Row)
+                rows.append(msgspec.json.decode(line))
+                msgspec.convert(rows[-1], _Row)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 raise InputError(f"{run.metrics}: line {number} is damaged; take it out, and go on") from None
-            rows.append(msgspec.json.decode(line))
     return rows
 
 
