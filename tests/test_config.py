@@ -117,6 +117,7 @@ def test_differences_name_key_and_both_values():
         ("[gradient]\nrule='truncated'\nhorizon=33", ["gradient.horizon = 33", "data.chunk_length = 32"]),
         ("[gradient]\nrule='adaptive'\nlongest=33", ["gradient.longest = 33", "the nearest that work are 64 and 96"]),
         ("[gradient]\nrule='adaptive'\n[data]\nchunk_spread=2.0", ["gradient.longest = 128", "chunk_spread = 0"]),
+        ("[data]\ncircular=true\nchunk_spread=2.0", ["data.circular = true", "expected data.chunk_spread = 0"]),
         ("[gradient]\nrule='checkpointed'\nsegment_length=33", ["gradient.segment_length = 33"]),
         (
             "[training]\npatience=3\n[optimizer]\naverage_after=3",

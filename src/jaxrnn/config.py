@@ -68,6 +68,9 @@ class Data(Section, frozen=True):
     ] = None
     batch_size: Annotated[int, _about("streams of text read side by side (B)", ge=1)] = 64
     chunk_length: Annotated[int, _about("new time steps for each estimate of the gradient (K, or k1)", ge=1)] = 32
+    circular: Annotated[
+        bool, _about("the text as a circle: a row goes on with the next one's, and its carry, instead of starting anew")
+    ] = False
     evaluation_streams: Annotated[
         _Positive | None, _about("streams side by side when a text is scored; left out: batch_size")
     ] = None

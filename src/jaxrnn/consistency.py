@@ -43,6 +43,8 @@ that work are 32 and 64
     if after is not None and 0 < patience <= after + 1:
         expected = f"expected more than {after + 1}, one more than optimizer.average_after, or 0"
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
+    if data.circular and data.chunk_spread:
+        raise InputError("data.circular = true: its chunks are of one length; expected data.chunk_spread = 0")
     _check_horizons(data, gradient)
     _check_processes(config.parallel, config.training)
 

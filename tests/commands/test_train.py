@@ -17,7 +17,7 @@ import pytest
 
 from jaxrnn import folders, snapshots, train
 from jaxrnn.ngrams import bits_per_symbol, count_ngrams
-from jaxrnn.running import position, runs, trainer
+from jaxrnn.running import position, programs, runs, trainer
 from jaxrnn.running.experiment import build_learner
 from jaxrnn.running.run_text import kept_vocabulary, open_text
 from jaxrnn.running.trained import load_params, load_trained
@@ -237,6 +237,20 @@ def test_chunks_of_random_lengths_are_the_same_when_a_run_goes_on(jaxrnn, settin
     assert len({row["targets"] for row in updates}) > 5
     for row in updates:
         np.testing.assert_allclose(row["rate"], 0.3 * row["targets"] / (4 * 8 * 2))
+
+
+def test_on_a_circle_the_carry_goes_on_from_epoch_to_epoch_and_from_run_to_run(jaxrnn, settings, tmp_path, monkeypatch):
+    """An epoch's last carry is the next one's first; and a run of one epoch, lengthened, comes to the same bits."""
+    begun = []
+    monkeypatch.setattr(programs, "next_epoch", lambda *arguments: begun.append(arguments))
+    words = settings(data__circular="true", optimizer__schedule="constant", optimizer__plateau=2)
+    whole = jaxrnn("train", *words, "--training.length", "2 epochs", "--run", tmp_path / "whole", "--json")
+    half = jaxrnn("train", *words, "--training.length", "1 epochs", "--run", tmp_path / "parts", "--json")
+    assert whole.code == half.code == 0 and "left to the next epoch" in half.err
+    jaxrnn("train", "--run", tmp_path / "parts", "--resume", "--training.length", "2 epochs")
+    assert not begun and whole.answer["updates"] == 2 * half.answer["updates"]
+    name = f"step_{whole.answer['updates']}"
+    assert arrays(tmp_path / "parts", name) == arrays(tmp_path / "whole", name)
 
 
 DIES = """

@@ -81,6 +81,30 @@ def test_permuting_the_rows_of_the_text_permutes_the_rows_of_chunks():
     assert (permuted_targets[:last] == targets[:last, order]).all()
 
 
+@given(st.integers(1, 5), st.integers(1, 5), st.integers(0, 40))
+def test_laps_read_the_text_as_a_circle(batch_size, chunk_length, more):
+    """Against one loop over time: row `i` begins at `i` times a row's length, and goes on over the text's end."""
+    size = batch_size * chunk_length + more  # inputs of the text
+    streams = make_streams(np.arange(size + 1), batch_size, chunk_length, drop_tail=True)._replace(lap=0)
+    length, chunks, t = size // batch_size, size // (batch_size * chunk_length), 0
+    for lap in range(4):
+        at_lap = streams._replace(lap=lap)
+        assert account(at_lap) == (
+            size + 1,
+            size - (left := size - chunks * chunk_length * batch_size),
+            left,
+            0,
+            chunks,
+        )
+        for index in range(chunks):
+            chunk = read(at_lap, index)
+            for k in range(chunk_length):
+                at = [(row * length + t) % size for row in range(batch_size)]
+                assert chunk.inputs[k].tolist() == at and chunk.targets[k].tolist() == [i + 1 for i in at]
+                t += 1
+            assert (chunk.weight == 1).all()
+
+
 def test_rows_differ_by_one_step_at_most_when_nothing_is_dropped():
     starts, lengths = rows(Streams(np.arange(12), 4, 3, drop_tail=False))
     assert lengths.tolist() == [3, 3, 3, 2] and starts.tolist() == [0, 3, 6, 9]

@@ -67,6 +67,15 @@ def test_with_random_lengths_every_epoch_has_its_own_cuts_and_all_targets():
     assert sorted(steps[: len(steps) // 2]) == sorted(steps[len(steps) // 2 :])
 
 
+def test_on_a_circle_every_row_goes_on_over_the_end_of_an_epoch():
+    made = experiment(ids=60, updates=40)
+    config = Config(data=Data(batch_size=2, chunk_length=4, circular=True))
+    made = made._replace(config=config, streams=epoch_streams(config, made.streams, 0))
+    assert updates_per_epoch(config, made.streams) == 7  # the last step of each row is left to the next lap
+    inputs = np.concatenate([chunks.inputs[0, 0] for chunks, _ in dispatches(made)])
+    assert np.array_equal(inputs, (np.arange(160)[:, None] + [0, 29]) % 59)
+
+
 def test_a_dispatch_never_crosses_the_end_of_an_epoch():
     made = experiment(updates=10, updates_per_dispatch=5)  # 8 chunks an epoch
     assert [(p.updates, p.epoch, p.chunk) for _, p in dispatches(made)] == [(5, 0, 5), (8, 1, 0), (10, 1, 2)]

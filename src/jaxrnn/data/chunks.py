@@ -9,6 +9,13 @@ chunk goes on where row `i` of the previous chunk ended, and the carry may be ha
     ids   0 1 2 3 4 5 6 7 8      B = 2, K = 3
     row 0 inputs  0 1 2 | 3      targets  1 2 3 | 4
     row 1 inputs  4 5 6 | 7      targets  5 6 7 | 8       the second chunk is padded to K steps, with weight 0
+
+In laps (`Streams.lap`) the inputs are a circle, on which a row goes on where the next one began. An epoch has full
+chunks alone, and the next begins where it has ended, so that the carry may be handed on for ever::
+
+    lap 0, row 0    inputs  0 1 2      targets  1 2 3
+    lap 1, row 0    inputs  3 4 5      targets  4 5 6
+    lap 2, row 0    inputs  6 7 0      targets  7 8 1     the last id is a target only
 """
 
 from typing import Any, NamedTuple
@@ -32,6 +39,7 @@ class Streams(NamedTuple):
             False (evaluation): nothing is dropped, the first `(N - 1) % B` rows are one step longer.
         cuts: `[chunks + 1]` the steps of a row at which chunks of different lengths begin, and the last one ends; none
             is longer than `chunk_length`. None: one begins every `chunk_length` steps. See `jaxrnn.data.lengths`.
+        lap: which epoch on the circle, from 0; without `cuts`. None: every epoch begins at the rows' first steps.
     """
 
     ids: np.ndarray
@@ -39,6 +47,7 @@ class Streams(NamedTuple):
     chunk_length: int
     drop_tail: bool
     cuts: np.ndarray | None = None
+    lap: int | None = None
 
 
 class Account(NamedTuple):
@@ -47,7 +56,7 @@ class Account(NamedTuple):
     Attributes:
         ids: symbols in the text, `N`.
         targets: symbols that are predicted, each once.
-        dropped: symbols at the text's end that never are.
+        dropped: symbols that are not: at the text's end; in laps, what is left of the rows.
         padded: places in the chunks that hold nothing, with weight 0.
         chunks: how many chunks an epoch has.
     """
@@ -119,6 +128,8 @@ def rows(streams: Streams) -> tuple[np.ndarray, np.ndarray]:
 def number_of_chunks(streams: Streams) -> int:
     """How many chunks an epoch has: the longest row's length over `K`, rounded up, or as many as there are cuts for.
 
+    In laps it is rounded down.
+
     Args:
         streams: the text as rows.
 
@@ -127,8 +138,8 @@ def number_of_chunks(streams: Streams) -> int:
     """
     if streams.cuts is not None:
         return len(streams.cuts) - 1
-    _, lengths = rows(streams)
-    return -(-int(lengths.max()) // streams.chunk_length)
+    length, steps = int(rows(streams)[1].max()), streams.chunk_length
+    return -(-length // steps) if streams.lap is None else length // steps
 
 
 def account(streams: Streams) -> Account:
@@ -147,8 +158,9 @@ def account(streams: Streams) -> Account:
         Account(ids=12, targets=11, dropped=0, padded=5, chunks=2)
     """
     _, lengths = rows(streams)
-    targets, chunks = int(lengths.sum()), number_of_chunks(streams)
+    chunks = number_of_chunks(streams)
     places = chunks * streams.chunk_length * streams.batch_size
+    targets = int(lengths.sum()) if streams.lap is None else places
     return Account(len(streams.ids), targets, len(streams.ids) - 1 - targets, places - targets, chunks)
 
 
@@ -183,8 +195,8 @@ def read(streams: Streams, index: int) -> Chunk:
     starts, lengths = rows(streams)
     begin, end = _span(streams, index)
     steps = begin + np.arange(streams.chunk_length)[:, None]
-    inside = steps < np.minimum(lengths[None, :], end)
-    positions = np.where(inside, starts[None, :] + steps, 0)
+    inside = (steps < np.minimum(lengths[None, :], end)) | (streams.lap is not None)
+    positions = np.where(inside, starts[None, :] + steps, 0) % (len(streams.ids) - 1)
     inputs, targets = (np.where(inside, streams.ids[positions + ahead], 0).astype(np.int32) for ahead in (0, 1))
     weight: Any = inside.astype(np.float32)  # NumPy, for the one jit to put on its device
     keep: Any = inside
@@ -194,5 +206,6 @@ def read(streams: Streams, index: int) -> Chunk:
 def _span(streams: Streams, index: int) -> tuple[int, int]:
     """The steps of a row at which a chunk begins and ends."""
     if streams.cuts is None:
-        return index * streams.chunk_length, (index + 1) * streams.chunk_length
+        number = (streams.lap or 0) * number_of_chunks(streams) + index
+        return number * streams.chunk_length, (number + 1) * streams.chunk_length
     return int(streams.cuts[index]), int(streams.cuts[index + 1])

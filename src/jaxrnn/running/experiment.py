@@ -88,7 +88,7 @@ def set_up(config: Config, run: Run | None = None, vocabulary: Vocabulary | None
 
 
 def epoch_streams(config: Config, streams: Streams, epoch: int) -> Streams:
-    """Cut the training text as an epoch wants it: another order of chunk lengths for each, where they differ.
+    """Cut the training text as an epoch wants it: with lengths in an order of its own, or at its lap on the circle.
 
     Args:
         config: the configuration.
@@ -99,6 +99,8 @@ def epoch_streams(config: Config, streams: Streams, epoch: int) -> Streams:
         The training text as rows of chunks, as many in every epoch.
     """
     data = config.data
+    if data.circular:
+        return streams._replace(lap=epoch)
     return vary_lengths(streams, data.chunk_length, data.chunk_spread, seed=config.seed, epoch=epoch)
 
 

@@ -30,7 +30,7 @@ class Programs(NamedTuple):
         train_step: `(state, chunks, updates) -> (state, metrics)`, see `jaxrnn.training.make_train_step`. What the
             schedule of the rate runs over is an argument: the program that has measured the pace is the one that
             trains.
-        next_epoch: `(state, epoch) -> state` starts on the text anew: see `next_epoch`.
+        next_epoch: `(state, epoch) -> state` starts on the text anew: see `next_epoch`; not called on a circle.
     """
 
     shardings: TrainState | None

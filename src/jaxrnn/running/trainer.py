@@ -71,7 +71,7 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
         chunks, after = next_chunks(job.experiment, position)
         state, metrics = train_step(state, put_chunks(job.experiment, chunks), job.experiment.updates)
         job.meter.put(metrics, position.updates, after.updates)
-        if after.epoch > position.epoch:
+        if after.epoch > position.epoch and not config.data.circular:
             state = job.programs.next_epoch(state, after.epoch)
         position = after
     job.meter.pause()
