@@ -350,7 +350,7 @@ def test_the_page_on_language_models_has_the_measured_figures():
         scores = [f"{one['mean'][f'perplexity, {protocol}']:.3f}" for one in recipes]
         assert f"| {said} | {' | '.join(scores)} |" in page
     tries = {one["name"]: one for one in json.loads((results / "tries_ptb_fast.json").read_text("utf-8"))["tries"]}
-    small, large = ([tries[name] for name in names] for names in (SMALL_TRIES, ("more_masks", "ptb_fast")))
+    small, large = ([tries[name] for name in names] for names in (SMALL_TRIES, ("more_masks", "no_masks", "ptb_fast")))
     assert set(tries) == {one["name"] for one in (*small, *large)}
     lines = page.splitlines()
     for row, one in enumerate(small, lines.index("| rate 20, the example's | 193.4 | 143.3 | 122.6 | 117.8 |")):

@@ -236,6 +236,20 @@ def test_vmap_over_models():
         assert_close(jax.tree.map(lambda a, i=i: a[i], together), alone(*model))
 
 
+@pytest.mark.parametrize("start", [0, 0.5])
+def test_a_carry_of_weak_type_is_differentiated(start):
+    """`jax.lax.scan` gives such a carry the dtype of what a step makes of it."""
+    cell = elman(3, 4, dtype=jnp.float32)
+    params, xs = cell.init(jax.random.key(0)), np.ones((5, 2, 3), np.float32)
+    carry = jnp.full((2, 4), start)
+    assert carry.weak_type
+    one, other = (
+        jax.value_and_grad(lambda params, run=run: run(params, carry, xs)[1].sum())(params)
+        for run in (cell.unroll, scanned(cell))
+    )
+    assert_close(one, other, tolerance=1e-6)
+
+
 def test_batch_axes():
     """No batch axis, and two, give what one gives."""
     cell = CELLS["lstm"]

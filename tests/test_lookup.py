@@ -78,6 +78,14 @@ def test_ids_that_do_not_exist_are_nan_from_whichever_end():
     assert_close(rows.ravel(), np.array([np.nan] * 4 + [3.0]))
 
 
+def test_gradients_of_one_row_are_added_up_in_32_bits(default_settings):
+    """In bfloat16, 256 + 1 is 256."""
+    table, ids = jnp.ones((2, 1), jnp.bfloat16), jnp.zeros(2000, int)
+    rows, pull = jax.vjp(lambda table: take_rows(table, ids), table)
+    (d_table,) = pull(jnp.ones_like(rows))
+    assert rows.dtype == d_table.dtype == jnp.bfloat16 and d_table.ravel().tolist() == [2000, 0]
+
+
 def test_marks_are_heeded():
     cell, ids = STACKS["elman"](), ids_of(LONG)
     params, carry = cell.init(jax.random.key(0)), cell.initial_carry(ROWS)

@@ -8,7 +8,7 @@ import pytest
 import reference
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import elman, elman_step, gru, lstm
-from jaxrnn.compose import dropout, language_model, stack
+from jaxrnn.compose import activation_penalty, dropout, language_model, stack, zoneout
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.marks import within_lengths
@@ -215,6 +215,38 @@ def test_noise_does_not_depend_on_marks():
     (last, plain), (marked_last, marked) = (noise.unroll({}, carry, xs) for xs in (ones, Marked(ones, RESET, KEEP)))
     assert_close(marked, choose(KEEP, plain, jnp.zeros_like(plain)), tolerance=0)
     assert_close(marked_last, last)
+
+
+def test_a_carry_that_only_has_noise_in_training_takes_marks():
+    """Its tree is then another one than that of the fresh carry, which is made without a key."""
+
+    def initial_carry(batch_shape, key=None):
+        noise = {} if key is None else {"key": jax.random.split(key, batch_shape)}
+        return {"h": jnp.full((*batch_shape, HIDDEN), 0.5), **noise}
+
+    def step(params, carry, x):
+        h = jnp.tanh(carry["h"] + x)
+        return carry | {"h": h}, h
+
+    cell = from_step(lambda key: {}, initial_carry, step)
+    xs = np.random.default_rng(0).normal(size=(STEPS, ROWS, HIDDEN))
+    without, noisy = (
+        cell.unroll({}, cell.initial_carry(ROWS, key), Marked(xs, RESET, KEEP)) for key in (None, jax.random.key(0))
+    )
+    assert_close((noisy[0]["h"], noisy[1]), (without[0]["h"], without[1]), tolerance=0)
+    penalized = zoneout(stack(gru(HIDDEN, HIDDEN), activation_penalty(2.0)), 0.5)
+    carry = penalized.initial_carry(ROWS, jax.random.key(0))
+    _, ys = penalized.unroll(random_params(0, penalized), carry, Marked(xs, RESET, KEEP))
+    assert not np.any(np.asarray(ys.y)[~KEEP])
+
+
+def test_a_carry_of_other_precision_than_the_cell_is_made_for_is_reset():
+    cell = gru(HIDDEN, HIDDEN)
+    params, carry, xs = jax.tree.map(
+        jnp.bfloat16, (random_params(0, cell), cell.initial_carry(ROWS), np.ones((STEPS, ROWS, HIDDEN)))
+    )
+    carry, ys = cell.unroll(params, carry, Marked(xs, RESET))
+    assert carry.dtype == ys.dtype == jnp.bfloat16
 
 
 def test_every_cell_refuses_marks_that_do_not_fit():

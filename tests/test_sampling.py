@@ -64,6 +64,15 @@ def test_probabilities_of_narrow_logits_are_summed_wide(dtype):
     assert np.isfinite(filter_logits(jnp.zeros(4000, dtype), top_p=0.5)).sum() == 2000
 
 
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
+def test_draws_of_narrow_logits_favour_no_symbol(dtype):
+    """Noise of 16 bits would tie, and ties go to the first: 0.98 of these draws would be of the first half."""
+    ids = draw(jax.random.key(0), jnp.zeros((20_000, 1000), dtype))
+    assert abs(np.mean(ids < 500) - 0.5) < 0.015  # four standard errors
+    small = filter_logits(jnp.array([1, 2, 2.5], dtype), temperature=1e-5)
+    np.testing.assert_allclose(small, [-150_000, -50_000, 0], rtol=1e-6)
+
+
 def test_filters_are_mapped_with_a_choice_for_each_row():
     choices = [(0.0, 2, 0.5), (0.7, 3, 0.9), (1.5, 1, 1.0)]
     batched = jax.jit(jax.vmap(lambda row, t, k, p: filter_logits(row, temperature=t, top_k=k, top_p=p)))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from jaxrnn.cells.elman import elman
-from jaxrnn.compose import dropout, stack, with_readout
+from jaxrnn.compose import dropout, stack, temporal_penalty, with_penalties, with_readout
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import CarryState, Chunk, GradientEstimator, bptt, truncated_bptt
 from jaxrnn.losses import squared_error
@@ -326,6 +326,20 @@ def test_one_trace_and_one_program_whatever_happens_in_between():
     state = scale_rate(state, 0.5)
     state, _ = train_step(state, stack_chunks([chunks[4]]))
     assert train_step._cache_size() == 1 and int(state.step) == 4 and int(state.skipped) == 1
+
+
+def test_a_fresh_carry_without_the_noise_of_the_first_is_refused():
+    cell = stack(elman(SIZE, SIZE), temporal_penalty(SIZE, 0.1))
+    rule, chunk = bptt(cell, with_penalties(squared_error)), chunks_of(1)[0]
+    carry = cell.initial_carry(B, jax.random.key(0))
+    state = init(rule, MOMENTUM, jax.random.key(1), cell.init(jax.random.key(2)), carry, chunk)
+    with pytest.raises(InputError, match="restart: carry is .* made with a key as the first one was"):
+        restart(rule, state, jax.random.key(3), cell.initial_carry(B), chunk)
+
+
+def test_parts_of_no_chunk_are_refused():
+    with pytest.raises(InputError, match="stack_chunks: accumulation is 0; it must be a whole number, 1 or more"):
+        stack_chunks(chunks_of(1), accumulation=0)
 
 
 def test_nothing_but_the_chunk_crosses_to_the_device():

@@ -149,9 +149,21 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Step:
     """
 
     def loop(params, carry, zs):
+        carry = _of_lasting_dtypes(recur, params, carry, zs)
         return _differentiable(as_now(recur))(params, carry, zs)
 
     return loop
+
+
+def _of_lasting_dtypes(recur: Callable[..., tuple[Carry, Any]], params: Params, carry: Carry, zs: Any) -> Carry:
+    """The carry, weakly typed leaves such as `jnp.full(shape, 0)` in the dtypes that a step gives them.
+
+    `jax.lax.scan` would do so too, but after what it is to return has been settled with the others.
+    """
+    if not any(getattr(leaf, "weak_type", False) for leaf in jax.tree.leaves(carry)):
+        return carry
+    after, _ = jax.eval_shape(lambda *its: recur(*its, product, unnoted), params, carry, _at_one_step(zs))
+    return jax.tree.map(lambda a, b: a.astype(b.dtype) if getattr(a, "weak_type", False) else a, carry, after)
 
 
 def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Array, Carry, Marked, Params, Step
 
 _WORTH = 2  # symbols for each row of the table, at least; measured at 21 and 38 only, where it pays, not where it ends
@@ -72,9 +73,11 @@ def take_rows(table: Array, ids: Array) -> Array:
         ids: integer `[*batch]`; one outside `[0, V)` gives NaN.
 
     Returns:
-        `[*batch, I]`.
+        `[*batch, I]`. Gradients of one row are added up in float32 at least.
     """
-    return jnp.asarray(table).at[ids].get(mode="fill", wrap_negative_indices=False)
+    table = jnp.asarray(table)
+    wide = table.astype(sum_dtype(table.dtype))
+    return wide.at[ids].get(mode="fill", wrap_negative_indices=False).astype(table.dtype)
 
 
 def of_rows(project: Callable[[Params, Any], Any], params: Params, xs: Any) -> Any:

@@ -72,8 +72,11 @@ def restart_rows(reset: Any, carry: Carry, fresh: Carry) -> Carry:
         >>> restart_rows(jnp.array([True, False]), jnp.ones((2, 1)), jnp.zeros((2, 1))).ravel().tolist()
         [0.0, 1.0]
     """
-    (floats, others), (start, _) = split_carry(carry), split_carry(fresh)
-    return join(jax.tree.map(lambda a, b: choose(reset, b, a), floats, start), others)
+    floats, others = split_carry(carry)
+    leaves, structure = jax.tree.flatten(floats)  # leaf by leaf: where one of the two has no noise, trees differ
+    start = jax.tree.leaves(split_carry(fresh)[0])
+    chosen = [choose(reset, b.astype(a.dtype), a) for a, b in zip(leaves, start, strict=True)]
+    return join(structure.unflatten(chosen), others)
 
 
 def unmarked(x: Any) -> Any:

@@ -34,7 +34,8 @@ def filter_logits(
         top_p: `[]`, the total probability to keep at least, or None for all; may be traced.
 
     Returns:
-        `[*batch, V]`, logits that are 0 for the likeliest symbol.
+        `[*batch, V]`, logits that are 0 for the likeliest symbol, in float32 at least: in 16 bits the noise of a draw
+        has so few values that many symbols tie, and a small temperature is 0.
 
     Cost:
         A sort of V numbers for each row, unless neither `top_k` nor `top_p` is given.
@@ -50,9 +51,10 @@ def filter_logits(
         >>> filter_logits(logits, temperature=0.0).tolist()
         [-inf, 0.0, -inf, -inf]
     """
+    logits = logits.astype(sum_dtype(logits.dtype))
     temperature = jnp.asarray(temperature, logits.dtype)
     likeliest = jnp.argmax(logits, axis=-1, keepdims=True).astype(jnp.int32)
-    greedy = jnp.where(_places(logits) == likeliest, 0.0, -jnp.inf).astype(logits.dtype)
+    greedy = jnp.where(_places(logits) == likeliest, 0.0, -jnp.inf)
     behind = logits - jnp.max(logits, axis=-1, keepdims=True)  # at most 0: a tiny temperature gives no +inf
     scaled = behind / jnp.where(temperature > 0, temperature, jnp.ones_like(temperature))
     if top_k is not None or top_p is not None:
@@ -73,9 +75,8 @@ def _kept(logits: Array, top_k: Any | None, top_p: Any | None) -> Array:
     if top_k is not None:
         kept &= _places(logits) < jnp.asarray(top_k, jnp.int32)
     if top_p is not None:
-        wide = sum_dtype(logits.dtype)
-        top_p = jnp.asarray(top_p, wide)
-        probabilities = jax.nn.softmax(jnp.where(kept, descending.astype(wide), -jnp.inf), axis=-1)
+        top_p = jnp.asarray(top_p, logits.dtype)
+        probabilities = jax.nn.softmax(jnp.where(kept, descending, -jnp.inf), axis=-1)
         before = jnp.cumsum(probabilities, axis=-1) - probabilities  # of the likelier ones: 0 for the likeliest
         kept &= (before < top_p) | (top_p >= 1)  # rounding of the sum must not drop a symbol where all may stay,
         kept |= _places(logits) == 0  # nor that of top_p the likeliest

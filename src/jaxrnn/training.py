@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.choices import require
+from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import expect
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator, check_chunk
@@ -154,12 +154,8 @@ def make_train_step(
     check_optimizer("make_train_step", optimizer)
 
     def train_step(state: TrainState, chunks: Chunk, count: Any = None) -> tuple[TrainState, Metrics]:
-        expect(
-            "train_step: chunks.weight must be [U, A, K, B], as stack_chunks makes it",
-            chex.assert_rank,
-            chunks.weight,
-            4,
-        )
+        message = "train_step: chunks.weight must be [U, A, K, B], as stack_chunks makes it"
+        expect(message, chex.assert_rank, chunks.weight, 4)
         message = "train_step: every array of chunks must lead with the same [U, A, K, B]"
         expect(message, chex.assert_equal_shape_prefix, jax.tree.leaves(chunks), 4)
         number = len(chunks.weight)
@@ -266,14 +262,16 @@ def restart(estimator: GradientEstimator, state: TrainState, key: Array, carry: 
         estimator: how to differentiate through time.
         state: the state, not to be used again.
         key: a random key for the estimator, used up.
-        carry: a fresh carry; only its float leaves are used.
+        carry: a fresh carry, made with a key where the first one was; only its float leaves are used.
         chunk: one chunk `[K, B, ...]`; gives shapes only.
 
     Returns:
         The state to go on with.
     """
-    carry = join(split_carry(carry)[0], split_carry(state.estimator.carry)[1])
-    return state._replace(estimator=_own(estimator.init(key, state.params, carry, chunk)))
+    (floats, _), (before, others) = split_carry(carry), split_carry(state.estimator.carry)
+    form, expected = jax.tree.structure(floats), jax.tree.structure(before)
+    require(form == expected, "restart: carry", form, f"{expected}, made with a key as the first one was")
+    return state._replace(estimator=_own(estimator.init(key, state.params, join(floats, others), chunk)))
 
 
 def scale_rate(state: TrainState, factor: float) -> TrainState:
@@ -304,13 +302,14 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int | None = None, accumul
         A chunk of NumPy arrays `[U, A, K, B, ...]`.
 
     Raises:
-        InputError: where there is no chunk, or one too many.
+        InputError: where there is no chunk, or one too many; where A is no whole number.
 
     Example:
         >>> chunk = Chunk(np.zeros((5, 2), int), np.zeros((5, 2), int), np.ones((5, 2)))
         >>> stack_chunks([chunk] * 3, updates=2, accumulation=2).weight.sum(axis=(2, 3)).tolist()
         [[10.0, 10.0], [10.0, 0.0]]
     """
+    require(is_whole(accumulation), "stack_chunks: accumulation", accumulation, "a whole number, 1 or more")
     updates = max(1, -(-len(chunks) // accumulation)) if updates is None else updates
     room = updates * accumulation
     require(1 <= len(chunks) <= room, "stack_chunks: len(chunks)", len(chunks), f"from 1 to U * A = {room}")

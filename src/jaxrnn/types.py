@@ -25,7 +25,10 @@ Carry = Any
 Step = Callable[[Params, Carry, Any], tuple[Carry, Any]]
 """`(params, carry, x) -> (carry, y)`: a cell's `step`; and its `unroll`, where x and y have time in front."""
 Loss = Callable[[Any, Any], Array]
-"""`(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`: one number for each step and row; see `jaxrnn.losses`."""
+"""`(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`: one number for each step and row, see `jaxrnn.losses`.
+
+Each is made from the output and the target of its own step and row alone: credit reaches no output whose own number has
+weight 0. A loss that mixes steps (a mean over time, CTC) is for `jax.grad` around `unroll`."""
 
 
 class Marked(NamedTuple):

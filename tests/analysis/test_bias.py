@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from agreement import quick_jit, random_like, random_params
-from jaxrnn.analysis.bias import Bias, Horizon, answer, truncation_bias
+from jaxrnn.analysis.bias import Bias, Horizon, answer, chosen_horizon, truncation_bias
 from jaxrnn.cells import lstm
-from jaxrnn.compose import language_model
+from jaxrnn.compose import language_model, locked_dropout, stack
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk
 from jaxrnn.losses import softmax_cross_entropy
@@ -159,6 +159,12 @@ def test_the_answer_is_the_shortest_horizon_from_which_on_all_are_good():
     assert "memory" not in answer(Bias(tuple(without), EXACT, 1024, 8))
 
 
+def test_a_cosine_that_is_none_keeps_nothing():
+    rows = (row(1, 0.5), row(2, math.nan), row(4, 0.999))
+    assert chosen_horizon(Bias(rows, EXACT, 1024, 8)).horizon == 4
+    assert answer(Bias(rows[:2], EXACT, 1024, 8)).startswith("No k up to 2 keeps")
+
+
 def test_the_answer_says_where_no_horizon_is_enough():
     first, last = answer(Bias((row(4, 0.5), row(8, 0.7), row(16, 0.6)), EXACT, 1024, 8)).splitlines()
     assert first.startswith("No k up to 16 keeps 99 % of the gradient's direction. The best is k = 8: its cosine")
@@ -175,6 +181,11 @@ def test_refusals():
         options = {"horizons": [1]} | options
         with pytest.raises(InputError, match=message):
             truncation_bias(cell, softmax_cross_entropy, params, carry, chunk, **options)
+    noisy = stack(locked_dropout(0.5), lstm(2, 3))
+    xs = chunk._replace(inputs=np.ones((STEPS, ROWS, 2)))
+    with pytest.raises(InputError, match="carry is 'one with random keys'; it must be initial_carry without a key"):
+        start = noisy.initial_carry(ROWS, jax.random.key(0))
+        truncation_bias(noisy, softmax_cross_entropy, random_params(1, noisy), start, xs, [1], windows=1)
     nothing = chunk._replace(weight=np.zeros((STEPS, ROWS)))
     with pytest.raises(InputError, match="the norm of the exact gradient is 0.0; it must be above 0"):
         truncation_bias(cell, softmax_cross_entropy, params, carry, nothing, [1], windows=1)

@@ -162,6 +162,15 @@ def test_the_summary_is_that_of_numpy():
             assert decay.alive[lag, layer] == len(some) / len(values)
 
 
+def test_what_is_no_number_is_seen():
+    logs = jnp.array([[0.0, 0.0, 0.0], [-1.0, np.nan, -9.0], [-9.0, np.nan, np.nan]])[:, None]
+    decay = summarize(logs)
+    for value in (decay.mean_log, decay.log_mean, decay.spread):
+        assert np.isnan(value[:, 0]).tolist() == [False, True, True]
+    assert (decay.alive == 1).all()
+    np.testing.assert_array_equal(lag_at(logs, 0.01)[0], [3, np.nan, 2])
+
+
 def test_the_lag_of_a_share_is_the_first_that_has_fallen_so_far():
     a = np.array([0.5, 0.9, 1.1, 0.0, 0.999])
     with np.errstate(divide="ignore"):

@@ -33,8 +33,10 @@ def test_every_symbol_has_its_text_its_id_and_its_labels(tmp_path, tokenizer):
     text, vocabulary = held_out(tmp_path, tokenizer)
     read = SOURCE if tokenizer.encoding == "utf-8" else SOURCE.encode().decode("latin-1")
     assert [vocabulary.symbols[number] for number in text.ids] == list(tokenizer.split(read))
-    joined = "".join(text.pieces)
+    joined = "".join(text.pieces) if tokenizer is not BYTE else SOURCE
     ends = np.cumsum([len(piece) for piece in text.pieces]) - 1
+    if tokenizer is BYTE:  # what a character says holds after its last byte
+        ends = [len(SOURCE.encode()[: stop + 1].decode(errors="ignore")) - 1 for stop in range(len(text.ids))]
     expected = text_labels(joined) | (python_labels(joined) if tokenizer is not WHITESPACE else {})
     assert set(text.labels) == set(expected)
     for name, values in text.labels.items():
@@ -59,6 +61,32 @@ def test_of_much_text_each_file_gives_as_much_as_it_takes_and_none_is_torn_withi
     assert len(pieces) == len(text.files) == 12 and all(len(piece) <= 72 for piece in pieces)  # (800 - 14) / 11
     assert all(piece.endswith("\n") and len(set(piece.splitlines())) == 1 for piece in pieces)
     assert 11 * 64 < len(text.ids) <= 800 and "line 3\n" * 2 in pieces and STRING not in text.labels
+
+
+def test_small_files_of_long_words_leave_more_to_the_others(tmp_path):
+    """Sizes are in bytes; a file of 121 of them has 40 words and blanks."""
+    for number in range(9):
+        (tmp_path / f"{number}.txt").write_text(("abcde " * 20)[:120] + "\n")
+    (tmp_path / "large.txt").write_text(("abcde " * 20 + "\n") * 280)
+    text, _ = held_out(tmp_path, WORD, length=1500)
+    assert len(text.ids) >= 1500 and len(text.files) == 10
+
+
+def test_bytes_that_are_no_text_are_labelled_as_they_are(tmp_path):
+    (tmp_path / "a.txt").write_bytes(b"one \xff two\n")
+    text, _ = held_out(tmp_path, BYTE)
+    assert text.labels["after a newline"].tolist() == [False] * 9 + [True]
+
+
+def test_no_file_is_refused_and_one_without_a_symbol_is_not():
+    with pytest.raises(InputError, match="documents"):
+        read_held_out([], Vocabulary("character", ("a",)), 100)
+
+
+def test_python_in_bytes_is_python(tmp_path):
+    (tmp_path / "a.py").write_text('é = "x"\n', "utf-8")
+    text, _ = held_out(tmp_path, BYTE)
+    assert not text.left_out and text.labels[STRING].tolist() == [False] * 5 + [True] * 2 + [False] * 2
 
 
 def test_all_is_read_where_it_is_no_more_than_is_wanted(tmp_path):

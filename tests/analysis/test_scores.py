@@ -42,6 +42,18 @@ def test_the_area_of_a_hundred_thousand_places_is_exact():
     assert areas(values, label[:, None]).item() == below / (label.sum() * (~label).sum())
 
 
+def test_what_is_no_number_tells_nothing():
+    values, label = np.array([[1.0, np.nan], [2.0, 2.0], [np.nan, 1.0]]), np.array([True, False, True])
+    assert np.isnan(score(values, label)).all() and np.isnan(score(values, label.astype(float))).all()
+
+
+def test_labels_of_few_bits_are_correlated_in_float64():
+    label = RNG.integers(0, 200, size=(1000, 1)) * 300
+    expected = correlations(label + 0.0, label.astype(float))
+    np.testing.assert_allclose(correlations(label + 0.0, label.astype(np.float16)), expected, rtol=1e-6)
+    assert np.isnan(correlations(RNG.normal(size=(1000, 1)), np.full((1000, 1), 0.1, np.float32))).all()
+
+
 def test_correlations_are_those_of_numpy():
     values, labels = RNG.normal(size=(200, 70)), RNG.normal(size=(200, 2))
     expected = np.corrcoef(values.T, labels.T)[:70, 70:]

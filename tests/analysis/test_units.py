@@ -1,6 +1,7 @@
 """The search for units: what is planted is found on one text and scored on another, and chance is not."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -16,6 +17,7 @@ from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, language_model, stack
 from jaxrnn.errors import InputError
 from jaxrnn.fused import trace
+from jaxrnn.stepwise import from_step
 
 RNG = np.random.default_rng(0)
 N = 2000
@@ -180,6 +182,33 @@ def test_the_reading_is_fitted_on_all_of_the_first_text(model, texts):
         assert min(np.abs(weights - one).max() / np.abs(one).max() for one in each) < 1e-2  # sums in float32, ill-posed
         reading = (y @ weights)[:, None]
         assert scores.probes[name] == pytest.approx(score(reading, later[name])[0], abs=1e-6)
+
+
+def test_a_label_far_from_0_is_fitted_as_well(model, texts):
+    here, there = (text._replace(labels={"sum": text.labels["sum"]}) for text in texts)
+    far, beyond = (text._replace(labels={"sum": text.labels["sum"] + 1e8}) for text in (here, there))
+    near, moved = (find(*model, one, other).findings[0].probe for one, other in ((here, there), (far, beyond)))
+    assert moved == pytest.approx(near, abs=1e-5)  # the sums of a probe are in float32
+
+
+def test_a_model_that_notes_no_state_is_refused():
+    core = from_step(
+        lambda key: {},
+        lambda batch, key=None: jnp.zeros((*batch, 3)),
+        lambda params, h, x: (h + x, h),
+        input_size=3,
+        output_size=3,
+    )
+    cell = language_model(core, 5)
+    text = Labelled(np.arange(1000) % 5, {"even": np.arange(1000) % 2 == 0})
+    with pytest.raises(InputError, match="choose: what the cell notes is .*; it must be one of h, c, its states"):
+        find(cell, cell.init(jax.random.key(0)), text, text)
+
+
+def test_a_text_without_a_symbol_has_nothing_to_find(model):
+    nothing = Labelled(np.zeros(0, int), {"even": np.zeros(0, bool)})
+    with pytest.raises(InputError, match="at least"):
+        find(*model, nothing, nothing)
 
 
 def test_what_tells_one_text_only_is_not_flattered(model, texts):

@@ -109,9 +109,15 @@ NOISY = {
 def test_a_key_that_is_an_array_of_numbers_is_refused(name):
     """It would not be known as one where keys are renewed: one mask would last for ever."""
     with pytest.raises(
-        InputError, match=r"initial_carry: key is .*uint32.*; it must be a typed key, such as jax.random.key"
+        InputError, match=r"initial_carry: key is .*uint32.*; it must be a typed key of threefry, such as jax.random.key"
     ):
         NOISY[name].initial_carry(2, jax.random.PRNGKey(0))
+
+
+def test_keys_that_draw_the_same_for_all_rows_are_refused():
+    """Within `vmap`, those of rbg do."""
+    with pytest.raises(InputError, match="initial_carry: key is key<rbg>; it must be a typed key of threefry"):
+        dropout(0.5).initial_carry(2, jax.random.key(0, impl="rbg"))
 
 
 @pytest.mark.parametrize("name", ["dropout", "locked_dropout", "word_dropout"])

@@ -67,6 +67,12 @@ def test_cells_that_do_not_fit_are_named(cells, names, message):
         stack(*cells, names=names)
 
 
+def test_a_carry_that_would_come_back_in_another_form_is_refused():
+    params, carry = random_params(0, CELL), CELL.initial_carry(ROWS)
+    with pytest.raises(InputError, match="stack: carry is a list that does not fit; expected a tuple of"):
+        CELL.step(params, [*carry], np.zeros((ROWS, INPUT)))
+
+
 def test_sizes_of_the_whole():
     assert (CELL.input_size, CELL.output_size) == (INPUT, HIDDEN)
     assert stack(lstm(3, 4), dropout(0.5)).output_size == 4

@@ -10,6 +10,7 @@ from agreement import all_gradients, assert_close, quick_jit, random_like, rando
 from jaxrnn.cell import product
 from jaxrnn.cells import elman, gru
 from jaxrnn.compose import activation_penalty, dropout, language_model, stack, with_penalties
+from jaxrnn.fused import trace
 from jaxrnn.gradients import Chunk, bptt, given, rtrl, tell, told
 from jaxrnn.gradients.budget import compiled_memory
 from jaxrnn.losses import softmax_cross_entropy
@@ -73,6 +74,15 @@ def test_who_is_not_told_gives_logits_and_whose_recurrence_is_used_gives_the_sam
     for x in (IDS[0], first):
         assert_close(recur(params, carry, model.recurrence.project(params, x)), model.step(params, carry, x))
     assert noted and noted == 2 * noted[: len(noted) // 2]  # the same, told or not
+
+
+def test_the_trace_of_a_model_begins_anew_where_its_unroll_does():
+    model = language_model(gru(HIDDEN, HIDDEN), VOCABULARY, begins_at=0)
+    params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS))
+    ids = np.array(IDS) % 3
+    assert (ids[1:] == 0).any()
+    seen = quick_jit(lambda params, carry: trace(model, params, carry, ids))(params, carry)
+    assert_close((seen.carry, seen.outputs), quick_jit(model.unroll)(params, carry, ids))
 
 
 def test_the_memory_of_an_estimate_does_not_grow_with_the_vocabulary():

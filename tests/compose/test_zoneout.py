@@ -1,6 +1,7 @@
 """Zoneout: a unit keeps its old value or takes the new one; in evaluation it takes the mean of both."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,6 +11,7 @@ from jaxrnn.cells import elstm, gru, lstm
 from jaxrnn.compose import stack, temporal_penalty, zoneout
 from jaxrnn.errors import InputError
 from jaxrnn.fused import trace
+from jaxrnn.stepwise import from_step
 
 STEPS, ROWS, INPUT, HIDDEN = 8, 10, 3, 20
 XS = np.random.default_rng(0).normal(size=(STEPS, ROWS, INPUT))
@@ -72,6 +74,24 @@ def test_an_output_that_is_no_state_is_left_as_it_is():
     cell, params, c = zoneout(core, 1.0), random_params(5, core), random_like(6, core.initial_carry(ROWS))
     (_, kept), y = cell.step(params, (cell.initial_carry(ROWS)[0], c), XS[0])
     assert_close((kept, y), (c, core.step(params, c, XS[0])[1]))
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 40)])
+def test_a_state_of_any_shape_has_a_mask_for_each_row_and_number(shape):
+    core = from_step(
+        init=lambda key: {},
+        initial_carry=lambda batch_shape, key=None: jnp.zeros((*batch_shape, *shape)),
+        step=lambda params, h, x: (h + x.reshape(*x.shape[:1], *[1] * len(shape)),) * 2,
+    )
+    cell = zoneout(core, 0.5)
+    carry, xs = cell.initial_carry(3, jax.random.key(0)), np.ones((60, 3))
+    (_, last), ys = quick_jit(cell.unroll)({}, carry, xs)
+    grown = np.diff(np.asarray(ys), axis=0, prepend=0)
+    assert last.shape == (3, *shape) and set(grown.ravel()) == {0, 1} and 0.3 < grown.mean() < 0.7
+    series = {one.tobytes() for one in np.moveaxis(grown, 0, -1).reshape(-1, 60)}
+    assert len(series) == last.size  # no two share a mask
+    alone = quick_jit(cell.unroll)({}, jax.tree.map(lambda leaf: leaf[:1], carry), xs[:, :1])[1]
+    np.testing.assert_array_equal(alone, ys[:, :1])
 
 
 def test_rates_that_do_not_fit_are_refused():

@@ -190,6 +190,7 @@ def test_padding_keeps_what_is_already_marked():
     ("call", "names"),
     [
         (lambda: copy_memory(KEY, 1, delay=0), "copy_memory: delay"),
+        (lambda: copy_memory(KEY, 1, delay=2.5), "copy_memory: delay"),
         (lambda: copy_memory(KEY, 1, delay=1, alphabet=0), "copy_memory: alphabet"),
         (lambda: adding(KEY, 1, steps=1), "adding: steps"),
         (lambda: temporal_order(KEY, 1, steps=9), "temporal_order: steps"),

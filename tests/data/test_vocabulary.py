@@ -97,6 +97,12 @@ def test_what_is_no_vocabulary_is_refused(text):
         from_json(text)
 
 
+@pytest.mark.parametrize("wrong", [-1, 2])
+def test_an_id_of_no_symbol_is_refused(wrong):
+    with pytest.raises(InputError, match=f"decode: id {wrong}: expected 0 to 1"):
+        decode(Vocabulary("character", ("a", "b")), [0, wrong])
+
+
 def test_ids_are_found_whatever_their_type():
     vocabulary = Vocabulary("character", ("a", "b"))
     assert decode(vocabulary, np.array([1, 0], np.uint8)) == "ba" == decode(vocabulary, [1, 0])

@@ -141,6 +141,11 @@ def test_laws_that_are_none_are_refused(make, culprit):
         make()
 
 
+def test_a_law_may_be_a_plain_number():
+    draws = jnp.array([[0.3], [0.7]])
+    assert_close(crossing_weights(lambda since: 0.5, draws), crossing_weights(geometric(0.5), draws))
+
+
 def test_rows_are_cut_each_by_a_key_of_its_own():
     chunk = Chunk(np.zeros((2, 8, 2)), np.zeros((2, 8, 3)), np.zeros((2, 8)))
     cell = elman(2, 3)

@@ -200,6 +200,30 @@ def test_a_horizon_that_is_no_number_of_steps_is_refused(horizon):
         truncated_bptt(LINEAR, slopes, horizon=horizon)
 
 
+def test_credit_replayed_through_many_chunks_is_added_up_in_32_bits():
+    """In bfloat16, 256 + 1 is 256."""
+    cell = from_step(
+        init=lambda key: {"b": jnp.zeros(1, jnp.bfloat16)},
+        initial_carry=lambda batch_shape, key=None: jnp.zeros((*batch_shape, 1), jnp.bfloat16),
+        step=lambda params, h, x: (h + params["b"][None],) * 2,
+    )
+    estimator, params = truncated_bptt(cell, slopes, horizon=1000), cell.init(None)
+    one = jnp.ones((1, 1, 1), jnp.bfloat16)
+    chunk = Chunk(one, one, jnp.ones((1, 1)))
+    start = estimator.init(None, params, cell.initial_carry(1), chunk)
+    step = lambda state, _: (estimator.estimate(params, state, chunk)[1], None)  # noqa: E731
+    state, _ = quick_jit(lambda state: jax.lax.scan(step, state, None, 999))(start)
+    assert quick_jit(estimator.estimate)(params, state, chunk)[0].grads["b"].tolist() == [1000]
+
+
+def test_marks_that_come_later_are_refused():
+    chunk = Chunk(*(np.zeros((LENGTH, 1, 1)),) * 2, np.zeros((LENGTH, 1)))
+    estimator = truncated_bptt(LINEAR, slopes, horizon=2 * LENGTH)
+    state = estimator.init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
+    with pytest.raises(InputError, match="chunk.inputs is .*Marked.* as in the chunk that the state was made for"):
+        estimator.estimate({}, state, chunk._replace(inputs=Marked(chunk.inputs, keep=np.ones((LENGTH, 1), bool))))
+
+
 def test_a_chunk_of_another_length_than_the_past_is_refused():
     chunk = Chunk(*(np.zeros((LENGTH, 1, 1)),) * 2, np.zeros((LENGTH, 1)))
     estimator = truncated_bptt(LINEAR, slopes, horizon=2 * LENGTH)

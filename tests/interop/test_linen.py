@@ -66,6 +66,12 @@ def test_it_has_no_equations_to_see():
         estimate(snap1(cell, squared_error), cell, random_params(1, cell))
 
 
+@pytest.mark.parametrize("module", [nn.Dense(3), nn.RNN(nn.GRUCell(3))], ids=["dense", "rnn"])
+def test_what_is_no_recurrent_cell_is_refused(module):
+    with pytest.raises(InputError, match="from_linen: module .* must be a recurrent cell of flax.linen"):
+        from_linen(module, 2)
+
+
 def test_it_heeds_marks():
     cell = from_linen(MODULES["gru"], INPUT)
     params, carry = random_params(1, cell), cell.initial_carry(ROWS)

@@ -1,6 +1,7 @@
 """Parameters go to PyTorch's names and come back; that they mean the same there is tested in `tests/peers`."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -42,6 +43,13 @@ def test_names_shapes_and_layout_are_those_of_pytorch():
     }
     np.testing.assert_array_equal(state["weight_ih_l1"], params["2"]["w_ih"].T)
     assert all(p.flags["C_CONTIGUOUS"] for p in state.values())
+
+
+def test_bfloat16_comes_as_float32():
+    params = jax.tree.map(jnp.bfloat16, random_params(0, lstm(INPUT, H)))
+    state = to_torch(params)
+    assert {p.dtype.name for p in state.values()} == {"float32"}
+    np.testing.assert_array_equal(state["weight_hh_l0"].T, params["w_hh"].astype(np.float32))
 
 
 def test_what_one_side_has_not_is_zero_on_the_other():

@@ -22,6 +22,7 @@ from jaxrnn.gradients.base import Chunk, GradientEstimator, check_chunk
 from jaxrnn.gradients.checkpointed import checkpointed_bptt
 from jaxrnn.gradients.decay import certify, credit_by_lag, mean_credit
 from jaxrnn.gradients.truncated import truncated_bptt
+from jaxrnn.trees import is_key
 from jaxrnn.types import Carry, Loss, Params
 
 
@@ -90,7 +91,7 @@ def truncation_bias(
         cell: any cell.
         loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`; see `jaxrnn.losses`.
         params: its parameters, fresh or trained; they stay what they are.
-        carry: the carry to start from.
+        carry: the carry to start from, without noise: other masks in every window would pass for bias.
         chunk: `[T, B, ...]`; NumPy arrays or memory maps will do, for no more than is needed is read at a time.
         horizons: the k to try, each at most `T / N`.
         windows: N; must divide T.
@@ -103,8 +104,8 @@ def truncation_bias(
         The bias, and what each horizon costs.
 
     Raises:
-        InputError: for windows that do not divide T, horizons beyond a window, or an exact gradient that is 0 or not
-            finite.
+        InputError: for windows that do not divide T, horizons beyond a window, a carry with random keys, or an exact
+            gradient that is 0 or not finite.
 
     Cost:
         The exact gradient twice, and for each horizon a truncated one of the stretch, each with a window more that is
@@ -123,6 +124,8 @@ def truncation_bias(
         ([2, 16], True)
     """
     check_chunk(chunk)
+    noisy = any(map(is_key, jax.tree.leaves(carry)))
+    require(not noisy, "truncation_bias: carry", "one with random keys", "initial_carry without a key")
     steps = chunk.weight.shape[0]
     _check_windows(steps, windows, horizons)
     horizons, total = sorted(set(horizons)), len(set(horizons)) + 2
@@ -199,7 +202,7 @@ def chosen_horizon(bias: Bias, keep: float = 0.99) -> Horizon:
 
 def _keeping(bias: Bias, keep: float) -> tuple[Horizon, ...]:
     """The longest horizons, all of which keep the direction."""
-    worse = [number for number, row in enumerate(bias.rows) if row.cosine < keep]
+    worse = [number for number, row in enumerate(bias.rows) if not row.cosine >= keep]  # NaN keeps nothing
     return bias.rows[worse[-1] + 1 if worse else 0 :]
 
 

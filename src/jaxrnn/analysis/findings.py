@@ -178,10 +178,12 @@ def choose(
         What was chosen.
 
     Raises:
-        InputError: the text is too short, or a label does not fit it; with so few places, nothing of the text's last
-            quarter is read, on which the ridge is chosen.
+        InputError: the text is too short, or a label does not fit it; the cell notes no state; with so few places,
+            nothing of the text's last quarter is read, on which the ridge is chosen.
     """
     _check_labels(text)
+    found = [quantity.name for quantity, _ in quantities(cell, params).values()]
+    require(set(found) & {*STATES}, "choose: what the cell notes", found, f"one of {', '.join(STATES)}, its states")
     rows = rows_for(len(text.ids))
     width = sum(width for _, width in quantities(cell, params).values())
     count = places(len(text.ids), rows)
@@ -189,6 +191,7 @@ def choose(
     drawn = np.zeros(len(text.ids), bool)
     drawn[RUN_UP + _one_of_each(every, count)] = True
     cut = RUN_UP + _FIRST * count
+    centred = {name: _centred(label) for name, label in text.labels.items()}
     sums: list[Moments | None] = [None, None]
     kept: list[Block] = []
     for block in blocks(cell, params, text.ids, rows=rows, names=names, most=most):
@@ -196,9 +199,9 @@ def choose(
         states, later = _whole(block), block.at >= cut
         for part, here in enumerate((~later, later)):
             if here.any():
-                found = moments(states[here], {name: label[block.at[here]] for name, label in text.labels.items()})
+                taken = moments(states[here], {name: label[block.at[here]] for name, label in centred.items()})
                 known = sums[part]
-                sums[part] = found if known is None else known + found
+                sums[part] = taken if known is None else known + taken
     first, last = sums
     if first is None or last is None:
         raise InputError(f"choose: most {most}: of the last quarter of the text nothing is read; give more, or None")
@@ -291,6 +294,11 @@ def _one_of_each(every: int, count: int) -> np.ndarray:
     return starts + np.random.default_rng(0).integers(every, size=len(starts))
 
 
+def _centred(label: np.ndarray) -> np.ndarray:
+    """A label around 0, where it is a number: on one that is large, the products of a fit would cancel."""
+    return label if label.dtype == bool else label - label.mean(dtype=float)
+
+
 def _whole(seen: Block) -> np.ndarray:
     """The whole state, all layers side by side: `[n, D]`."""
     return np.concatenate([values for quantity, values in seen.values.items() if quantity.name in STATES], axis=1)
@@ -314,10 +322,10 @@ def _check_labels(text: Labelled) -> None:
     for name, label in text.labels.items():
         shape = np.shape(label)
         require(shape == np.shape(text.ids), f"label {name!r}: the shape", shape, f"{np.shape(text.ids)}, one a symbol")
-        finite = np.isfinite(label)
-        require(finite.all(), f"label {name!r}: a value", float(label[np.argmin(finite)]), "bool, or a finite number")
+        wrong = label[~np.isfinite(label)].astype(float).tolist()
+        require(not wrong, f"label {name!r}: a value", wrong and wrong[0], "bool, or a finite number")
 
 
 def _varies(label: np.ndarray) -> bool:
     """Whether there is something to tell."""
-    return bool(np.any(label[RUN_UP:] != label[-1]))
+    return bool(np.any(label[RUN_UP:] != label[-1:]))

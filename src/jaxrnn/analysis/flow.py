@@ -145,7 +145,8 @@ def summarize(log_norms: Array) -> Decay:
         log_norms: `[..., W, L, B]`, as `lag_norms` gives them.
 
     Returns:
-        The decay, `[W, L]` each; NaN where nothing has credit.
+        The decay, `[W, L]` each. Where nothing has credit the mean and the spread are NaN and `log_mean` is minus
+        infinity; where a norm is NaN, all three are.
 
     Example:
         >>> decay = summarize(jnp.log(jnp.array([[[1.0, 4.0, 0.0]]])))
@@ -154,7 +155,7 @@ def summarize(log_norms: Array) -> Decay:
     """
     rows = jnp.moveaxis(log_norms, (-3, -2), (0, 1))
     rows = rows.reshape(*rows.shape[:2], -1)
-    alive = rows > -jnp.inf
+    alive = rows != -jnp.inf  # NaN is not "no credit", and must be seen
     log_mean = jax.nn.logsumexp(rows, axis=-1) - jnp.log(rows.shape[-1])
     mean = jnp.mean(rows, axis=-1, where=alive)
     return Decay(mean, log_mean, jnp.std(rows, axis=-1, where=alive), jnp.mean(alive, axis=-1, dtype=rows.dtype))
@@ -169,7 +170,7 @@ def lag_at(log_norms: Array, share: float) -> Array:
 
     Returns:
         `[..., L, B]`, each a whole number, or infinite where credit has not fallen so far within W lags; NaN where
-        there is none at lag 1.
+        there is none at lag 1, or where it has become NaN before.
 
     Raises:
         InputError: for a share out of range.
@@ -183,7 +184,8 @@ def lag_at(log_norms: Array, share: float) -> Array:
     first = log_norms[..., :1, :, :]
     fallen = log_norms <= first + jnp.log(share)
     lag = (1 + jnp.argmax(fallen, axis=-3)).astype(log_norms.dtype)
-    lag = jnp.where(jnp.any(fallen, axis=-3), lag, jnp.inf)
+    never = jnp.where(jnp.any(jnp.isnan(log_norms), axis=-3), jnp.nan, jnp.inf)  # NaN stays NaN at all lags beyond
+    lag = jnp.where(jnp.any(fallen, axis=-3), lag, never)
     return jnp.where(jnp.isfinite(first[..., 0, :, :]), lag, jnp.nan)
 
 

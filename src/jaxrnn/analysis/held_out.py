@@ -46,12 +46,13 @@ class HeldOut(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """The symbols of one file's beginning: what they are, their text, what holds after each, how many lack."""
+    """The symbols of a file's beginning: what they are, their text, what holds after each; how many of them lack."""
 
     ids: np.ndarray
     pieces: list[str]
     labels: dict[str, np.ndarray]
     unseen: int
+    read: int
 
 
 def read_held_out(
@@ -82,8 +83,8 @@ def read_held_out(
 
     Raises:
         NotPython: none of the files is, though all are called so.
-        InputError: a label's function refuses a file, which is named, or does not give one value a character; two
-            labels have one name.
+        InputError: there is no file; a label's function refuses a file, which is named, or does not give one value a
+            character; two labels have one name.
 
     Cost:
         One pass over each file read; about 10 µs a character where Python is tokenized.
@@ -92,17 +93,15 @@ def read_held_out(
     if functions is None:
         python = tokenizer.keeps_form and all(map(_is_python, documents))
         functions = (python_labels, text_labels) if python else (text_labels,)
+    require(documents, "read_held_out: documents", [], "one file or more")
     documents = sorted(documents, key=lambda document: document.digest)
-    most = most_of_one([document.stop - document.start for document in documents[:_FILES]], length)
-    parts: list[tuple[Document, _Part]] = []
-    refused: dict[str, NotPython] = {}
-    for document in documents:
-        if sum(len(part.ids) for _, part in parts) >= length:
-            break
-        try:
-            parts.append((document, _beginning(document, vocabulary, most, (*functions, *more))))
-        except NotPython as error:
-            refused[_name(document)] = error
+    sizes = [document.stop - document.start for document in documents]
+    most = most_of_one(sizes[:_FILES], length)
+    parts, refused = _beginnings(documents, vocabulary, length, most, (*functions, *more))
+    # Sizes are in bytes: where symbols are longer, small files give less than was reckoned with.
+    while sum(part.read for _, part in parts) < length and most < max(sizes):
+        most *= 2
+        parts, refused = _beginnings(documents, vocabulary, length, most, (*functions, *more))
     if not parts:
         raise next(iter(refused.values()))
     pieces = [piece for _, part in parts for piece in part.pieces]
@@ -173,6 +172,26 @@ def _is_python(document: Document) -> bool:
     return document.path.name.removesuffix(".gz").endswith(".py")
 
 
+def _beginnings(
+    documents: Sequence[Document],
+    vocabulary: Vocabulary,
+    length: int,
+    most: int,
+    functions: Sequence[LabelFunction],
+) -> tuple[list[tuple[Document, _Part]], dict[str, NotPython]]:
+    """The beginnings of documents, at most so many symbols each, until there are enough; and which are not Python."""
+    parts: list[tuple[Document, _Part]] = []
+    refused: dict[str, NotPython] = {}
+    for document in documents:
+        if sum(len(part.ids) for _, part in parts) >= length:
+            break
+        try:
+            parts.append((document, _beginning(document, vocabulary, most, functions)))
+        except NotPython as error:
+            refused[_name(document)] = error
+    return parts, refused
+
+
 def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions: Sequence[LabelFunction]) -> _Part:
     """The first symbols of a document, at most so many, up to the end of a line that ends within no string."""
     tokenizer = TOKENIZERS[vocabulary.tokenizer]
@@ -189,9 +208,10 @@ def _beginning(document: Document, vocabulary: Vocabulary, most: int, functions:
         whole = "".join(read([scan(document.path, name=str(document.path))], tokenizer.encoding))
         before = "".join(read([document._replace(start=0, stop=document.start)], tokenizer.encoding))
     span = slice(len(before), len(before) + int(lengths.sum()))
-    labels = {name: label[span] for name, label in _labelled(_name(document), whole, functions).items()}
+    labelled = _labelled if tokenizer.encoding == "utf-8" else _labelled_bytes
+    labels = {name: label[span] for name, label in labelled(_name(document), whole, functions).items()}
     labels, ids = at_symbols(labels, lengths), tokenizer.lookup(vocabulary.symbols)(text)[: len(pieces)]
-    part = _Part(ids, pieces, labels, unseen=0)
+    part = _Part(ids, pieces, labels, unseen=0, read=len(pieces))
     if len(pieces) == most:
         part = _some(part, np.arange(_last_end(pieces, labels)))
     if unknown_id(vocabulary) is not None:
@@ -208,7 +228,7 @@ def _some(part: _Part, places: np.ndarray) -> _Part:
 
 def _last_end(pieces: Sequence[str], labels: Labels) -> int:
     """Where the last line ends that does not end within a string; the last line of all, or all, where there is none."""
-    ends = np.array([piece == "\n" for piece in pieces])
+    ends = np.array([piece == "\n" for piece in pieces], bool)
     outside = ends & ~labels.get(STRING, np.zeros(len(pieces), bool))
     return int(np.flatnonzero(outside if outside.any() else ends)[-1]) + 1 if ends.any() else len(pieces)
 
@@ -224,6 +244,22 @@ def _labelled(name: str, text: str, functions: Sequence[LabelFunction]) -> dict[
             require(np.shape(values) == (len(text),), f"label {label!r}: the shape", np.shape(values), expected)
             labels[label] = values
     return labels
+
+
+def _labelled_bytes(name: str, text: str, functions: Sequence[LabelFunction]) -> dict[str, np.ndarray]:
+    """The same of bytes, given as Latin-1: where they are UTF-8, of the characters that they stand for.
+
+    What holds after a character holds after its last byte, and until then what held before it.
+    """
+    coded = text.encode("latin-1")
+    try:
+        labels = _labelled(name, coded.decode(), functions)
+    except UnicodeDecodeError:
+        return _labelled(name, text, functions)
+    begins = (np.frombuffer(coded, np.uint8) & 0xC0) != 0x80
+    within = ~np.append(begins[1:], True)[: len(begins)]  # a byte of the same character follows
+    at = np.maximum(np.cumsum(begins) - 1 - within, 0)
+    return {label: values[at] for label, values in labels.items()}
 
 
 def _called(name: str, text: str, function: LabelFunction) -> Labels:

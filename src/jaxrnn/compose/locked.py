@@ -17,8 +17,9 @@ def locked_dropout(rate: float) -> Cell:
     """Make a layer that drops the same units at every step: `y = mask * x / (1 - rate)`.
 
     The mask is constant over a chunk and different for each row; an estimator draws a new one for each chunk. What
-    begins anew in the middle of a chunk (`Marked.reset`) keeps its row's mask. Without a key in `initial_carry`
-    (evaluation) the layer is the identity.
+    begins anew in the middle of a chunk (`Marked.reset`) keeps its row's mask. In a loop without estimators, draw anew
+    with `carry = jaxrnn.trees.renew_keys(carry)`. Without a key in `initial_carry` (evaluation) the layer is the
+    identity.
 
     Args:
         rate: the probability of dropping a unit, in [0, 1).
@@ -65,7 +66,8 @@ def word_dropout(embedding: Cell, rate: float) -> Cell:
     """Drop whole words: where a row's chunk drops a symbol, every occurrence of it reads as zeros.
 
     `y = mask[x] * embedding(x) / (1 - rate)`. Which symbols are dropped is constant over a chunk and different for each
-    row. Without a key in `initial_carry` (evaluation) nothing is dropped.
+    row. In a loop without estimators, draw anew with `jaxrnn.trees.renew_keys`. Without a key in `initial_carry`
+    (evaluation) nothing is dropped.
 
     Args:
         embedding: a cell that reads ids, such as `jaxrnn.compose.embedding`.

@@ -49,20 +49,20 @@ def initial_noise(batch_shape: int | tuple[int, ...], key: Array | None = None) 
     return Noise(jax.random.split(key, shape), jnp.zeros(shape, jnp.int32))
 
 
-def row_masks(noise: Noise, rate: float, size: int) -> Array:
+def row_masks(noise: Noise, rate: float, shape: tuple[int, ...]) -> Array:
     """Draw, for each row by itself, which units stay at its present count.
 
     Args:
         noise: keys and counts `[*batch]`.
         rate: the probability that a unit is dropped.
-        size: H.
+        shape: of what one row has, such as `(H,)`.
 
     Returns:
-        bool `[*batch, H]`, true with probability 1 - rate.
+        bool `[*batch, *shape]`, true with probability 1 - rate.
     """
 
     def one_row(key, count):
-        return jax.random.bernoulli(jax.random.fold_in(key, count), 1.0 - rate, (size,))
+        return jax.random.bernoulli(jax.random.fold_in(key, count), 1.0 - rate, shape)
 
     assert noise.key is not None, "row_masks: the deterministic cell has no masks"
     return by_row(one_row, noise.key, noise.count)
@@ -108,10 +108,12 @@ def check_key(key: Any) -> None:
         key: a typed random key, or None.
 
     Raises:
-        InputError: for anything else, such as `jax.random.PRNGKey(0)`.
+        InputError: for anything else, such as `jax.random.PRNGKey(0)`, or a key of another implementation than
+            threefry: within `vmap`, those of `rbg` draw the same for all rows.
     """
-    typed = key is None or (hasattr(key, "dtype") and is_key(key))
-    require(typed, "initial_carry: key", getattr(key, "dtype", type(key)), "a typed key, such as jax.random.key(0)")
+    typed = key is None or (hasattr(key, "dtype") and is_key(key) and key.dtype.name == "key<fry>")
+    expected = 'a typed key of threefry, such as jax.random.key(0, impl="threefry2x32")'
+    require(typed, "initial_carry: key", getattr(key, "dtype", type(key)), expected)
 
 
 def check_rows(name: str, noise: Noise, x: Any, axes: int = 1) -> None:
@@ -183,7 +185,7 @@ def dropout(rate: float) -> Cell:
 
     def scale(noise, x):
         check_rows("dropout", noise, x)
-        mask = row_masks(noise, rate, x.shape[-1])
+        mask = row_masks(noise, rate, x.shape[-1:])
         return jnp.where(mask, x / (1 - rate), jnp.zeros_like(x))
 
     def step(params, noise, x):

@@ -92,7 +92,7 @@ def _check_parts(names: Sequence[str], params: Any, carry: Any) -> None:
     if not (isinstance(params, Mapping) and all(name in params for name in names)):
         found = f"has the keys {list(params)}" if isinstance(params, Mapping) else f"is a {type(params).__name__}"
         raise InputError(f"stack: params {found}; expected {list(names)}, as init gives them")
-    if not (isinstance(carry, tuple | list) and len(carry) == len(names)):
+    if not (isinstance(carry, tuple) and len(carry) == len(names)):
         expected = f"a tuple of {len(names)}, as initial_carry gives it"
         raise InputError(f"stack: carry is a {type(carry).__name__} that does not fit; expected {expected}")
 

@@ -53,7 +53,11 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
         return (*carry, top), _in_place_of_output(hs, lambda hs: silence(inputs, loss(hs)))
 
     def recur(params, carry, x, dot, note):
-        return whole(partial(model.recurrence.recur, dot=dot, note=note), params, carry, x)
+        def one_step(params, carry, x):
+            z = model.recurrence.project(params, x)  # where it puts its own marks, see `documents`
+            return model.recurrence.recur(params, carry, z, dot, note)
+
+        return whole(one_step, params, carry, x)
 
     return model._replace(
         step=partial(whole, model.step), unroll=unroll, recurrence=Recurrence(lambda params, x: x, recur)

@@ -15,7 +15,8 @@ from jaxrnn.types import Array, Params
 def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) -> Cell:
     """Drop recurrent weights at random: the cell is run with `mask * w_hh / (1 - rate)` in the place of `w_hh`.
 
-    One mask for the whole batch, constant over a chunk; an estimator draws a new one for each chunk. The parameters
+    One mask for the whole batch, constant over a chunk; an estimator draws a new one for each chunk; in a loop
+    without estimators `jaxrnn.trees.renew_keys(carry)` does. The parameters
     stay what they are: a mask is put on when they are used, and the gradient goes through it to the weights that were
     there. Without a key in `initial_carry` (evaluation) nothing is dropped.
 

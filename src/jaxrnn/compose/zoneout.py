@@ -87,5 +87,5 @@ def _keep(noise: Noise, number: int, rate: float, before: Array, after: Array) -
     if noise.key is None:
         return rate * before + (1 - rate) * after
     keys = by_row(lambda key: jax.random.fold_in(key, 1 + number), noise.key)
-    changes = row_masks(noise._replace(key=keys), rate, after.shape[-1])
+    changes = row_masks(noise._replace(key=keys), rate, after.shape[noise.key.ndim :])
     return jnp.where(changes, after, before)

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.choices import require
+from jaxrnn.choices import is_whole, require
 from jaxrnn.gradients.base import Chunk
 from jaxrnn.types import Array, Marked
 
@@ -58,7 +58,7 @@ def copy_memory(key: Array, rows: int, *, delay: int, symbols: int = 10, alphabe
         ([1, 0], [0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0])
     """
     for name, value in (("delay", delay), ("symbols", symbols), ("alphabet", alphabet), ("rows", rows)):
-        require(value >= 1, f"copy_memory: {name}", value, "at least 1")
+        require(is_whole(value), f"copy_memory: {name}", value, "a whole number of at least 1")
     shown = jax.random.randint(key, (symbols, rows), 0, alphabet, jnp.int32)
     blank, ask = alphabet, alphabet + 1
     waiting = jnp.full((delay, rows), blank, jnp.int32).at[-1].set(ask)
@@ -109,7 +109,7 @@ def adding(key: Array, rows: int, *, steps: int) -> Chunk:
         >>> marks.tolist(), bool(jnp.isclose(chunk.targets[-1, 0], (numbers * marks).sum()))
         ([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], True)
     """
-    require(steps >= 2, "adding: steps", steps, "at least 2")
+    require(is_whole(steps, 2), "adding: steps", steps, "a whole number of at least 2")
     for_numbers, for_marks = jax.random.split(key)
     numbers = jax.random.uniform(for_numbers, (steps, rows))
     marks = sum(jax.nn.one_hot(t, steps, axis=0) for t in _one_in_each(for_marks, rows, _halves(steps)))
@@ -155,7 +155,7 @@ def temporal_order(key: Array, rows: int, *, steps: int) -> Chunk:
         >>> "".join("abcdXY"[i] for i in chunk.inputs.x.argmax(-1)[:, 0]), int(chunk.targets[-1, 0])
         ('ddYacbcbdcXddabdabdd', 2)
     """
-    require(steps >= 10, "temporal_order: steps", steps, "at least 10")
+    require(is_whole(steps, 10), "temporal_order: steps", steps, "a whole number of at least 10")
     for_noise, for_places, for_kinds = jax.random.split(key, 3)
     symbols = jax.random.randint(for_noise, (steps, rows), 0, 4, jnp.int32)
     kinds = jax.random.randint(for_kinds, (2, rows), 0, 2, jnp.int32)
@@ -213,7 +213,7 @@ def cut(chunk: Chunk, length: int) -> Chunk:
         >>> pieces.weight.shape, pieces.inputs.keep[:, :, 0].astype(int).tolist()
         ((3, 4, 2), [[0, 0, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]])
     """
-    require(length >= 1, "cut: length", length, "at least 1 time step")
+    require(is_whole(length), "cut: length", length, "a whole number of at least 1 time step")
     missing = -chunk.weight.shape[0] % length
     if missing:
         keep = jnp.ones(chunk.weight.shape, bool) if chunk.inputs.keep is None else chunk.inputs.keep

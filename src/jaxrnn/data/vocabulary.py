@@ -190,12 +190,18 @@ def decode(vocabulary: Vocabulary, ids: Sequence[int] | np.ndarray) -> str:
     Returns:
         The text.
 
+    Raises:
+        InputError: for an id that is no symbol's, such as the -1 of `ids_of`.
+
     Example:
         >>> decode(Vocabulary("whitespace", ("<eos>", "the", "cat")), [1, 2, 0, 1])
         'the cat\nthe'
     """
-    tokenizer = TOKENIZERS[vocabulary.tokenizer]
-    return "".join(tokenizer.pieces(vocabulary.symbols[i] for i in np.asarray(ids).tolist()))
+    tokenizer, symbols, ids = TOKENIZERS[vocabulary.tokenizer], vocabulary.symbols, np.asarray(ids)
+    known = (0 <= ids) & (ids < len(symbols))
+    if not known.all():
+        raise InputError(f"decode: id {ids[~known][0]}: expected 0 to {len(symbols) - 1}")
+    return "".join(tokenizer.pieces(symbols[i] for i in ids.tolist()))
 
 
 def fingerprint(vocabulary: Vocabulary) -> str:

@@ -77,6 +77,10 @@ class GradientEstimator(NamedTuple):
             estimate, state = estimator.estimate(params, state, chunk)
             params = update(params, estimate)
 
+    A sequence that has nothing to do with the last one begins with a new state (`init`, or `jaxrnn.training.restart`),
+    or with a mark (`Marked.reset`). To put another carry into an old state is not enough: it may hold influence, or
+    past chunks, that belong to the carry.
+
     Laws: the loss and the outgoing carry do not depend on the estimator (for frozen parameters); the state keeps its
     structure, shapes and dtypes, and its floats are finite unless something has gone wrong; estimates add; each factory
     declares how its gradient relates to the exact one.

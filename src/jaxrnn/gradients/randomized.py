@@ -123,7 +123,7 @@ def crossing_weights(truncation: Truncation, draws: Array) -> Array:
     """
 
     def edge(since, draw):
-        c = truncation(since).astype(draw.dtype)
+        c = jnp.asarray(truncation(since), draw.dtype)
         cut = draw < c
         # Where there is a cut, c may be 1: keep the quotient that is not used finite.
         weight = jnp.where(cut, jnp.zeros_like(c), 1 / jnp.where(cut, jnp.ones_like(c), 1 - c))

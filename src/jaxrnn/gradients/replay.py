@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell
+from jaxrnn.choices import require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk, Estimate
 from jaxrnn.gradients.segments import ChunkLoss, with_credit
+from jaxrnn.sums import sum_dtype
 from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -130,28 +132,30 @@ def estimate_with_replay(
             return split_carry(cell.unroll(params, join(floats, others), inputs)[0])[0]
 
         more, credit = jax.vjp(unroll, params, floats)[1](credit)
-        return jax.tree.map(jnp.add, grads, more), credit
+        return jax.tree.map(lambda total, d: total + d.astype(total.dtype), grads, more), credit
 
-    back = newest.grads, credit
+    back = jax.tree.map(lambda d: d.astype(sum_dtype(d.dtype)), newest.grads), credit
     back = jax.lax.fori_loop(0, jnp.minimum(state.past.seen, replays), one_further, back)
     if steps_more:
         one_more = partial(one_further, replays, skip=chunk.weight.shape[0] - steps_more)
         back = jax.lax.cond(state.past.seen > replays, one_more, lambda back: back, back)
-    grads, _ = back
+    grads = jax.tree.map(lambda total, d: total.astype(d.dtype), back[0], newest.grads)
     past = remember(state.past, state.carry, chunk.inputs)
     return newest._replace(grads=grads), ReplayState(carry, past)
 
 
 def check_length(past: Past, chunk: Chunk) -> None:
-    """Refuse a chunk that is not as long as those that are kept.
+    """Refuse a chunk that is not of the form and length of those that are kept.
 
     Args:
         past: the chunks before it.
         chunk: `[K, B, ...]`.
 
     Raises:
-        InputError: if it is longer or shorter.
+        InputError: if it is longer or shorter, or has marks where the others have not.
     """
+    kept, given = (jax.tree.structure(inputs) for inputs in (past.inputs, chunk.inputs))
+    require(kept == given, "chunk.inputs", given, f"{kept}, as in the chunk that the state was made for")
     before, now = jax.tree.leaves(past.inputs)[0].shape[1], chunk.weight.shape[0]
     if now != before:
         raise InputError(

@@ -27,7 +27,7 @@ def from_linen(module: nn.RNNCellBase, input_size: int) -> Cell:
         The cell.
 
     Raises:
-        InputError: for anything else, such as a cell of `flax.nnx`.
+        InputError: for anything else, such as a cell of `flax.nnx`, or an `nn.RNN`, which is a cell already unrolled.
 
     Example:
         >>> from jaxrnn.compose import with_readout
@@ -36,7 +36,8 @@ def from_linen(module: nn.RNNCellBase, input_size: int) -> Cell:
         >>> ys.shape
         (5, 2, 1)
     """
-    require(isinstance(module, nn.Module), "from_linen: module", type(module), "a module of flax.linen, not of nnx")
+    recurrent = isinstance(module, nn.Module) and hasattr(module, "initialize_carry")
+    require(recurrent, "from_linen: module", type(module), "a recurrent cell of flax.linen: not of nnx, nor an nn.RNN")
 
     def initial_carry(batch_shape: tuple[int, ...], key: Any = None) -> Any:
         del key  # it would be for noise; Flax draws the carry's start from it

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxrnn.errors import InputError
@@ -85,7 +86,8 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
             passed over. A layer with one bias gets a second one of zeros, for PyTorch has two or none.
 
     Returns:
-        Arrays by PyTorch's names. `layer.load_state_dict` takes tensors: `torch.tensor(array)` of each.
+        Arrays by PyTorch's names. `layer.load_state_dict` takes tensors: `torch.tensor(array)` of each. Those of
+        bfloat16 come as float32, for NumPy has no bfloat16 that PyTorch knows.
 
     Raises:
         InputError: for a parameter that PyTorch's layers have not, or where layers are not called by numbers.
@@ -105,8 +107,15 @@ def to_torch(params: Params) -> dict[str, np.ndarray]:
         for direction, part in _directions(of_layer).items():
             _check_part(f"layer {number}", part)
             for name, p in {**part, "b_hh": part.get("b_hh", np.zeros_like(part["b_ih"]))}.items():
-                state[f"{_NAMES[name]}_l{number}{_ENDINGS[direction]}"] = np.ascontiguousarray(np.asarray(p).T)
+                state[f"{_NAMES[name]}_l{number}{_ENDINGS[direction]}"] = np.ascontiguousarray(
+                    np.asarray(_known_to_torch(p)).T
+                )
     return state
+
+
+def _known_to_torch(p: Any) -> Any:
+    """A parameter in a dtype that both NumPy and PyTorch have."""
+    return p.astype(np.float32) if p.dtype == jnp.bfloat16 else p
 
 
 def _placed(params: Params, like: Params) -> Params:
