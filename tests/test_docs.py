@@ -7,7 +7,7 @@ import re
 import shlex
 from code import InteractiveConsole
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 
 import jax
 import pytest
@@ -359,6 +359,19 @@ def test_the_page_on_language_models_has_the_measured_figures():
         assert [round(epoch) for epoch, _ in one["perplexity"]] == [1, 2, 3, 4][: len(figures)]
     for one in large:
         assert sum(f"| {one['perplexity'][-1][1]:.1f} | {one['test']:.1f} |" in line for line in lines) == 1
+
+
+def test_the_page_on_language_models_has_the_seeds_of_the_plain_model():
+    page = " ".join(PAGES["language_models.md"].read_text("utf-8").split())
+    tries = json.loads((ROOT / "benchmarks/results/tries_ptb_rnnlm.json").read_text("utf-8"))["tries"]
+    scores = {one["name"]: one["test"] for one in tries}
+    anew, circle = ([scores[f"{kind}_{seed}"] for seed in range(1, 6)] for kind in ("anew", "circle"))
+    assert len(scores) == 10
+    for name, kind in (("begun anew", anew), ("a circle: the recipe", circle)):
+        assert f"| {name} | {' | '.join(f'{score:.1f}' for score in (*kind, fmean(kind)))} |" in page
+    assert f"over seeds is {stdev(anew):.1f} and {stdev(circle):.1f}," in page
+    assert f"a difference of {fmean(anew) - fmean(circle):.1f} between the means" in page
+    assert fmean(anew) - fmean(circle) < 2 * ((stdev(anew) ** 2 + stdev(circle) ** 2) / 5) ** 0.5
 
 
 def test_the_page_on_language_models_has_the_curves_of_the_better_model():
