@@ -8,11 +8,19 @@ import pytest
 
 import reference
 from agreement import assert_close
+from jaxrnn.errors import InputError
 from jaxrnn.losses import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
+from jaxrnn.types import Penalized
 
 RNG = np.random.default_rng(0)
 OUTPUTS, WEIGHT = RNG.normal(size=(5, 2, 7)), RNG.random((5, 2))
 IDS = RNG.integers(0, 7, (5, 2))
+
+
+@pytest.mark.parametrize("loss", [softmax_cross_entropy, sigmoid_cross_entropy, squared_error])
+def test_a_penalty_is_not_lost(loss):
+    with pytest.raises(InputError, match=rf"with a penalty each.*with_penalties\({loss.__name__}\)"):
+        loss(Penalized(OUTPUTS, WEIGHT), IDS)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """Losses, element by element: `(outputs, targets) -> [K, B]`. Weights and sums belong to the gradient estimator."""
 
+from typing import Any
+
 import chex
 import jax
 import jax.numpy as jnp
 import optax
 
+from jaxrnn.choices import require
 from jaxrnn.errors import expect
-from jaxrnn.types import Array
+from jaxrnn.types import Array, Penalized
 
 
 def softmax_cross_entropy(logits: Array, targets: Array) -> Array:
@@ -26,6 +29,7 @@ def softmax_cross_entropy(logits: Array, targets: Array) -> Array:
         >>> softmax_cross_entropy(jnp.zeros((1, 4)), jnp.array([2])).round(4)     # log 4
         Array([1.3863], dtype=float32)
     """
+    _check_plain("softmax_cross_entropy", logits)
     expect("softmax_cross_entropy: targets must be integers", chex.assert_type, targets, int)
     _check_batch("softmax_cross_entropy", targets, logits.shape[:-1])
     return _softmax_cross_entropy(logits, targets)
@@ -67,6 +71,7 @@ def sigmoid_cross_entropy(logits: Array, targets: Array) -> Array:
         >>> sigmoid_cross_entropy(jnp.zeros((2, 1)), jnp.array([0, 1])).round(4)     # log 2, twice
         Array([0.6931, 0.6931], dtype=float32)
     """
+    _check_plain("sigmoid_cross_entropy", logits)
     logits = _without_unit_axis(logits, targets)
     _check_batch("sigmoid_cross_entropy", targets, logits.shape)
     return optax.sigmoid_binary_cross_entropy(logits, targets.astype(logits.dtype))
@@ -91,11 +96,18 @@ def squared_error(outputs: Array, targets: Array) -> Array:
         >>> squared_error(jnp.array([[3.0, 1.0]]), jnp.array([[1.0, 0.0]])).tolist()
         [5.0]
     """
+    _check_plain("squared_error", outputs)
     summed = outputs.ndim == targets.ndim
     outputs = _without_unit_axis(outputs, targets)
     _check_batch("squared_error", targets, outputs.shape)
     errors = optax.squared_error(outputs, targets)
     return jnp.sum(errors, axis=-1) if summed else errors
+
+
+def _check_plain(name: str, outputs: Any) -> None:
+    """Refuse outputs that bring a penalty, which would be lost."""
+    expected = f"plain, or the loss of the estimator with_penalties({name})"
+    require(not isinstance(outputs, Penalized), f"{name}: the outputs", "with a penalty each", expected)
 
 
 def _without_unit_axis(outputs: Array, targets: Array) -> Array:

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 
+from agreement import assert_close
 from jaxrnn import snapshots
 from jaxrnn.build import check_names
 from jaxrnn.config import Config, Data, portable
@@ -155,6 +156,15 @@ def test_another_seed_is_another_start():
         for config in (asked_for(seed=1), asked_for(seed=2))
     )
     assert np.any(one["core"]["w_hh"] != other["core"]["w_hh"])
+
+
+def test_a_seed_is_the_same_start_whatever_the_default_of_keys():
+    config = asked_for(**{"model.dropout": 0.5})
+    learner = build_learner(config, numbered(10))
+    before = first_state(config, learner)
+    with jax.default_prng_impl("rbg"):
+        again = first_state(config, build_learner(config, numbered(10)))
+    assert_close(again, before, tolerance=0)
 
 
 def test_another_seed_is_another_cut_of_the_text():

@@ -118,6 +118,11 @@ def test_keys_that_draw_the_same_for_all_rows_are_refused():
         dropout(0.5).initial_carry(2, jax.random.key(0, impl="rbg"))
 
 
+def test_zoneout_looks_into_cells_with_noise_whatever_the_default_of_keys():
+    with jax.default_prng_impl("rbg"):
+        assert zoneout(stack(dropout(0.5), gru(3, 4)), 0.5).output_size == 4
+
+
 @pytest.mark.parametrize("name", ["dropout", "locked_dropout", "word_dropout"])
 @pytest.mark.parametrize(("rows", "others"), [(1, 3), (3, 1), (2, 3)])
 def test_other_rows_than_the_noise_is_for_are_refused(name, rows, others):

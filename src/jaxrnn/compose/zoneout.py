@@ -9,7 +9,7 @@ from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.choices import is_number, require
 from jaxrnn.compose.noise import Noise, by_row, initial_noise, noisy_carry, row_masks
 from jaxrnn.fused import derive
-from jaxrnn.trees import join, split_carry
+from jaxrnn.trees import join, split_carry, threefry
 from jaxrnn.types import Array
 
 
@@ -57,7 +57,7 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
         require(good, "zoneout: a rate", rate, "a probability in [0, 1]")
     states, noisy = (
         len(jax.tree.leaves(split_carry(jax.eval_shape(partial(cell.initial_carry, (), key)))[0]))
-        for key in (None, jax.random.key(0))
+        for key in (None, threefry(0))
     )
     alike = "as many as without noise; put zoneout around each layer by itself"
     require(noisy == states, "zoneout: the number of the cell's states with noise", noisy, alike)

@@ -21,7 +21,7 @@ from jaxrnn.gradients.influence import (
 )
 from jaxrnn.marks import unmarked
 from jaxrnn.shapes import spread
-from jaxrnn.trees import is_float, is_key, join, split_carry
+from jaxrnn.trees import is_float, is_key, join, split_carry, threefry
 from jaxrnn.types import Array, Carry, Loss, Params
 
 
@@ -182,7 +182,7 @@ def _feeding_one_unit(cell: Cell, reaching: Params, params: Params, carry: Carry
         return jax.tree.map(partial(_is_weighed, v=v), plain, weighed)
 
     with jax.ensure_compile_time_eval():  # numbers are needed, even where `init` is being traced
-        keys = [None, jax.random.key(0)] if any(map(is_key, jax.tree.leaves(carry))) else [None]
+        keys = [None, threefry(0)] if any(map(is_key, jax.tree.leaves(carry))) else [None]
         answers = [alone(cell.initial_carry((), key), _first_row(x), params) for key in keys]
     by_parameter, by_state = jax.tree.map(lambda *yes: all(yes), *answers)
     if not by_state:

@@ -136,7 +136,7 @@ def uoro(cell: Cell, loss: Loss, *, draw: Callable[[Array, Array, int], Array] =
             (pulled,) = jax.vjp(lambda params: step(params, h), params)[1](nu)
             past = jnp.any(pushed != 0)  # else nothing of it reaches on, as after a reset, be it infinite
             r_0, r_1 = jnp.where(past, _balance(theta, pushed), 1), _balance(pulled, nu)
-            theta = jax.tree.map(lambda th, d: jnp.where(past, th / r_0, 0) + d / r_1, theta, pulled)
+            theta = jax.tree.map(lambda th, d: (jnp.where(past, th / r_0, 0) + d / r_1).astype(th.dtype), theta, pulled)
             return RankOne(key, steps + 1, r_0 * pushed + r_1 * nu, theta)
 
         return map_rows(one_row, carry, x, influence)

@@ -23,6 +23,7 @@ from jaxrnn.running.devices import choose_mesh, cores_pay
 from jaxrnn.running.run_text import find_beginning, open_text
 from jaxrnn.running.runs import Run
 from jaxrnn.training import TrainState
+from jaxrnn.trees import threefry
 from jaxrnn.types import Array, Marked, Params
 
 
@@ -206,7 +207,7 @@ def _mesh(config: Config, learner: Learner) -> Mesh:
 
 def _keys(config: Config) -> Array:
     """Derive from the seed one key each for the parameters, the carry, the estimator and the epochs to come: `[4]`."""
-    return jax.random.split(jax.random.key(config.seed), 4)
+    return jax.random.split(threefry(config.seed), 4)
 
 
 def _blank_chunk(config: Config) -> Chunk:

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from jaxrnn.beam import make_beam_search
@@ -14,6 +13,7 @@ from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import Vocabulary, encode, line_end
 from jaxrnn.errors import InputError
 from jaxrnn.sampling import make_generate
+from jaxrnn.trees import threefry
 from jaxrnn.types import Params
 
 
@@ -52,7 +52,7 @@ def make_writer(cell: Cell, params: Params, vocabulary: Vocabulary) -> Writer:
     def drawn(choice: Sampling, seed: int, samples: int) -> tuple[list[int], Iterator[np.ndarray]]:
         prompt = opening(vocabulary, choice.prompt)
         how = {"temperature": choice.temperature, "top_k": choice.top_k, "top_p": choice.top_p}
-        return prompt, generate(params, prompt, choice.length, jax.random.key(seed), samples=samples, **how)
+        return prompt, generate(params, prompt, choice.length, threefry(seed), samples=samples, **how)
 
     def pieces(prompt: Sequence[int], ids: Iterator[int], choice: Sampling, stops: Sequence[str]) -> Iterator[str]:
         """The text of ids, without a prompt that nobody gave; stop strings count in what is drawn."""
