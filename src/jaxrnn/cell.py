@@ -97,6 +97,34 @@ def unnoted(name: str, value: Any) -> Any:
     return value
 
 
+def step_of(
+    recurrence: Recurrence,
+    params: Params,
+    carry: Carry,
+    x: Any,
+    dot: Callable[..., Array] = product,
+    note: Callable[[str, Any], Any] = unnoted,
+) -> tuple[Carry, Any]:
+    """Make one step of a recurrence from the input itself: `recur` wants what `project` has made of it, marks and all.
+
+    Args:
+        recurrence: the equations.
+        params: the parameters.
+        carry: the carry.
+        x: `[*batch, I]`.
+        dot: multiplies with a weight.
+        note: is told every named quantity.
+
+    Returns:
+        `(carry, y)`.
+
+    Example:
+        >>> step_of(Recurrence(lambda w, x: w * x, lambda w, h, z, dot, note: (h + z, h)), 2, 1, 3)
+        (7, 1)
+    """
+    return recurrence.recur(params, carry, recurrence.project(params, x), dot, note)
+
+
 def scan_unroll(step: Step) -> Callable[..., tuple[Carry, Any]]:
     """Turn a `step` into the `unroll` that defines the law: `jax.lax.scan(partial(step, params), carry, xs)`.
 

@@ -21,13 +21,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
-from jaxrnn.cell import Cell, Recurrence, product, unnoted
+from jaxrnn.cell import Cell, Recurrence, product, step_of, unnoted
 from jaxrnn.lookup import TakesLookup, of_rows
 from jaxrnn.loop import scan
 from jaxrnn.marks import heed_marks
 from jaxrnn.products import as_now, in_reverse, multiply, narrowed, promoted, quick_by_rows, weight_gradient
-from jaxrnn.sums import sum_dtype
+from jaxrnn.sums import added, sum_dtype
 from jaxrnn.trees import add_where_present, dependencies, is_float, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params, Step
 
@@ -62,7 +63,7 @@ def derive(
     loop = fused_scan(recurrence.recur)
 
     def step(params, carry, x):
-        return recurrence.recur(params, carry, recurrence.project(params, x), product, unnoted)
+        return step_of(recurrence, params, carry, x)
 
     def unroll(params, carry, xs):
         return loop(params, carry, of_rows(in_reverse(recurrence.project), params, xs))
@@ -124,8 +125,7 @@ def trace(cell: Cell, params: Params, carry: Carry, xs: Any) -> Trace:
             notes[name] = value
             return value
 
-        z = cell.recurrence.project(params, x)
-        carry, y = cell.recurrence.recur(params, carry, z, product, note)
+        carry, y = step_of(cell.recurrence, params, carry, x, note=note)
         return carry, (y, carry, notes)
 
     carry, (ys, carries, notes) = jax.lax.scan(body, carry, xs)
@@ -222,14 +222,13 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
 
             _, pull = jax.vjp(elementwise, direct, carry, z, products)
             d_direct_here, d_carry, d_z, d_products = pull((d_carry, d_y))
-            d_direct = jax.tree.map(lambda total, d: total + d.astype(total.dtype), d_direct, d_direct_here)
-            return (d_carry, d_direct), (d_z, d_products)
+            return (d_carry, added(d_direct, d_direct_here)), (d_z, d_products)
 
         d_final, d_ys = _floats(cotangents, like=(carry, cotangents[1]))
         start = (d_final, jax.tree.map(lambda p: jnp.zeros(p.shape, sum_dtype(p.dtype)), direct))
         xs = (products, carries, zs, d_ys)  # the cotangents of products take their place
         (d_carry, d_direct), (d_zs, d_products) = scan(body, start, xs, reverse=True)
-        d_direct = jax.tree.map(lambda d, p: d.astype(p.dtype), d_direct, direct)
+        d_direct = optax.tree.cast_like(d_direct, direct)
         d_weights = [weight_gradient(_rows(a), _rows(d)) for a, d in zip(lefts, d_products, strict=True)]
         (d_params,) = weights_vjp([d.astype(w.dtype) for d, w in zip(d_weights, weights, strict=True)])
         return add_where_present(d_params, d_direct), d_carry, d_zs

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.sums import sum_dtype
+from jaxrnn.sums import widened
 from jaxrnn.types import Array, Carry, Marked, Params, Step
 
 _WORTH = 2  # symbols for each row of the table, at least; measured at 21 and 38 only, where it pays, not where it ends
@@ -76,8 +76,7 @@ def take_rows(table: Array, ids: Array) -> Array:
         `[*batch, I]`. Gradients of one row are added up in float32 at least.
     """
     table = jnp.asarray(table)
-    wide = table.astype(sum_dtype(table.dtype))
-    return wide.at[ids].get(mode="fill", wrap_negative_indices=False).astype(table.dtype)
+    return widened(table).at[ids].get(mode="fill", wrap_negative_indices=False).astype(table.dtype)
 
 
 def of_rows(project: Callable[[Params, Any], Any], params: Params, xs: Any) -> Any:

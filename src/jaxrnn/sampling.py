@@ -12,7 +12,7 @@ import numpy as np
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.errors import InputError
-from jaxrnn.sums import sum_dtype
+from jaxrnn.sums import widened
 from jaxrnn.types import Array, Carry, Params
 
 PROMPT_BLOCK = 512
@@ -51,7 +51,7 @@ def filter_logits(
         >>> filter_logits(logits, temperature=0.0).tolist()
         [-inf, 0.0, -inf, -inf]
     """
-    logits = logits.astype(sum_dtype(logits.dtype))
+    logits = widened(logits)
     temperature = jnp.asarray(temperature, logits.dtype)
     likeliest = jnp.argmax(logits, axis=-1, keepdims=True).astype(jnp.int32)
     greedy = jnp.where(_places(logits) == likeliest, 0.0, -jnp.inf)

@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxrnn import snapshots
 from jaxrnn.cell import Cell
@@ -27,7 +28,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk, Estimate
 from jaxrnn.gradients.checkpointed import read_lengths, recomputed
 from jaxrnn.gradients.segments import ChunkLoss, chunk_loss
-from jaxrnn.sums import sum_dtype
+from jaxrnn.sums import added, sum_dtype
 from jaxrnn.trees import is_key, join, renew_keys, split_carry
 from jaxrnn.types import Carry, Loss, Params
 
@@ -103,10 +104,10 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
             if _digest(chunk, about["history"]) != meta["history"]:
                 raise InputError(f"{folder}: read({n}) gives another chunk than in the forward pass; give that one")
             part, credit = backward(params, before, chunk, credit)
-            summed = jax.tree.map(lambda total, a: total + a.astype(total.dtype), summed, part)
+            summed = added(summed, part)
             _, meta = _saved(folder, "credit", number - n, (summed, credit), begun, about["history"])
             snapshots.prune(folder, keep=1, kind="credit")
-        return jax.tree.map(lambda total, a: total.astype(a.dtype), summed, nothing[0]), last
+        return optax.tree.cast_like(summed, nothing[0]), last
 
     return estimate
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jaxrnn.cell import Cell, as_shape, opaque, product, scan_unroll, unnoted
+from jaxrnn.cell import Cell, as_shape, opaque, scan_unroll, step_of
 from jaxrnn.marks import heed_marks
 from jaxrnn.types import Array, Carry, Params, Step
 
@@ -48,6 +48,6 @@ def from_step(
     recurrence = heed_marks(opaque(step), carry_of)
 
     def marked_step(params, carry, x):
-        return recurrence.recur(params, carry, recurrence.project(params, x), product, unnoted)
+        return step_of(recurrence, params, carry, x)
 
     return Cell(init, carry_of, marked_step, scan_unroll(marked_step), recurrence, input_size, output_size)

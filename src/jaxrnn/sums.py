@@ -1,4 +1,4 @@
-"""Sums over many numbers: what to add them up in, and the norm of a tree."""
+"""Sums over many numbers: what to add them up in and how, and the norm of a tree."""
 
 from typing import Any
 
@@ -26,6 +26,39 @@ def sum_dtype(dtype: Any) -> Any:
     return jnp.dtype(jnp.float32) if narrow else dtype
 
 
+def widened(tree: Any) -> Any:
+    """Bring arrays to the dtype in which many of their like are added up.
+
+    Args:
+        tree: arrays.
+
+    Returns:
+        The same numbers, those of narrow floats in float32; `optax.tree.cast_like` brings them back.
+
+    Example:
+        >>> widened(jnp.ones(2, jnp.bfloat16)).dtype.name
+        'float32'
+    """
+    return jax.tree.map(lambda leaf: leaf.astype(sum_dtype(leaf.dtype)), tree)
+
+
+def added(total: Any, part: Any) -> Any:
+    """Add to a sum, in the dtypes of the sum.
+
+    Args:
+        total: arrays.
+        part: arrays of the same shapes, which may be narrower.
+
+    Returns:
+        The sum.
+
+    Example:
+        >>> added(jnp.float32(256), jnp.bfloat16(1)).item()
+        257.0
+    """
+    return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, part)
+
+
 def norm(tree: Any) -> Array:
     """The length of all arrays of a tree as one vector: the root of the sum of all squares.
 
@@ -39,4 +72,4 @@ def norm(tree: Any) -> Array:
         >>> norm({"w": jnp.full(4, 300, jnp.float16)}).item()
         600.0
     """
-    return optax.tree.norm(jax.tree.map(lambda leaf: leaf.astype(sum_dtype(leaf.dtype)), tree))
+    return optax.tree.norm(widened(tree))

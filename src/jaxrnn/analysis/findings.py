@@ -182,10 +182,12 @@ def choose(
             nothing of the text's last quarter is read, on which the ridge is chosen.
     """
     _check_labels(text)
-    found = [quantity.name for quantity, _ in quantities(cell, params).values()]
-    require(set(found) & {*STATES}, "choose: what the cell notes", found, f"one of {', '.join(STATES)}, its states")
+    noted = quantities(cell, params).values()
+    names_noted = [quantity.name for quantity, _ in noted]
+    expected = f"one of {', '.join(STATES)}, its states"
+    require({*names_noted} & {*STATES}, "choose: what the cell notes", names_noted, expected)
     rows = rows_for(len(text.ids))
-    width = sum(width for _, width in quantities(cell, params).values())
+    width = sum(width for _, width in noted)
     count = places(len(text.ids), rows)
     every = max(1, min(_EVERY, count // _ENOUGH), -(-4 * width * count // _MEMORY))
     drawn = np.zeros(len(text.ids), bool)
@@ -199,9 +201,9 @@ def choose(
         states, later = _whole(block), block.at >= cut
         for part, here in enumerate((~later, later)):
             if here.any():
-                taken = moments(states[here], {name: label[block.at[here]] for name, label in centred.items()})
+                found = moments(states[here], {name: label[block.at[here]] for name, label in centred.items()})
                 known = sums[part]
-                sums[part] = taken if known is None else known + taken
+                sums[part] = found if known is None else known + found
     first, last = sums
     if first is None or last is None:
         raise InputError(f"choose: most {most}: of the last quarter of the text nothing is read; give more, or None")

@@ -97,11 +97,11 @@ def read_held_out(
     documents = sorted(documents, key=lambda document: document.digest)
     sizes = [document.stop - document.start for document in documents]
     most = most_of_one(sizes[:_FILES], length)
-    parts, refused = _beginnings(documents, vocabulary, length, most, (*functions, *more))
-    # Sizes are in bytes: where symbols are longer, small files give less than was reckoned with.
-    while sum(part.read for _, part in parts) < length and most < max(sizes):
-        most *= 2
+    while True:
         parts, refused = _beginnings(documents, vocabulary, length, most, (*functions, *more))
+        if sum(part.read for _, part in parts) >= length or most >= max(sizes):
+            break
+        most *= 2  # sizes are in bytes: where symbols are longer, small files give less than was reckoned with
     if not parts:
         raise next(iter(refused.values()))
     pieces = [piece for _, part in parts for piece in part.pieces]

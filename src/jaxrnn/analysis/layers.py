@@ -4,7 +4,7 @@ from typing import Any
 
 import jax
 
-from jaxrnn.cell import Cell, product
+from jaxrnn.cell import Cell, step_of
 from jaxrnn.trees import dependencies, split_carry
 from jaxrnn.types import Carry, Params
 
@@ -37,7 +37,7 @@ def layers(cell: Cell, params: Params, carry: Carry, x: Any) -> dict[str, tuple[
 
     def step(given, note):
         params, carry, x = given
-        return cell.recurrence.recur(params, carry, cell.recurrence.project(params, x), product, note)
+        return step_of(cell.recurrence, params, carry, x, note=note)
 
     def noted(given):
         notes: dict[str, Any] = {}

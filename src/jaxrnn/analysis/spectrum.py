@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
-from jaxrnn.sums import sum_dtype
+from jaxrnn.sums import sum_dtype, widened
 from jaxrnn.trees import end_to_end, expect_rows, join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -246,7 +246,7 @@ def log_singular_values(factors: Array) -> Array:
         >>> (log_singular_values(jnp.stack([tall, flat])) / jnp.log(10.0)).round(3).tolist()
         [40.0, -20.0]
     """
-    factors = factors.astype(sum_dtype(factors.dtype))  # LAPACK knows no 16 bits
+    factors = widened(factors)  # LAPACK knows no 16 bits
     # By rounding alone, the sum of T logarithms changes by about so much from one sweep to the next.
     unsettled = 8 * factors.shape[0] * jnp.finfo(factors.dtype).eps
 

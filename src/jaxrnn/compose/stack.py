@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.cell import Cell, Recurrence, step_of
 from jaxrnn.choices import require
 from jaxrnn.compose.bidirectional import Bidirectional
 from jaxrnn.errors import InputError
@@ -77,8 +77,7 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
 
     def recur(params, carry, x, dot, note):
         def run(name, cell, params, carry, x):
-            z = cell.recurrence.project(params, x)
-            return cell.recurrence.recur(params, carry, z, dot, _prefixed(note, name))
+            return step_of(cell.recurrence, params, carry, x, dot, _prefixed(note, name))
 
         return through(run, params, carry, x)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.cell import Cell, Recurrence, step_of
 from jaxrnn.cross_entropy import readout_cross_entropy
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.marks import marked_as, silence, unmarked
@@ -53,11 +53,7 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
         return (*carry, top), _in_place_of_output(hs, lambda hs: silence(inputs, loss(hs)))
 
     def recur(params, carry, x, dot, note):
-        def one_step(params, carry, x):
-            z = model.recurrence.project(params, x)  # where it puts its own marks, see `documents`
-            return model.recurrence.recur(params, carry, z, dot, note)
-
-        return whole(one_step, params, carry, x)
+        return whole(partial(step_of, model.recurrence, dot=dot, note=note), params, carry, x)
 
     return model._replace(
         step=partial(whole, model.step), unroll=unroll, recurrence=Recurrence(lambda params, x: x, recur)

@@ -1,12 +1,13 @@
 """Dropped weights: some connections of a cell are missing, the same ones for all rows and all steps of a chunk."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, Recurrence, product
+from jaxrnn.cell import Cell, Recurrence, product, step_of
 from jaxrnn.choices import require
 from jaxrnn.compose.noise import Noise, check_rate, noisy_carry
 from jaxrnn.types import Array, Params
@@ -78,11 +79,7 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
         # products, and their gradients, stay in the loop.
         dot = dot if carry[0].key is None or rate == 0 else product
 
-        def step(params, inner, x):
-            z = cell.recurrence.project(params, x)
-            return cell.recurrence.recur(params, inner, z, dot, note)
-
-        return through(step)(params, carry, x)
+        return through(partial(step_of, cell.recurrence, dot=dot, note=note))(params, carry, x)
 
     recurrence = Recurrence(lambda params, x: x, recur)
     sizes = (cell.input_size, cell.output_size)

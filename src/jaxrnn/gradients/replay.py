@@ -5,13 +5,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk, Estimate
 from jaxrnn.gradients.segments import ChunkLoss, with_credit
-from jaxrnn.sums import sum_dtype
+from jaxrnn.sums import added, widened
 from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
@@ -132,14 +133,14 @@ def estimate_with_replay(
             return split_carry(cell.unroll(params, join(floats, others), inputs)[0])[0]
 
         more, credit = jax.vjp(unroll, params, floats)[1](credit)
-        return jax.tree.map(lambda total, d: total + d.astype(total.dtype), grads, more), credit
+        return added(grads, more), credit
 
-    back = jax.tree.map(lambda d: d.astype(sum_dtype(d.dtype)), newest.grads), credit
+    back = widened(newest.grads), credit
     back = jax.lax.fori_loop(0, jnp.minimum(state.past.seen, replays), one_further, back)
     if steps_more:
         one_more = partial(one_further, replays, skip=chunk.weight.shape[0] - steps_more)
         back = jax.lax.cond(state.past.seen > replays, one_more, lambda back: back, back)
-    grads = jax.tree.map(lambda total, d: total.astype(d.dtype), back[0], newest.grads)
+    grads = optax.tree.cast_like(back[0], newest.grads)
     past = remember(state.past, state.carry, chunk.inputs)
     return newest._replace(grads=grads), ReplayState(carry, past)
 

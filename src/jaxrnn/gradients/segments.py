@@ -7,12 +7,13 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxrnn.cell import Cell
 from jaxrnn.errors import expect
 from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator, check_chunk
 from jaxrnn.shapes import credit_where
-from jaxrnn.sums import sum_dtype
+from jaxrnn.sums import added, sum_dtype, widened
 from jaxrnn.trees import join, renew_keys, split_carry
 from jaxrnn.types import Array, Carry, Loss, Params
 
@@ -54,7 +55,7 @@ def chunk_loss(cell: Cell, loss: Loss) -> ChunkLoss:
         outputs = jax.tree.map(partial(credit_where, counts), outputs)
         each = loss(outputs, chunk.targets)
         expect("the loss must give one number for each weight, [K, B]", chex.assert_shape, each, counts.shape)
-        each = each.astype(sum_dtype(each.dtype))
+        each = widened(each)
         weight = chunk.weight.astype(each.dtype)
         total = jnp.sum(jnp.where(counts, weight * each, jnp.zeros_like(each)))
         return carry, (total, jnp.sum(weight))
@@ -144,12 +145,11 @@ def segmented(
     """
 
     def run_segments(params, carry, chunk):
-        wide = jax.tree.map(lambda w: w.astype(sum_dtype(w.dtype)), params)  # in which the gradients are added up
+        wide = widened(params)  # in which the gradients are added up
 
         def one(carry, s, steps):
             def segment(wide, carry, chunk):
-                narrow = jax.tree.map(lambda w, like: w.astype(like.dtype), wide, params)
-                return run(narrow, carry, piece_of(chunk, s * length, steps))
+                return run(optax.tree.cast_like(wide, params), carry, piece_of(chunk, s * length, steps))
 
             return within(segment)(wide, between(carry, s), chunk)
 
@@ -206,12 +206,12 @@ def sum_over_pieces(
     def add(running, s, steps):
         state, total = running
         state, part = function(state, s, steps)
-        return state, jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, part)
+        return state, added(total, part)
 
     if number:
         running = jax.lax.fori_loop(0, number, lambda s, running: add(running, s, length), running)
     state, total = add(running, jnp.asarray(number), left) if left else running
-    return state, jax.tree.map(lambda a, like: a.astype(like.dtype), total, shapes)
+    return state, optax.tree.cast_like(total, shapes)
 
 
 def reverse_mode(run: ChunkLoss) -> GradientEstimator:

@@ -81,7 +81,7 @@ def introduction(experiment: Experiment, asked: str) -> str:
     files = len({document.path for documents in corpus.splits.values() for document in documents})
     unseen = sum(dataset.unseen.values())
     tail = account(experiment.streams).dropped
-    fate = "left to the next epoch" if data.circular else "dropped at the tail of a training epoch"
+    tail_is = "left to the next epoch" if data.circular else "dropped at the tail of a training epoch"
     epochs = experiment.updates / updates_per_epoch(config, experiment.streams)
     limits = {"norm": optimizer.clip_norm, "entries": optimizer.clip_value}
     clips = "".join(f", gradient {what} at most {most:g}" for what, most in limits.items() if math.isfinite(most))
@@ -91,7 +91,7 @@ def introduction(experiment: Experiment, asked: str) -> str:
     extras = f", dropout {model.dropout:g}" * (model.dropout > 0) + ", tied" * model.tie
     return table(
         ("corpus", f"{corpus.name}{origin}, {many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
-        ("split", f"{shares} {noun}s; {many(tail, noun)} {fate}"),
+        ("split", f"{shares} {noun}s; {many(tail, noun)} {tail_is}"),
         ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {many(unseen, noun)} {_fate(dataset.vocabulary)}"),
         ("model", f"{layers_text(model)}{extras}"),
         ("", f"{many(parameters(params), 'parameter')}"),
