@@ -10,6 +10,7 @@ import pytest
 
 import table
 from agreement import assert_close, quick_jit
+from jaxrnn.averaging import Averaged
 from jaxrnn.build import (
     CELLS,
     ESTIMATORS,
@@ -318,6 +319,13 @@ def test_the_optimizer_follows_the_configuration():
         build_optimizer(Optimizer(name="adamw", options={"weight_decay": 0.1}), steps=10)
     with pytest.raises(InputError, match="give it as optimizer.average_after"):
         build_optimizer(Optimizer(options={"average": True}), steps=10)
+
+
+@pytest.mark.parametrize("section", [Optimizer(average_after=3), Optimizer(average_last=0.2), Optimizer(name="asgd")])
+def test_an_average_is_kept_where_the_section_asks_for_one(section):
+    params = {"w": jnp.ones(2)}
+    assert isinstance(build_optimizer(section, steps=10).transformation.init(params), Averaged)
+    assert not isinstance(build_optimizer(Optimizer(), steps=10).transformation.init(params), Averaged)
 
 
 @pytest.mark.parametrize("key", NAMES)

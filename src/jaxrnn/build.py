@@ -340,6 +340,6 @@ def build_optimizer(section: OptimizerSection, steps: int | Array) -> Optimizer:
         weight_decay=section.weight_decay,
         clip_norm=section.clip_norm,
         clip_value=section.clip_value,
-        average=average_after(section) is not None,
+        average=section.average_last > 0 or average_after(section) is not None,
         **section.options,
     )

@@ -161,8 +161,14 @@ class Optimizer(Section, frozen=True):
     plateau: Annotated[int, _course("plateau", "validations without a new best before a decay", ge=1)] = 2
     average_after: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        _about("average the weights once validation is worse than its best before the last N; left out: 5 for asgd"),
+        _about(
+            "average the weights once validation is worse than its best before the last N; left out: 5 for asgd alone"
+        ),
     ] = None
+    average_last: Annotated[
+        float,
+        _about("average the weights over this share of training, its last; 0 = none", ge=0, lt=1),
+    ] = 0.0
     clip_norm: Annotated[float, _about("greatest norm of the gradient as a whole; inf = no limit", gt=0)] = 1.0
     clip_value: Annotated[float, _about("greatest entry of the gradient; inf = no limit", gt=0)] = float("inf")
     weight_decay: Annotated[
@@ -251,7 +257,7 @@ def portable(config: Config) -> Config:
 
 
 def average_after(optimizer: Optimizer) -> int | None:
-    """When the parameters begin to be averaged.
+    """After how many validations a worse one makes the parameters be averaged.
 
     Args:
         optimizer: the section.
@@ -263,7 +269,8 @@ def average_after(optimizer: Optimizer) -> int | None:
         >>> average_after(Optimizer()), average_after(Optimizer(name="asgd"))
         (None, 5)
     """
-    return 5 if optimizer.average_after is None and optimizer.name == "asgd" else optimizer.average_after
+    unsaid = optimizer.average_after is None and optimizer.average_last == 0
+    return 5 if unsaid and optimizer.name == "asgd" else optimizer.average_after
 
 
 UNITS = ("updates", "epochs", "minutes")

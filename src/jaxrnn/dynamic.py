@@ -62,7 +62,7 @@ def make_dynamic_evaluate(estimator: GradientEstimator) -> Callable[..., Evaluat
 
     References:
         B. Krause, E. Kahembwe, I. Murray, S. Renals, "Dynamic Evaluation of Neural Sequence Models", ICML 2018,
-        arXiv:1709.07432, section 3 (the rule with and without mean squares; decay towards the trained parameters).
+        arXiv:1709.07432 (the rule with and without mean squares; decay towards the trained parameters).
 
     Example:
         >>> import numpy as np

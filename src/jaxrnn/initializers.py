@@ -20,7 +20,7 @@ standard_normal: Initializer = jax.random.normal
 
 
 def orthogonal(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array:
-    """Uniform over orthogonal matrices: the singular values are 1, so that at first a state neither grows nor fades.
+    """Uniform over orthogonal matrices: the singular values are 1, and the product stretches no state.
 
     Args:
         key: a random key.

@@ -13,7 +13,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.fused import trace
 from jaxrnn.stepwise import from_step
 
-STEPS, ROWS, INPUT, HIDDEN = 8, 10, 3, 20
+STEPS, ROWS, INPUT, HIDDEN = 8, 10, 3, 60  # so many units that two equal masks are no chance
 XS = np.random.default_rng(0).normal(size=(STEPS, ROWS, INPUT))
 RATES = {"h": 0.2, "c": 0.6}
 CELL = zoneout(lstm(INPUT, HIDDEN), RATES["h"], RATES["c"])

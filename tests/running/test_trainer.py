@@ -11,7 +11,7 @@ from jaxrnn.evaluation import Score
 from jaxrnn.running import trainer
 from jaxrnn.running.experiment import Experiment
 from jaxrnn.running.position import Position
-from jaxrnn.running.trainer import finished, validation_due
+from jaxrnn.running.trainer import averaging_due, finished, validation_due
 from jaxrnn.training import TrainState
 
 
@@ -59,6 +59,17 @@ def test_a_worse_score_begins_the_average_and_validation_sees_it(after, first, m
         state, position = trainer._validate(job, state, position)
         begun.append(bool(state.optimizer.begun))
     assert begun == [first is not None and number >= first for number in range(4)] and scored == [5.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("share", "first"), [(0.0, []), (0.02, []), (0.04, [19]), (0.25, [15]), (0.29, [14]), (0.5, [10]), (0.99, [1])]
+)
+@pytest.mark.parametrize("dispatch", [1, 4])
+def test_the_last_share_of_training_is_averaged(share, first, dispatch):
+    """Once, from the end of the dispatch on with which it begins; a share of less than half an update is none."""
+    made = experiment(updates=20)._replace(config=Config(optimizer=Optimizer(average_last=share)))
+    due = [n for n in range(dispatch, 21, dispatch) if averaging_due(made, n - dispatch, n)]
+    assert due == [-(-n // dispatch) * dispatch for n in first]
 
 
 def test_the_time_before_a_stop_counts(monkeypatch):

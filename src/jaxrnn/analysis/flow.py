@@ -43,7 +43,7 @@ def lag_norms(
         for k in range(1, K + 1):
             for l in range(L):
                 result[k-1, l, b] = log(norm(credit[b] of layer l))
-            credit = credit d carry_{K-k} / d carry_{K-k-1}
+            credit = credit d carry_{K-k} / d carry_{K-k-1}            # but for the last k
 
     Args:
         cell: any cell whose rows do not see each other.

@@ -32,7 +32,7 @@ def gru(
         h' = (1 - z) * n + z * h                                # the output
 
     The two forms are different functions of the same parameters, and weights trained for one do not fit the other.
-    PyTorch, cuDNN and Flax reset after the product; the first version of the paper and some textbooks before it.
+    PyTorch, cuDNN, Flax and the paper's first version reset after the product; its third and some textbooks before it.
 
     Args:
         input_size: I.

@@ -163,7 +163,7 @@ def dropout(rate: float) -> Cell:
         InputError: for a rate outside [0, 1).
 
     Cost:
-        One threefry hash for each two elements of the input.
+        One threefry hash for each element of the input.
 
     References:
         N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR 15, 2014.

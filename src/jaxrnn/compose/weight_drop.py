@@ -38,7 +38,7 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
         InputError: for a rate outside [0, 1), or if the cell has no parameter of these names.
 
     Cost:
-        One hash for each two weights and a copy of the weights, once for each `unroll` (and for each `step`).
+        One hash for each weight and a copy of the weights, once for each `unroll` (and for each `step`).
 
     References:
         L. Wan, M. Zeiler, S. Zhang, Y. LeCun, R. Fergus, "Regularization of Neural Networks using DropConnect", ICML

@@ -5,7 +5,7 @@ with more weight, for the worse. With n steps of credit a loss takes `G(n) = sum
 the parameter, which is -6 in truth: G is positive up to n = 40, and summed over the losses of a chunk up to n = 109.
 
 References:
-    C. Tallec, Y. Ollivier, "Unbiased Online Recurrent Optimization", ICLR 2018, arXiv:1702.05043, section 4.
+    C. Tallec, Y. Ollivier, "Unbiased Online Recurrent Optimization", ICLR 2018, arXiv:1702.05043 (an experiment).
 """
 
 import jax.numpy as jnp

@@ -49,7 +49,7 @@ def random_lengths(seed: int, steps: int, mean: int, spread: float) -> np.ndarra
         `[N]` whole numbers of at least 1 that add up to `steps`.
 
     References:
-        S. Merity, N. S. Keskar, R. Socher, "Regularizing and Optimizing LSTM Language Models", ICLR 2018, section 5.
+        S. Merity, N. S. Keskar, R. Socher, "Regularizing and Optimizing LSTM Language Models", ICLR 2018, section 4.1.
 
     Example:
         >>> lengths = random_lengths(0, steps=1000, mean=70, spread=5.0)

@@ -10,7 +10,7 @@ def bptt(cell: Cell, loss: Loss) -> GradientEstimator:
     """Make the estimator that unrolls the chunk and differentiates all of it: the exact gradient of the chunk's loss.
 
     With `h_t = F(h_{t-1}, x_t)` and `lambda_t = dl_t/dh_t + lambda_{t+1} dh_{t+1}/dh_t`, the gradient is
-    `sum_t lambda_t dF_t/dparams`.
+    `sum_t (dl_t/dparams + lambda_t dF_t/dparams)`, where the states are taken as given.
 
     Fed one whole sequence it is full BPTT. Fed chunk by chunk it is truncated BPTT with k1 = k2 = K: the carry goes on
     by value, credit stops at the chunk's start.

@@ -54,7 +54,7 @@ def credit_by_lag(
         for k in range(1, W + 1):
             phi[k] = sum_b norm(credit[b]) / sum(weight)
             reach[k] = norm(sum of the credits so far and over b) / sum(weight)
-            credit = credit d carry_{W-k} / d carry_{W-k-1}
+            credit = credit d carry_{W-k} / d carry_{W-k-1}      # but for the last k
 
     Each row's cotangent is kept as a unit vector and the logarithm of its length, so that it neither under- nor
     overflows however long the window is.

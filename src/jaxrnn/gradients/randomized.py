@@ -73,7 +73,7 @@ def heavy_tailed(mean_length: float, exponent: float = 6.0) -> Truncation:
         InputError: for a mean length or an exponent for which there is no such law.
 
     References:
-        C. Tallec, Y. Ollivier, "Unbiasing Truncated Backpropagation Through Time", arXiv:1705.08209, section 4.
+        C. Tallec, Y. Ollivier, "Unbiasing Truncated Backpropagation Through Time", arXiv:1705.08209.
 
     Example:
         >>> heavy_tailed(2.0, exponent=4.0)(jnp.array([1, 2, 11])).tolist()
@@ -145,7 +145,8 @@ def randomized_bptt(
     At each boundary between segments, and for each row by itself, credit is cut with probability c, and where it is not
     it is multiplied by `1 / (1 - c)`::
 
-        lambda_t = dl_t/dh_t + w_t lambda_{t+1} dh_{t+1}/dh_t         w_t = 0 if cut, 1 / (1 - c) if crossed
+        lambda_t = dl_t/dh_t + w_t lambda_{t+1} dh_{t+1}/dh_t
+        w_t = 0 if cut, 1 / (1 - c) if crossed; 1 within a segment
 
     `E[w_t | draws before] = 1`, so `E[grads]` is the gradient of `bptt`, for frozen parameters. Plain truncation, with
     or without random lengths, has no such factor and is biased. It is unbiased for the chunk that it is given: across

@@ -87,13 +87,14 @@ def estimate_with_replay(
 
         (loss, weight), carry, pull = vjp(run, params, carry, chunk)
         grads, credit = pull(1)                                  # credit: the cotangent of the carry
-        for start, inputs in reversed(past[-replays:]):          # newest first
+        for start, inputs in reversed(past[len(past) - replays :]):      # newest first
             carry, pull = vjp(cell.unroll, params, start, inputs)
             more, credit = pull(credit)
             grads = grads + more
-        start, inputs = past[-replays - 1]                       # and the last steps of one more
-        start, inputs = cell.unroll(params, start, inputs[:-steps_more]), inputs[-steps_more:]
-        ...                                                      # as above
+        if steps_more:                                           # and the last steps of one more
+            start, inputs = past[-replays - 1]
+            start, inputs = cell.unroll(params, start, inputs[:-steps_more])[0], inputs[-steps_more:]
+            ...                                                  # as above
 
     Each past chunk starts from the carry that it had when it was new, so the forward pass is untouched: it is that of
     `bptt`, even where the parameters have changed since.

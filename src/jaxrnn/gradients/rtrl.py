@@ -55,7 +55,7 @@ def rtrl(cell: Cell, loss: Loss) -> GradientEstimator:
 
     Cost:
         With n numbers in a row's carry (2 H for an LSTM) and P parameters that reach it: memory B n P, and for each
-        step compute of about B n^2 P, both free of T. For an LSTM with H = I = 64 that is 4.2 million numbers a row.
+        step compute of about B n^2 P, both free of T. For an LSTM with H = I = 64 that is 4.3 million numbers a row.
 
     References:
         R. J. Williams, D. Zipser, "A Learning Algorithm for Continually Running Fully Recurrent Neural Networks",

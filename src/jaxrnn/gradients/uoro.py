@@ -94,7 +94,7 @@ def uoro(cell: Cell, loss: Loss, *, draw: Callable[[Array, Array, int], Array] =
 
     Cost:
         With n numbers in a row's carry and P parameters that reach it: memory B (P + n), and for each step about three
-        times the compute of one; both free of T.
+        times the compute of one of `bptt`, ten times that of a step forwards; both free of T.
 
     References:
         C. Tallec, Y. Ollivier, "Unbiased Online Recurrent Optimization", ICLR 2018, arXiv:1702.05043, algorithm 1.

@@ -73,6 +73,8 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
         job.meter.put(metrics, position.updates, after.updates)
         if after.epoch > position.epoch and not config.data.circular:
             state = job.programs.next_epoch(state, after.epoch)
+        if averaging_due(job.experiment, position.updates, after.updates):
+            state = state._replace(optimizer=begin(state.optimizer))
         position = after
     job.meter.pause()
     if not finished(job.experiment, position):  # else the last validation has saved it
@@ -108,6 +110,26 @@ def validation_due(experiment: Experiment, position: Position) -> bool:
     every = experiment.config.training.validate_every
     crossed = position.updates // every > position.validated // every
     return crossed or position.validated < position.updates >= experiment.updates
+
+
+def averaging_due(experiment: Experiment, before: int, after: int) -> bool:
+    """Tell whether the last share of training, over which the parameters are averaged, has begun with a dispatch.
+
+    Args:
+        experiment: the experiment.
+        before: updates before the dispatch.
+        after: updates after it.
+
+    Returns:
+        Whether it has: of N updates a share of S are the last `S N`, rounded, and all but the first at most.
+
+    References:
+        P. Izmailov, D. Podoprikhin, T. Garipov, D. Vetrov, A. G. Wilson, "Averaging Weights Leads to Wider Optima and
+        Better Generalization", UAI 2018, arXiv:1803.05407 (over the end of training, at a rate that is not small).
+    """
+    updates = experiment.updates
+    start = max(1, updates - round(experiment.config.optimizer.average_last * updates))
+    return before < start <= after and start < updates
 
 
 def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainState, Position]:
