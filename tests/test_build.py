@@ -321,6 +321,11 @@ def test_the_optimizer_follows_the_configuration():
         build_optimizer(Optimizer(options={"average": True}), steps=10)
 
 
+def test_a_budget_that_is_none_is_refused_by_its_key():
+    with pytest.raises(InputError, match=r"gradient.memory is 'lots'; expected bytes.*MiB"):
+        build_estimator(Gradient(rule="checkpointed", memory="lots"), elman(2, 3))
+
+
 @pytest.mark.parametrize("section", [Optimizer(average_after=3), Optimizer(average_last=0.2), Optimizer(name="asgd")])
 def test_an_average_is_kept_where_the_section_asks_for_one(section):
     params = {"w": jnp.ones(2)}

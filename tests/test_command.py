@@ -78,6 +78,12 @@ def test_a_reader_that_goes_away_ends_a_command_quietly():
         assert process.wait() == 0
 
 
+def test_a_closed_standard_output_is_no_fault():
+    program = "import sys; from jaxrnn.command import run; sys.exit(run(lambda argv: print('x') or 0, []))"
+    done = subprocess.run(["sh", "-c", 'exec "$0" -c "$1" >&-', sys.executable, program], capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 WAITS = """
 import sys, time
 from jaxrnn.command import stop_on_signals

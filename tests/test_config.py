@@ -58,6 +58,29 @@ def test_a_later_source_wins(tmp_path):
     assert config.data == Data()
 
 
+@pytest.mark.parametrize(
+    ("text", "override", "forgotten"),
+    [
+        ("[data]\nminimum_count=3", {"data.tokenizer": "byte"}, "data.minimum_count"),
+        (
+            "[model]\nnum_layers=2\n[regularizer]\ndropout_hidden=0.3",
+            {"model.num_layers": "1"},
+            "regularizer.dropout_hidden",
+        ),
+        ("[data]\nvalid_share=0.1", {"data.valid": "v", "data.test": "t"}, "data.valid_share"),
+    ],
+)
+def test_what_an_override_decides_is_forgotten_of_the_file_alone(tmp_path, text, override, forgotten):
+    """What the command line says too, or what the file itself decides, is refused still."""
+    file = _file(tmp_path, text)
+    resolved = resolve(file, override)
+    check_read(resolved)
+    assert flatten(resolved)[forgotten] == KEYS[forgotten].default
+    said = str(flatten(resolve(file))[forgotten])
+    with pytest.raises(InputError, match=forgotten):
+        check_read(resolve(file, override | {forgotten: said}))
+
+
 def test_a_whole_configuration_reads_back_equal(tmp_path):
     changed = {
         "seed": "4294967295",
@@ -119,6 +142,10 @@ def test_differences_name_key_and_both_values():
         ("[gradient]\nrule='adaptive'\n[data]\nchunk_spread=2.0", ["gradient.longest = 128", "chunk_spread = 0"]),
         ("[data]\ncircular=true\nchunk_spread=2.0", ["data.circular = true", "expected data.chunk_spread = 0"]),
         ("[gradient]\nrule='checkpointed'\nsegment_length=33", ["gradient.segment_length = 33"]),
+        (
+            "[training]\nupdates_per_dispatch=100\nvalidate_every=10",
+            ["training.updates_per_dispatch = 100", "training.validate_every = 10"],
+        ),
         (
             "[training]\npatience=3\n[optimizer]\naverage_after=3",
             ["training.patience = 3", "expected more than 4", "optimizer.average_after"],

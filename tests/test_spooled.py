@@ -158,6 +158,12 @@ def test_a_chunk_that_has_changed_meanwhile_is_refused(spooled):
         ESTIMATE(PARAMS, CARRY, changed.__getitem__, NUMBER, spooled)
 
 
+def test_a_finished_spool_is_not_the_answer_for_other_data(spooled):
+    changed = [PARTS[0]._replace(weight=PARTS[0].weight + 1), *PARTS[1:]]
+    with pytest.raises(InputError, match=r"read\(0\) gives another chunk"):
+        ESTIMATE(PARAMS, CARRY, changed.__getitem__, NUMBER, spooled)
+
+
 def test_settings_that_make_no_sense_are_refused(tmp_path):
     with pytest.raises(InputError, match="segment_length is 0"):
         spooled_bptt(CELL, squared_error, segment_length=0)

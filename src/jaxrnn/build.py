@@ -59,6 +59,7 @@ from jaxrnn.gradients import (
     truncated_bptt,
     uoro,
 )
+from jaxrnn.gradients.budget import read_bytes
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import OPTIMIZERS, Optimizer, optimizer
 from jaxrnn.schedules import SCHEDULES, schedule
@@ -109,7 +110,9 @@ ESTIMATORS: dict[str, Callable[[Gradient], Callable[..., GradientEstimator]]] = 
 
 def _segments(gradient: Gradient) -> dict[str, Any]:
     """Either a length for the segments, or a budget of memory that decides it."""
-    return {"memory": gradient.memory} if gradient.memory else {"segment_length": gradient.segment_length}
+    if gradient.memory:
+        return {"memory": read_bytes(gradient.memory, "gradient.memory")}
+    return {"segment_length": gradient.segment_length}
 
 
 PRECISIONS: dict[str, Callable[[Cell], Cell]] = {"float32": lambda cell: cell, "bfloat16": mixed_precision}

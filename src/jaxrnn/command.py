@@ -131,8 +131,7 @@ def ended(code: int) -> int:
         The same, of a process that may end in its own way.
     """
     if code == INTERRUPTED:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        _flush()
         os._exit(code)
     return code
 
@@ -153,7 +152,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
             code = main(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        _flush()
         return code
     except InputError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -167,6 +166,12 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
     except BrokenPipeError:  # the reader of a pipe went away, as `| head` does: nothing is left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _flush() -> None:
+    """Let out what is left in the buffers; a stream that was closed before the start is None."""
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.flush()
 
 
 def _show_warning(message, category, filename, lineno, file=None, line=None) -> None:

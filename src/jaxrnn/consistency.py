@@ -43,6 +43,10 @@ that work are 32 and 64
     if after is not None and 0 < patience <= after + 1:
         expected = f"expected more than {after + 1}, one more than optimizer.average_after, or 0"
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
+    dispatch, every = config.training.updates_per_dispatch, config.training.validate_every
+    if dispatch > every:
+        expected = f"expected at most training.validate_every = {every}: validations come between dispatches"
+        raise InputError(f"training.updates_per_dispatch = {dispatch}: {expected}")
     if data.circular and data.chunk_spread:
         raise InputError("data.circular = true: its chunks are of one length; expected data.chunk_spread = 0")
     _check_horizons(data, gradient)

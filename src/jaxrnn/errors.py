@@ -67,4 +67,5 @@ def naming_refusals(place: object, remedy: str, what: str = "cannot be written")
     try:
         yield
     except OSError as error:
-        raise InputError(f"{place}: {what} ({error.strerror or error}); {remedy}") from None
+        where = f": {error.filename}" if error.filename and not str(place).endswith(str(error.filename)) else ""
+        raise InputError(f"{place}: {what} ({error.strerror or error}{where}); {remedy}") from None

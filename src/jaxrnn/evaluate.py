@@ -126,7 +126,8 @@ def _opened(asked: Namespace, best: Trained) -> tuple[str, str, Dataset]:
     if asked.text is None:
         split = asked.split or "test"
         corpus, dataset = open_text(best.config, best.run, command="evaluate")
-        return f"{split} text of {corpus.name}", split, dataset
+        own = {"valid": best.config.data.valid, "test": best.config.data.test}.get(split)
+        return own or f"{split} text of {corpus.name}", split, dataset
     name, _, dataset = open_other(asked.text, best.vocabulary)
     return name, "text", dataset
 

@@ -16,13 +16,13 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from jaxrnn.errors import InputError
+from jaxrnn.errors import InputError, naming_refusals
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -65,7 +65,7 @@ def write(folder: Path, contents: Mapping[str, bytes], about: Mapping[str, Any])
     """
     files = {name: _File(len(data), hashlib.sha256(data).hexdigest()) for name, data in contents.items()}
     manifest = _seal({"format": FORMAT, "files": files, **about})
-    with _naming(folder, "cannot be written", "free some space or choose another place"):
+    with naming_refusals(folder, "free some space or choose another place"):
         if folder.exists() and not (folder / MANIFEST).exists():
             raise InputError(f"{folder}: holds something else; choose another name or remove it")
         _make(folder.parent)
@@ -99,7 +99,7 @@ def read(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 def _manifest(folder: Path) -> bytes | None:
     """The bytes of a folder's manifest, or None where there is none."""
-    with _naming(folder, "cannot be read", "mend its permissions or its disk"):
+    with naming_refusals(folder, "mend its permissions or its disk", "cannot be read"):
         try:
             return (folder / MANIFEST).read_bytes()
         except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +108,7 @@ def _manifest(folder: Path) -> bytes | None:
 
 def _verified(folder: Path, sealed: bytes | None) -> tuple[dict[str, Any], dict[str, bytes]]:
     """What `read` returns, held against the manifest."""
-    with _naming(folder, "cannot be read", "mend its permissions or its disk"):
+    with naming_refusals(folder, "mend its permissions or its disk", "cannot be read"):
         if not folder.is_dir():
             raise InputError(f"{folder}: no such folder; give one that was saved")
         if sealed is None:
@@ -135,7 +135,7 @@ def remove(folder: Path) -> None:
     Raises:
         InputError: it cannot be removed.
     """
-    with _naming(folder, "cannot be removed", "mend its permissions"):
+    with naming_refusals(folder, "mend its permissions", "cannot be removed"):
         doomed = _beside(folder, "tmp")
         _settle(doomed)
         os.rename(folder, doomed)
@@ -151,7 +151,7 @@ def clear_leftovers(parent: Path) -> None:
     Raises:
         InputError: a leftover cannot be removed.
     """
-    with _naming(parent, "cannot be cleared of leftovers", "mend its permissions"):
+    with naming_refusals(parent, "mend its permissions", "cannot be cleared of leftovers"):
         for path in list(parent.iterdir()):
             leftover = _LEFTOVER.fullmatch(path.name)
             if leftover and not _is_other_process(int(leftover["pid"])):
@@ -282,13 +282,3 @@ def _is_sealed(data: bytes) -> bool:
 
 def _damaged(folder: Path, what: str) -> Damaged:
     return Damaged(f"{folder}: damaged: {what}; restore it or use an older one")
-
-
-@contextlib.contextmanager
-def _naming(folder: Path, what: str, remedy: str) -> Iterator[None]:
-    """Turns an error of the operating system into one line that names the folder and what to do."""
-    try:
-        yield
-    except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        raise InputError(f"{folder}: {what}: {error.strerror or error}{where}; {remedy}") from error

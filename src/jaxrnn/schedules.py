@@ -197,6 +197,27 @@ def worsened(log: tuple[float, ...], score: float, length: int) -> bool:
     return len(log) > length and _worst_if_nan(score) > log[0]
 
 
+def average_start(share: float, updates: int) -> int:
+    """Tell when an average over the end of training begins.
+
+    Args:
+        share: S, of the updates, in [0, 1).
+        updates: N, in all.
+
+    Returns:
+        Updates before it: `N - S N`, rounded, and at least 1; N for no average.
+
+    References:
+        P. Izmailov, D. Podoprikhin, T. Garipov, D. Vetrov, A. G. Wilson, "Averaging Weights Leads to Wider Optima and
+        Better Generalization", UAI 2018, arXiv:1803.05407 (over the end of training, at a rate that is not small).
+
+    Example:
+        >>> average_start(0.25, 1000), average_start(0.0, 1000)
+        (750, 1000)
+    """
+    return max(1, updates - round(share * updates))
+
+
 def _worst_if_nan(score: float) -> float:
     """The score, to be compared: NaN counts as the worst there is."""
     return math.inf if math.isnan(score) else score

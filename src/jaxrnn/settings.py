@@ -77,11 +77,13 @@ def resolve(path: Path | None = None, overrides: Mapping[str, str] | None = None
     values: dict[str, Any] = {}
     if path is not None:
         values |= {name: _value(name, raw, str(path), strict=True) for name, raw in _read(path).items()}
+    alone = _decided_names(values)
     given = {
         name: _value(name, _inline(name, raw), "command line", strict=False) for name, raw in (overrides or {}).items()
     }
-    values = {name: value for name, value in values.items() if not _superseded(name, given)} | given
-    config = _assemble(values)
+    anew = _decided_names(values | given) - alone - set(given)
+    values = {name: value for name, value in values.items() if name not in anew and not _superseded(name, given)}
+    config = _assemble(values | given)
     check(config)
     return config
 
@@ -90,6 +92,11 @@ def _superseded(name: str, given: Mapping[str, Any]) -> bool:
     """Tell whether the command line has replaced the choice to which a key of the file belongs."""
     read_by = KEYS[name].read_by
     return read_by is not None and read_by[0] in given and given[read_by[0]] not in read_by[1]
+
+
+def _decided_names(values: Mapping[str, Any]) -> set[str]:
+    """The keys that are not read, with these values, since something else decides."""
+    return {name for name, decided, _ in _decided(_assemble(values)) if decided}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -85,9 +85,9 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
     def estimate(params, carry, read, number, folder):
         require(is_whole(number), "spooled_bptt: number", number, "a whole number of chunks, at least 1")
         carry, folder = renew_keys(carry), Path(folder)
-        begun = _digest((params, carry), f"{number} chunks")
+        begun, first = _digest((params, carry), f"{number} chunks"), read(0)
         credit = jax.tree.map(jnp.zeros_like, split_carry(carry)[0])
-        nothing = jax.eval_shape(backward, params, carry, read(0), credit)
+        nothing = jax.eval_shape(backward, params, carry, first, credit)
         summed = jax.tree.map(lambda a: jnp.zeros(a.shape, sum_dtype(a.dtype)), nothing[0])
 
         last, meta = _resumed(folder, "carry", carry, begun) or _saved(folder, "carry", 0, carry, begun, begun)
@@ -98,11 +98,12 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
 
         start = (summed, credit), {"chunks": 0, "history": meta["history"]}
         (summed, credit), meta = _resumed(folder, "credit", (summed, credit), begun) or start
+        if meta["chunks"] == number:  # nothing is left to do that would tell whether these are other data
+            _check_same(folder, 0, _digest(first, begun), snapshots.load_meta(folder / "carry_1")["history"])
         for n in reversed(range(number - meta["chunks"])):
             before, about = snapshots.load(folder / f"carry_{n}", carry)
             chunk = read(n)
-            if _digest(chunk, about["history"]) != meta["history"]:
-                raise InputError(f"{folder}: read({n}) gives another chunk than in the forward pass; give that one")
+            _check_same(folder, n, _digest(chunk, about["history"]), meta["history"])
             part, credit = backward(params, before, chunk, credit)
             summed = added(summed, part)
             _, meta = _saved(folder, "credit", number - n, (summed, credit), begun, about["history"])
@@ -150,6 +151,12 @@ def _resumed(folder: Path, kind: str, like: Any, begun: str) -> tuple[Any, dict[
         what = "begun with other parameters, another carry or another number of chunks"
         raise InputError(f"{folder}: {what}; give another folder, or remove it to begin anew")
     return snapshots.load(newest, like)
+
+
+def _check_same(folder: Path, number: int, digest: str, before: str) -> None:
+    """Refuse a chunk that is not what it was in the forward pass."""
+    if digest != before:
+        raise InputError(f"{folder}: read({number}) gives another chunk than in the forward pass; give that one")
 
 
 def _digest(tree: Any, before: str) -> str:

@@ -36,6 +36,21 @@ def test_another_text_is_read_with_the_symbols_of_the_other_run(finished_run, ja
     assert kept_vocabulary(runs.at(tmp_path / "run")) == kept_vocabulary(runs.at(folder))
 
 
+def test_another_text_brings_its_own_splits(jaxrnn, settings, corpus, tmp_path):
+    """Those of the other run's text are not what it is scored on; said by name, they are what is evaluated."""
+    for name in ("valid", "test"):
+        (tmp_path / f"{name}.txt").write_text(corpus.read_text()[:600])
+    given = {f"data__{name}": tmp_path / f"{name}.txt" for name in ("valid", "test")}
+    parent, child, same = (tmp_path / name for name in ("parent", "child", "same"))
+    words = settings(**given, training__length="2 updates", sampling__length=1)
+    assert jaxrnn("train", *words, "--run", parent).code == 0
+    assert f"{tmp_path / 'test.txt'}" in jaxrnn("evaluate", parent).out
+    assert jaxrnn("train", "--from", parent, "--run", same, *SLOWLY).code == 0
+    assert jaxrnn("train", "--from", parent, "--run", child, "--data.corpus", corpus, *SLOWLY).code == 0
+    kept, left = (runs.find(folder)[1].data for folder in (same, child))
+    assert kept.test == str(tmp_path / "test.txt") and (left.valid, left.test) == (None, None)
+
+
 @pytest.mark.parametrize("more", ["--model.dropout", "--regularizer.dropout_hidden", "--regularizer.temporal_penalty"])
 def test_dropout_and_penalties_may_be_others(jaxrnn, settings, tmp_path, more):
     """They change the names of the layers that have parameters."""

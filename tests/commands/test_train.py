@@ -243,7 +243,9 @@ def test_on_a_circle_the_carry_goes_on_from_epoch_to_epoch_and_from_run_to_run(j
     """An epoch's last carry is the next one's first; and a run of one epoch, lengthened, comes to the same bits."""
     begun = []
     monkeypatch.setattr(programs, "next_epoch", lambda *arguments: begun.append(arguments))
-    words = settings(data__circular="true", optimizer__schedule="constant", optimizer__plateau=2)
+    words = settings(
+        data__circular="true", training__accumulate=1, optimizer__schedule="constant", optimizer__plateau=2
+    )
     whole = jaxrnn("train", *words, "--training.length", "2 epochs", "--run", tmp_path / "whole", "--json")
     half = jaxrnn("train", *words, "--training.length", "1 epochs", "--run", tmp_path / "parts", "--json")
     assert whole.code == half.code == 0 and "left to the next epoch" in half.err
@@ -410,6 +412,17 @@ def test_a_finished_run_can_be_lengthened(in_a_dispatch, jaxrnn, settings, tmp_p
         assert untimed(folder) == untimed(whole)
     assert (folder / "config.toml").read_text() == (whole / "config.toml").read_text()
     assert jaxrnn("sample", folder).code == 0
+
+
+def test_the_end_is_averaged_and_cannot_be_lengthened(jaxrnn, settings, tmp_path):
+    folder = tmp_path / "run"
+    words = settings(optimizer__average_after=99, optimizer__average_last=0.25, training__length="14 updates")
+    assert jaxrnn("train", *words, "--run", folder).code == 0
+    run, config = runs.find(folder)
+    state, _ = position.load(run.snapshots / "step_14", config, build_learner(config, kept_vocabulary(run)))
+    assert state.optimizer.begun and int(state.optimizer.number) == 1 + 14 - 10  # from the dispatch's end after 14 - 4
+    said = jaxrnn("train", "--run", folder, "--resume", "--training.length", "28 updates")
+    assert said.code == 2 and "optimizer.average_last = 0.25" in said.err and "since update 10" in said.err
 
 
 def test_a_text_that_has_moved_is_found_by_its_new_place(copied_run, jaxrnn, corpus, tmp_path):

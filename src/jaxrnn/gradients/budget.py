@@ -28,11 +28,12 @@ class Plan(NamedTuple):
     memory: int
 
 
-def read_bytes(amount: int | str) -> int:
+def read_bytes(amount: int | str, name: str = "memory") -> int:
     """Read an amount of memory.
 
     Args:
         amount: bytes, or text such as "64MiB" or "1.5 GB".
+        name: what messages call it.
 
     Returns:
         Bytes.
@@ -49,7 +50,7 @@ def read_bytes(amount: int | str) -> int:
         match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([A-Za-z]+)\s*", amount)
         number, unit = match.groups() if match else ("", "")
     if unit not in UNITS or not 0 < float(number or 0) < math.inf:
-        raise InputError(f"memory is {amount!r}; expected bytes, as a number or with a unit: {', '.join(UNITS)}")
+        raise InputError(f"{name} is {amount!r}; expected bytes, as a number or with a unit: {', '.join(UNITS)}")
     return math.floor(float(number) * UNITS[unit])
 
 

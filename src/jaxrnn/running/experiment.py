@@ -83,6 +83,7 @@ def set_up(config: Config, run: Run | None = None, vocabulary: Vocabulary | None
     places = longest(data.chunk_length, data.chunk_spread)
     streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=f"{name}: training text")
     streams = epoch_streams(config, streams, 0)
+    _check_lap(config, streams)
     updates = total_updates(config, streams)
     learner = build_learner(config, dataset.vocabulary)
     return Experiment(config, corpus, dataset, streams, learner, updates, _mesh(config, learner))
@@ -103,6 +104,14 @@ def epoch_streams(config: Config, streams: Streams, epoch: int) -> Streams:
     if data.circular:
         return streams._replace(lap=epoch)
     return vary_lengths(streams, data.chunk_length, data.chunk_spread, seed=config.seed, epoch=epoch)
+
+
+def _check_lap(config: Config, streams: Streams) -> None:
+    """Refuse a lap that ends within an update: what would fill that up would be read by the carry, which goes on."""
+    chunks, accumulate = number_of_chunks(streams), config.training.accumulate
+    if config.data.circular and chunks % accumulate:
+        expected = f"expected a divisor of {chunks}, the chunks of a lap, with data.circular = true"
+        raise InputError(f"training.accumulate = {accumulate}: {expected}")
 
 
 def updates_per_epoch(config: Config, streams: Streams) -> int:

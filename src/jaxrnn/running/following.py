@@ -126,7 +126,7 @@ def follow_unit(
         seen.append((updates, found.units[name][0].held_out, found.probes[name], found.bits))
         fitted, scored = choice.places, found.places
     updates, scores, probes, bits = zip(*seen, strict=True)
-    at_best = int(best.snapshot.name.rpartition("_")[2])  # it may not be listed any more, while the run goes on
+    at_best = snapshots.load_meta(best.snapshot)["position"]["updates"]  # the run may go on, and list it no more
     return Followed(name, finding.measure, unit, at_best, updates, scores, probes, bits, fitted, scored)
 
 

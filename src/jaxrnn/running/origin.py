@@ -1,7 +1,7 @@
 """Where a run comes from: a configuration alone, another run's parameters, or itself, where it was left."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from jaxrnn.running.programs import Programs
 from jaxrnn.running.run_text import about_text
 from jaxrnn.running.runs import Run
 from jaxrnn.running.trained import Trained
+from jaxrnn.schedules import average_start
 from jaxrnn.settings import KEYS, differences, dumps, flatten, resolve
 from jaxrnn.training import TrainState
 
@@ -74,9 +75,9 @@ def begun_anew(file: Path | None, given: Mapping[str, str], parent: Path | None)
         InputError: if there is no such run, or its model is another one.
     """
     if parent is None:
-        return Origin(resolve(file, given))
+        return Origin(_own_splits(resolve(file, given), given))
     its_run, before = runs.find(parent)
-    config = resolve(file or its_run.config, given)
+    config = _own_splits(resolve(file or its_run.config, given), given)
     ours, theirs = flatten(config), flatten(before)
     said = {name for name in _UNREAD if ours[name] not in (theirs[name], KEYS[name].default)}  # by the file
     for name in sorted(said | _UNREAD & set(given)):
@@ -86,6 +87,13 @@ def begun_anew(file: Path | None, given: Mapping[str, str], parent: Path | None)
         remedy = "leave that out, or begin without --from"
         raise InputError(f"--from: the model of {parent} is another: {'; '.join(changed)}; {remedy}")
     return Origin(config, parent=parent)
+
+
+def _own_splits(config: Config, given: Collection[str]) -> Config:
+    """Forget the validation and test text that belong to another corpus than the one that was asked for."""
+    if "data.corpus" not in given or {"data.valid", "data.test"} & set(given):
+        return config
+    return replace(config, data=replace(config.data, valid=None, test=None))
 
 
 def gone_on_with(folder: Path | None, file: Path | None, given: Mapping[str, str]) -> Origin:
@@ -128,13 +136,19 @@ def lengthen(experiment: Experiment, its_run: Run, position: Position) -> None:
         position: where it stands.
 
     Raises:
-        InputError: if it would be shorter, or would stop early at once.
+        InputError: if it would be shorter, would stop early at once, or averages its end already.
     """
     _, before = runs.find(its_run.folder)
     updates, patience = total_updates(before, experiment.streams), experiment.config.training.patience
     if experiment.updates > updates and 0 < patience <= position.stale:
         early = f"{its_run.folder} stopped early, after {position.stale} validations without a new best"
         raise InputError(f"--resume: training.patience = {patience}: {early}; raise --training.patience too")
+    share = experiment.config.optimizer.average_last
+    if experiment.updates > updates > average_start(share, updates) <= position.updates:
+        begun = f"{its_run.folder} averages its weights since update {average_start(share, updates):,}"
+        raise InputError(
+            f"--resume: optimizer.average_last = {share}: {begun}, so it cannot be longer; begin a new run"
+        )
     if experiment.updates < updates:
         was = f"{its_run.folder} is {before.training.length!r} long"
         asked = f"training.length = {experiment.config.training.length!r}"

@@ -20,7 +20,7 @@ from jaxrnn.running.meter import Meter
 from jaxrnn.running.position import Position, save
 from jaxrnn.running.programs import Programs
 from jaxrnn.running.runs import Run, flush_metrics
-from jaxrnn.schedules import Plateau, observe, remember, stalled, worsened
+from jaxrnn.schedules import Plateau, average_start, observe, remember, stalled, worsened
 from jaxrnn.training import TrainState, scale_rate
 
 
@@ -72,6 +72,7 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
         state, metrics = train_step(state, put_chunks(job.experiment, chunks), job.experiment.updates)
         job.meter.put(metrics, position.updates, after.updates)
         if after.epoch > position.epoch and not config.data.circular:
+            job.meter.pause()
             state = job.programs.next_epoch(state, after.epoch)
         if averaging_due(job.experiment, position.updates, after.updates):
             state = state._replace(optimizer=begin(state.optimizer))
@@ -121,15 +122,10 @@ def averaging_due(experiment: Experiment, before: int, after: int) -> bool:
         after: updates after it.
 
     Returns:
-        Whether it has: of N updates a share of S are the last `S N`, rounded, and all but the first at most.
-
-    References:
-        P. Izmailov, D. Podoprikhin, T. Garipov, D. Vetrov, A. G. Wilson, "Averaging Weights Leads to Wider Optima and
-        Better Generalization", UAI 2018, arXiv:1803.05407 (over the end of training, at a rate that is not small).
+        Whether it has.
     """
-    updates = experiment.updates
-    start = max(1, updates - round(experiment.config.optimizer.average_last * updates))
-    return before < start <= after and start < updates
+    start = average_start(experiment.config.optimizer.average_last, experiment.updates)
+    return before < start <= after and start < experiment.updates
 
 
 def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainState, Position]:
