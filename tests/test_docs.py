@@ -350,13 +350,16 @@ def test_the_page_on_language_models_has_the_measured_figures():
         scores = [f"{one['mean'][f'perplexity, {protocol}']:.3f}" for one in recipes]
         assert f"| {said} | {' | '.join(scores)} |" in page
     tries = {one["name"]: one for one in json.loads((results / "tries_ptb_fast.json").read_text("utf-8"))["tries"]}
-    small, large = ([tries[name] for name in names] for names in (SMALL_TRIES, ("more_masks", "no_masks", "ptb_fast")))
+    small, large = ([tries[name] for name in names] for names in (SMALL_TRIES, LARGE_TRIES))
     assert set(tries) == {one["name"] for one in (*small, *large)}
     lines = page.splitlines()
     for row, one in enumerate(small, lines.index("| rate 20, the example's | 193.4 | 143.3 | 122.6 | 117.8 |")):
         figures = [f"{perplexity:.1f}" for _, perplexity in one["perplexity"]]
         assert [cell.strip() for cell in lines[row].split("|")[2:-1]] == figures + [""] * (4 - len(figures))
         assert [round(epoch) for epoch, _ in one["perplexity"]] == [1, 2, 3, 4][: len(figures)]
+    smaller = dict(tries["small_coupled"]["perplexity"])[14.0], dict(tries["ptb_fast"]["perplexity"])[9.0]
+    said = "11.5 it is at {:.1f} after 14 epochs, the recipe at a rate of 11.7 at {:.1f} after 9."
+    assert said.format(*smaller) in page
     for one in large:
         assert sum(f"| {one['perplexity'][-1][1]:.1f} | {one['test']:.1f} |" in line for line in lines) == 1
 
@@ -397,6 +400,7 @@ def test_the_page_on_language_models_has_the_curves_of_the_better_model():
     assert [math.exp(json.loads(line)["loss"]) for line in lines] == [one for _, one in recipe["perplexity"]]
 
 
+LARGE_TRIES = ("more_masks", "no_masks", "ptb_fast", "small_coupled")
 SMALL_TRIES = ("rate_20", "rate_30", "rate_45", "wider_embedding", "10_rows", "adam")
 
 
