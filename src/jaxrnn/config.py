@@ -263,7 +263,8 @@ def average_after(optimizer: Optimizer) -> int | None:
         optimizer: the section.
 
     Returns:
-        n of `jaxrnn.schedules.worsened`; None for never.
+        n of `jaxrnn.schedules.worsened`; None for never. Left out it is 5 for asgd, which is there to average, unless
+        `average_last` says when.
 
     Example:
         >>> average_after(Optimizer()), average_after(Optimizer(name="asgd"))
