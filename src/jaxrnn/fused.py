@@ -174,7 +174,9 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
         return scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)
 
     def forward(params, carry, zs):
-        weights, rows = _right_sides(recur, params, carry, _at_one_step(zs))
+        one_step = (params, carry, _at_one_step(zs))
+        _check_right_sides(recur, *one_step)
+        weights, rows = _right_sides(recur, *one_step)
         rights = [_laid_out(w, n, transposed=False) for w, n in zip(weights, rows, strict=True)]
 
         def body(carry, z):
@@ -259,23 +261,22 @@ _recall.defvjp(lambda by_rows, a, right, plus, result: (result, right), _recall_
 
 def _right_sides(recur, params: Params, carry: Carry, z: Any) -> tuple[list[Array], list[int]]:
     """The right sides of a step's products, in order of call, and how many rows there are on the left."""
+    weights: list[Array] = []
     rows: list[int] = []
 
-    def collect(params, carry, z):
-        weights: list[Array] = []
-        rows.clear()
+    def dot(a, w, plus=None):
+        weights.append(w)
+        rows.append(math.prod(a.shape[:-1]))
+        return product(*jax.lax.stop_gradient((a, w)), plus)  # weights alone are wanted, and their derivatives
 
-        def dot(a, w, plus=None):
-            weights.append(w)
-            rows.append(math.prod(a.shape[:-1]))
-            return product(a, w, plus)
+    recur(params, carry, z, dot, unnoted)
+    return weights, rows
 
-        recur(params, carry, z, dot, unnoted)
-        return weights
 
-    if any(jax.tree.leaves(dependencies(lambda others: collect(params, *others), (carry, z)))):
+def _check_right_sides(recur, params: Params, carry: Carry, z: Any) -> None:
+    """Refuse a product whose right side changes from step to step."""
+    if any(jax.tree.leaves(dependencies(lambda others: _right_sides(recur, params, *others)[0], (carry, z)))):
         raise TypeError("recur: the right side w of dot(a, w) must be computed from params alone, not from carry or z")
-    return collect(params, carry, z), rows
 
 
 def _used_directly(recur, params: Params, weights: list[Array], carry: Carry, z: Any) -> Any:
