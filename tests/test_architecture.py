@@ -19,7 +19,7 @@ FLOORS = [
     "errors types allocator",
     "choices sums jsonable",
     "shapes trees products initializers losses cross_entropy averaging mesh",
-    "cell loop lookup gradients.base",
+    "cell loop lookup sampled_cross_entropy gradients.base",
     "marks",
     "fused stepwise",
     "cells compose gradients",

@@ -196,7 +196,7 @@ def test_a_vocabulary_in_blocks_changes_no_estimate():
 
     @quick_jit
     def estimates(params):
-        made = build_estimator(Gradient(), whole), build_estimator(Gradient(), blocks, vocabulary_block=2)
+        made = build_estimator(Gradient(), whole), build_estimator(Gradient(), blocks, tells=True)
         return [one.estimate(params, one.init(None, params, whole.initial_carry((B,)), chunk), chunk) for one in made]
 
     assert_close(*estimates(params))

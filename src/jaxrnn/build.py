@@ -192,6 +192,7 @@ def build_model(
         tie=model.tie,
         embedding_init=initializers.normal(model.embedding_spread) if model.embedding_spread else None,
         vocabulary_block=model.vocabulary_block,
+        vocabulary_sample=model.vocabulary_sample,
         **_beneath_readout(model, regularizer),
     )
 
@@ -286,14 +287,14 @@ def _starts(model: Model) -> dict[str, Any]:
 
 
 def build_estimator(
-    gradient: Gradient, cell: Cell, vocabulary_block: int | None = None, precision: str = "float32"
+    gradient: Gradient, cell: Cell, tells: bool = False, precision: str = "float32"
 ) -> GradientEstimator:
     """Make the gradient estimator of a language model.
 
     Args:
         gradient: the section.
         cell: symbols in and logits out.
-        vocabulary_block: given where not all logits are to be held at once: then the model is told its targets.
+        tells: whether the model is told its targets, so that not all logits need be computed, or held at once.
         precision: what its products are made from, a name in `PRECISIONS`.
 
     Returns:
@@ -306,9 +307,7 @@ def build_estimator(
         forward = f"gradient.rule = {gradient.rule!r} goes forward in time, by products of its own"
         raise InputError(f"training.precision = {precision!r}: {forward}; expected 'float32'")
     rule, cell = ESTIMATORS[gradient.rule](gradient), PRECISIONS[precision](cell)
-    if vocabulary_block is None:
-        return rule(cell, with_penalties(softmax_cross_entropy))
-    return told(rule(cell, with_penalties(given)))
+    return told(rule(cell, with_penalties(given))) if tells else rule(cell, with_penalties(softmax_cross_entropy))
 
 
 def build_optimizer(section: OptimizerSection, steps: int | Array) -> Optimizer:

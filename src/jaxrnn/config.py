@@ -101,6 +101,10 @@ class Model(Section, frozen=True):
     vocabulary_block: Annotated[
         _Positive | None, _about("symbols whose logits are held at a time, for large vocabularies; left out: all")
     ] = None
+    vocabulary_sample: Annotated[
+        Annotated[int, Meta(ge=32)] | None,
+        _about("symbols whose logits training computes, drawn anew for each chunk, rare ones rarely; left out: all"),
+    ] = None
     dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
     longest_memory: Annotated[

@@ -174,9 +174,8 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
         return scan(lambda carry, z: recur(params, carry, z, product, unnoted), carry, zs)
 
     def forward(params, carry, zs):
-        one_step = (params, carry, _at_one_step(zs))
-        _check_right_sides(recur, *one_step)
-        weights, rows = _right_sides(recur, *one_step)
+        _check_right_sides(recur, params, carry, _at_one_step(zs))
+        weights, rows = _right_sides(recur, params, carry, _at_one_step(zs))
         rights = [_laid_out(w, n, transposed=False) for w, n in zip(weights, rows, strict=True)]
 
         def body(carry, z):

@@ -8,11 +8,13 @@ from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.compose.documents import documents
 from jaxrnn.compose.locked import word_dropout as drop_words
+from jaxrnn.compose.noise import Noise
 from jaxrnn.compose.pointwise import dense, embedding
 from jaxrnn.compose.stack import stack
 from jaxrnn.compose.told import loss_where_told
 from jaxrnn.errors import InputError
 from jaxrnn.initializers import Initializer
+from jaxrnn.sampled_cross_entropy import groups
 from jaxrnn.types import Array, Params
 
 
@@ -26,6 +28,7 @@ def language_model(
     begins_at: int | None = None,
     tie: bool = False,
     vocabulary_block: int | None = None,
+    vocabulary_sample: int | None = None,
     embedding_init: Initializer | None = None,
     readout_init: Initializer = initializers.fan_in_normal,
     dtype: jnp.dtype | type = float,
@@ -45,6 +48,8 @@ def language_model(
         tie: use the embedding table, transposed, as the readout's matrix; it is one array and counts once. Needs E = H.
         vocabulary_block: the logits of how many symbols to hold at a time where the model is told its targets; None: of
             all. For large vocabularies, see `jaxrnn.gradients.told`.
+        vocabulary_sample: in training, estimate the loss from the logits of so many symbols where the model is told its
+            targets, drawn anew for each chunk: see `sampled_cross_entropy`; None: it is exact.
         embedding_init: initializer of the table `[V, E]`; by default normal(1), or normal(1/sqrt(E)) when tied.
         readout_init: initializer of the readout's matrix `[H, V]`, unless tied.
         dtype: of the embedding and the readout.
@@ -53,7 +58,7 @@ def language_model(
         A cell with integer inputs `[*batch]` and outputs `[*batch, V]`, or with `Told` inputs and as outputs the
         cross-entropy of the targets, `[*batch]`. Its params are `{"embedding": {"w"}, "core": ...,
         "readout": {"w", "b"}}`, where "w" of the readout is absent when tied, and "below" and "above" are present where
-        given.
+        given. The carry of the readout is `()`, or with vocabulary_sample a `Noise` with one key for all rows.
 
     Raises:
         InputError: if the core's sizes are not fixed, or are unequal when tied.
@@ -79,8 +84,11 @@ def language_model(
             f"{trunk.output_size}; make them equal or do not tie"
         )
     readout = dense(trunk.output_size, vocabulary_size, w=readout_init, dtype=dtype)
+    if vocabulary_sample is not None:
+        groups(vocabulary_size, vocabulary_sample)  # or a refusal
+        readout = readout._replace(initial_carry=lambda batch_shape, key=None: Noise(key, None))
     model = _apart(stack(*layers.values(), readout, names=(*layers, "readout")), begins_at)
-    model = loss_where_told(model, trunk, vocabulary_block)
+    model = loss_where_told(model, trunk, vocabulary_block, vocabulary_sample)
     return _tied(model) if tie else model
 
 

@@ -4,14 +4,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import jax
+
 from jaxrnn.cell import Cell, Recurrence, step_of
 from jaxrnn.cross_entropy import readout_cross_entropy
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.marks import marked_as, silence, unmarked
+from jaxrnn.sampled_cross_entropy import sampled_cross_entropy
 from jaxrnn.types import Array, Penalized, Told
 
 
-def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
+def loss_where_told(model: Cell, trunk: Cell, block: int | None, sample: int | None = None) -> Cell:
     """Let a model give the cross-entropy of the target where the input tells it (`Told`), and its logits elsewhere.
 
     Args:
@@ -19,6 +22,8 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
         trunk: the stack of all layers but that.
         block: `unroll` holds the logits of so many symbols at a time, see `readout_cross_entropy`; None: of all. `step`
             holds all those of its one step, and so can be differentiated forward.
+        sample: estimate the loss from the logits of so many symbols, the same ones for all rows and steps, where the
+            carry of the readout is a `Noise` with a key; see `sampled_cross_entropy`. None: never.
 
     Returns:
         The model. Its output for a `Told` input is the loss, `[*batch]`.
@@ -35,29 +40,37 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None) -> Cell:
         ((5, 2), True)
     """
 
-    def whole(method, params, carry, x):
-        x, target = _told_apart(x)
-        carry, y = method(params, carry, x)
-        if target is None:
-            return carry, y
-        return carry, _in_place_of_output(y, lambda logits: silence(x, softmax_cross_entropy(logits, target)))
+    def either(of_model, of_trunk, block=None):
+        def run(params, carry, x):
+            x, target = _told_apart(x)
+            if target is None:
+                return of_model(params, carry, x)
+            loss = _loss_of_readout(carry[-1], block, sample)
+            if loss is None:
+                carry, y = of_model(params, carry, x)
+                return carry, _in_place_of_output(y, lambda logits: silence(x, softmax_cross_entropy(logits, target)))
+            (*below, top), (w, b) = carry, (params["readout"]["w"], params["readout"]["b"])
+            below, y = of_trunk(params, tuple(below), x)
+            return (*below, top), _in_place_of_output(y, lambda hs: silence(x, loss(hs, w, b, target)))
 
-    def unroll(params, carry, xs):
-        inputs, targets = _told_apart(xs)
-        if block is None or targets is None:
-            return whole(model.unroll, params, carry, xs)
-        w, b = params["readout"]["w"], params["readout"]["b"]
-        loss = partial(readout_cross_entropy, w=w, b=b, targets=targets, block=block)
-        *carry, top = carry
-        carry, hs = trunk.unroll(params, tuple(carry), inputs)
-        return (*carry, top), _in_place_of_output(hs, lambda hs: silence(inputs, loss(hs)))
+        return run
 
     def recur(params, carry, x, dot, note):
-        return whole(partial(step_of, model.recurrence, dot=dot, note=note), params, carry, x)
+        # The columns of symbols drawn depend on the key in the carry: the products with them are none of `dot`'s.
+        methods = (partial(step_of, cell.recurrence, dot=dot, note=note) for cell in (model, trunk))
+        return either(*methods)(params, carry, x)
 
-    return model._replace(
-        step=partial(whole, model.step), unroll=unroll, recurrence=Recurrence(lambda params, x: x, recur)
-    )
+    recurrence = Recurrence(lambda params, x: x, recur)
+    unroll = either(model.unroll, trunk.unroll, block)
+    return model._replace(step=either(model.step, trunk.step), unroll=unroll, recurrence=recurrence)
+
+
+def _loss_of_readout(carry: Any, block: int | None, sample: int | None) -> Callable[..., Array] | None:
+    """How to make the loss from what the readout reads, or None: from all its logits."""
+    if sample is not None and carry.key is not None:
+        key = jax.random.fold_in(carry.key, 1)  # 0 is for the next key of the chain, see `jaxrnn.trees.renew_keys`
+        return partial(sampled_cross_entropy, key, sample=sample)
+    return None if block is None else partial(readout_cross_entropy, block=block)
 
 
 def _told_apart(x: Any) -> tuple[Any, Array | None]:

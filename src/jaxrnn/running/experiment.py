@@ -157,8 +157,8 @@ def build_learner(config: Config, vocabulary: Vocabulary) -> Learner:
     """
     begins_at = find_beginning(config.data, vocabulary)
     cell = build.build_model(config.model, len(vocabulary.symbols), config.regularizer, begins_at)
-    block, precision = config.model.vocabulary_block, config.training.precision
-    return Learner(cell, build.build_estimator(config.gradient, cell, block, precision))
+    tells = (config.model.vocabulary_block or config.model.vocabulary_sample) is not None
+    return Learner(cell, build.build_estimator(config.gradient, cell, tells, config.training.precision))
 
 
 def first_state(config: Config, learner: Learner, params: Params | None = None) -> TrainState:

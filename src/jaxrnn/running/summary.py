@@ -88,6 +88,7 @@ def introduction(experiment: Experiment, asked: str) -> str:
     origin = "" if corpus.origin == corpus.name else f" ({corpus.origin})"
     shares = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     measured = "" if asked == config.training.length else f"{asked}; as measured now, that is "
+    drawn = f", logits of {model.vocabulary_sample:,} symbols" if model.vocabulary_sample else ""
     extras = f", dropout {model.dropout:g}" * (model.dropout > 0) + ", tied" * model.tie
     return table(
         ("corpus", f"{corpus.name}{origin}, {many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
@@ -95,7 +96,7 @@ def introduction(experiment: Experiment, asked: str) -> str:
         ("vocabulary", f"{_vocabulary(dataset.vocabulary)}, {many(unseen, noun)} {_fate(dataset.vocabulary)}"),
         ("model", f"{layers_text(model)}{extras}"),
         ("", f"{many(parameters(params), 'parameter')}"),
-        ("gradient", f"{_rule(config)} over {_steps(data)}, {many(data.batch_size, 'stream')}"),
+        ("gradient", f"{_rule(config)} over {_steps(data)}, {many(data.batch_size, 'stream')}{drawn}"),
         ("devices", _devices(experiment)),
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
         ("length", f"{measured}{many(experiment.updates, 'update')} = {epochs:.2f} epochs"),

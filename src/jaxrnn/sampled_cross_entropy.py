@@ -1,0 +1,122 @@
+"""The cross-entropy of a readout over a large vocabulary, estimated from the logits of some symbols."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxrnn.choices import is_whole, require
+from jaxrnn.errors import expect
+from jaxrnn.products import times
+from jaxrnn.sums import sum_dtype
+from jaxrnn.types import Array
+
+
+def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Array, *, sample: int) -> Array:
+    """Estimate `-log softmax(h w + b)[target]`, in nats, from the logits of the target and of few other symbols.
+
+    The ids fall into groups: each of the first by itself, then more and more to a group (see `groups`). One symbol is
+    drawn from every group, the same ones for all rows, and stands for the whole group::
+
+        z = exp(logit[target])
+        for first, size in groups:
+            c = first + randint(size)
+            if c != target:
+                z = z + size * exp(logit[c])                    # E[z] = sum_v exp(logit[v])
+        loss = log(z) - logit[target]
+
+    So `z` is unbiased for every row, and the loss is a little too small in the mean, by about half of the relative
+    variance of `z`. Ids by falling frequency, as `jaxrnn.data.build_vocabulary` gives them, make that variance small,
+    for then the frequent symbols are there at every draw; with any other order it is right too.
+
+    Args:
+        key: a random key, used up.
+        h: `[*batch, H]`, the input of the readout.
+        w: `[H, V]`.
+        b: `[V]`.
+        targets: integer `[*batch]`, each in `[0, V)`; one outside gives NaN.
+        sample: how many symbols to draw at most; V or more: all, and the loss is exact.
+
+    Returns:
+        `[*batch]`.
+
+    Raises:
+        InputError: where there would be more groups than that, however large they are made: about `log2(V)`.
+        AssertionError: (from chex) naming what has another shape or dtype.
+
+    Cost:
+        Three products with `[H, sample]` instead of `[H, V]`, forwards and backwards; the gradient of `w` is a
+        scatter. Operands are rounded where `jaxrnn.compose.mixed_precision` says so.
+
+    References:
+        Y. Bengio, J.-S. Senecal, "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic
+        Language Model", IEEE Transactions on Neural Networks 19(4), 2008. S. Jean, K. Cho, R. Memisevic, Y. Bengio, "On
+        Using Very Large Target Vocabulary for Neural Machine Translation", ACL 2015, arXiv:1412.2007 (there the draws
+        are independent of one another; here there is one to a group).
+
+    Example:
+        >>> h, w, b = jnp.ones((2, 3)), jnp.zeros((3, 1000)), jnp.zeros(1000)
+        >>> targets = jnp.array([0, 999])
+        >>> exact = sampled_cross_entropy(jax.random.key(0), h, w, b, targets, sample=1000)
+        >>> close = sampled_cross_entropy(jax.random.key(0), h, w, b, targets, sample=100)
+        >>> exact.round(2).tolist(), bool(abs(close - exact).max() < 0.05)     # log 1000
+        ([6.909999847412109, 6.909999847412109], True)
+    """
+    name = "sampled_cross_entropy"
+    expect(f"{name}: w must be [H, V], after h [*batch, H]", chex.assert_shape, w, (h.shape[-1], None))
+    expect(f"{name}: b must be [V], after w [H, V]", chex.assert_shape, b, w.shape[1:])
+    expect(f"{name}: targets must be [*batch], after h", chex.assert_shape, targets, h.shape[:-1])
+    expect(f"{name}: targets must be integers", chex.assert_type, targets, int)
+    first, size = groups(w.shape[1], sample)
+    drawn = jnp.asarray(first) + jax.random.randint(key, first.shape, 0, size)
+    rows, own = h.reshape(-1, h.shape[-1]), targets.reshape(-1).astype(jnp.int32)
+    own = jnp.where(own < 0, w.shape[1], own)  # from the end, Python would count
+    both = jnp.concatenate([drawn, own])  # one gather, and one scatter of the gradient
+    columns, biases = jnp.take(w.T, both, axis=0), jnp.take(b, both)  # NaN outside
+
+    dtype = sum_dtype(jnp.result_type(h, w, b))
+    logits = times(rows, columns[: len(first)].T).astype(dtype) + (biases[: len(first)] + np.log(size)).astype(dtype)
+    nothing = jnp.finfo(dtype).min  # not -infinity, of which no derivative comes where there is nothing else
+    others = jax.nn.logsumexp(jnp.where(drawn == own[:, None], nothing, logits), axis=-1)
+    picked = jnp.sum(rows * columns[len(first) :], axis=-1, dtype=dtype) + biases[len(first) :].astype(dtype)
+    return jnp.reshape(jnp.logaddexp(others, picked) - picked, targets.shape).astype(jnp.result_type(h, w, b))
+
+
+def groups(vocabulary_size: int, sample: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cut the ids into groups whose size grows with the id: `1 + first // m`, with the largest m that is not too large.
+
+    A symbol is drawn with probability `1 / size`, which falls as frequencies in a text do (Zipf's law).
+
+    Args:
+        vocabulary_size: V.
+        sample: how many groups at most.
+
+    Returns:
+        The first id of each group and its size, int32 `[G]`.
+
+    Raises:
+        InputError: where there would be more groups than that, however large they are made.
+
+    Example:
+        >>> first, size = groups(20, 9)
+        >>> first.tolist(), size.tolist()
+        ([0, 1, 2, 3, 5, 7, 10, 14, 19], [1, 1, 1, 2, 2, 3, 4, 5, 1])
+    """
+    fewest = len(_firsts(vocabulary_size, 1))
+    expected = f"a whole number, at least {fewest} with {vocabulary_size} symbols"
+    require(is_whole(sample) and sample >= fewest, "sampled_cross_entropy: sample", sample, expected)
+    low, high = 1, vocabulary_size
+    while low < high:
+        middle = (low + high + 1) // 2
+        fits = len(_firsts(vocabulary_size, middle)) <= sample
+        low, high = (middle, high) if fits else (low, middle - 1)
+    first = np.array(_firsts(vocabulary_size, low), np.int32)
+    return first, np.diff(np.append(first, vocabulary_size)).astype(np.int32)
+
+
+def _firsts(vocabulary_size: int, m: int) -> list[int]:
+    """The first ids of groups whose size is `1 + first // m`."""
+    first = [0]
+    while (last := first[-1]) + 1 + last // m < vocabulary_size:
+        first.append(last + 1 + last // m)
+    return first
