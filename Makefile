@@ -37,7 +37,7 @@ format: $(VENV)/.has-dev ## mend style and format as far as that is mechanical
 	$(python) -m ruff format
 
 bench: $(VENV)/.has-bench ## measure; results and pictures go to benchmarks/results
-	for name in default_run full_vs_truncated gradient_flow precision scaling start; do \
+	for name in default_run full_vs_truncated gradient_flow precision scaling start vocabulary; do \
 		$(python) -m benchmarks.$$name $(ARGS) || exit; done
 
 bench-peers: $(VENV)/.has-peers ## measure beside PyTorch and five JAX libraries (a big download, and long)

@@ -23,7 +23,9 @@ from jaxrnn.gradients import (
     bptt,
     checkpointed_bptt,
     geometric,
+    given,
     randomized_bptt,
+    told,
     truncated_bptt,
 )
 from jaxrnn.gradients.base import CarryState
@@ -211,8 +213,9 @@ def test_rows_that_do_not_fit_are_refused():
 # Training ------------------------------------------------------------------------------------------------------------
 
 UPDATES, BATCH, LENGTH, VOCABULARY = 50, 8, 4, 7
-MODEL = language_model(stack(lstm(5, 6), dropout(0.3), elman(6, 6)), VOCABULARY, below=dropout(0.2), above=dropout(0.2))
-BPTT, MOMENTUM = bptt(MODEL, softmax_cross_entropy), optimizer("momentum", 0.2, clip_norm=1.0)
+CORE, NOISE = stack(lstm(5, 6), dropout(0.3), elman(6, 6)), dropout(0.2)
+MODEL = language_model(CORE, VOCABULARY, below=NOISE, above=NOISE, vocabulary_sample=5)
+BPTT, MOMENTUM = told(bptt(MODEL, given)), optimizer("momentum", 0.2, clip_norm=1.0)
 
 
 class Trained(NamedTuple):

@@ -19,7 +19,7 @@ pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e 
 
 import jax
 import jax.numpy as jnp
-from benchmarks import commands, recipes, start, tries, units
+from benchmarks import commands, recipes, start, tries, units, vocabulary
 from benchmarks.full_vs_truncated import __main__ as full_vs_truncated
 from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, problems, text
 from benchmarks.full_vs_truncated.kept import Kept
@@ -235,3 +235,12 @@ def test_units(tmp_path, monkeypatch, in_process):
         seen.append(round(float(carry[1][1][1][0, 1]), 4))
     assert result["passage"]["values"][:20] == seen and len(result["passage"]["values"]) == len(units.PASSAGE)
     units.picture(result)
+
+
+def test_a_large_vocabulary_is_timed_in_every_way(monkeypatch):
+    monkeypatch.setattr(vocabulary, "HIDDEN", 4)
+    found = vocabulary.update(3000, rounds=1)
+    assert set(found["seconds"]) == set(found["temp_bytes"]) == {"all", "block", "sample"}
+    assert min(found["seconds"].values()) > 0 and found["temp_bytes"]["sample"] < found["temp_bytes"]["all"]
+    axes = vocabulary.picture([found]).axes
+    assert [len(axis.lines) for axis in axes] == [3, 3]

@@ -68,18 +68,20 @@ def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Arr
     expect(f"{name}: targets must be [*batch], after h", chex.assert_shape, targets, h.shape[:-1])
     expect(f"{name}: targets must be integers", chex.assert_type, targets, int)
     first, size = groups(w.shape[1], sample)
-    drawn = jnp.asarray(first) + jax.random.randint(key, first.shape, 0, size)
-    rows, own = h.reshape(-1, h.shape[-1]), targets.reshape(-1).astype(jnp.int32)
+    drawn = jnp.asarray(first) + jax.random.randint(key, first.shape, 0, size, jnp.int32)
+    dtype = jnp.result_type(h, w, b)
+    rows, own = h.reshape(-1, h.shape[-1]).astype(dtype), targets.reshape(-1).astype(jnp.int32)
     own = jnp.where(own < 0, w.shape[1], own)  # from the end, Python would count
     both = jnp.concatenate([drawn, own])  # one gather, and one scatter of the gradient
-    columns, biases = jnp.take(w.T, both, axis=0), jnp.take(b, both)  # NaN outside
+    columns, biases = (jnp.take(a, both, axis=0).astype(dtype) for a in (w.T, b))  # NaN outside
+    (others, picked), (b_others, b_picked) = (jnp.split(a, [len(first)]) for a in (columns, biases))
 
-    dtype = sum_dtype(jnp.result_type(h, w, b))
-    logits = times(rows, columns[: len(first)].T).astype(dtype) + (biases[: len(first)] + np.log(size)).astype(dtype)
-    nothing = jnp.finfo(dtype).min  # not -infinity, of which no derivative comes where there is nothing else
-    others = jax.nn.logsumexp(jnp.where(drawn == own[:, None], nothing, logits), axis=-1)
-    picked = jnp.sum(rows * columns[len(first) :], axis=-1, dtype=dtype) + biases[len(first) :].astype(dtype)
-    return jnp.reshape(jnp.logaddexp(others, picked) - picked, targets.shape).astype(jnp.result_type(h, w, b))
+    wide = sum_dtype(dtype)
+    logits = times(rows, others.T).astype(wide) + (b_others.astype(wide) + np.log(size).astype(wide))[None, :]
+    picked = jnp.sum(rows * picked, axis=-1, dtype=wide) + b_picked.astype(wide)
+    nothing = jnp.finfo(wide).min  # not -infinity, of which no derivative comes where there is nothing else
+    others = jax.nn.logsumexp(jnp.where(drawn[None, :] == own[:, None], nothing, logits), axis=-1)
+    return jnp.reshape(jnp.logaddexp(others, picked) - picked, targets.shape).astype(dtype)
 
 
 def groups(vocabulary_size: int, sample: int) -> tuple[np.ndarray, np.ndarray]:

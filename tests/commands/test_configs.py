@@ -91,6 +91,7 @@ SMALL = {"data.batch_size": 2, "data.chunk_length": 4, "model.hidden_size": 3, "
         ("training.precision", "bfloat16", {}),
         ("data.chunk_spread", 1.0, {}),
         ("model.vocabulary_block", 5, {}),
+        ("model.vocabulary_sample", 40, {}),
         ("regularizer.weight_drop", 0.5, {}),
         ("regularizer.activation_penalty", 2.0, {}),
         ("regularizer.temporal_penalty", 2.0, {}),

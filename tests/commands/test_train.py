@@ -240,15 +240,19 @@ def test_chunks_of_random_lengths_are_the_same_when_a_run_goes_on(jaxrnn, settin
 
 
 def test_on_a_circle_the_carry_goes_on_from_epoch_to_epoch_and_from_run_to_run(jaxrnn, settings, tmp_path, monkeypatch):
-    """An epoch's last carry is the next one's first; and a run of one epoch, lengthened, comes to the same bits."""
+    """An epoch's last carry is the next one's first; and a run of one epoch, lengthened, comes to the same bits.
+
+    With a sampled vocabulary, whose draws go on too.
+    """
     begun = []
     monkeypatch.setattr(programs, "next_epoch", lambda *arguments: begun.append(arguments))
-    words = settings(
-        data__circular="true", training__accumulate=1, optimizer__schedule="constant", optimizer__plateau=2
-    )
+    sampled = {"data__tokenizer": "byte", "model__vocabulary_sample": 40}
+    plain = {"training__accumulate": 1, "optimizer__schedule": "constant", "optimizer__plateau": 2}
+    words = settings(data__circular="true", **plain, **sampled)
     whole = jaxrnn("train", *words, "--training.length", "2 epochs", "--run", tmp_path / "whole", "--json")
     half = jaxrnn("train", *words, "--training.length", "1 epochs", "--run", tmp_path / "parts", "--json")
     assert whole.code == half.code == 0 and "left to the next epoch" in half.err
+    assert "logits of 40 symbols" in half.err
     jaxrnn("train", "--run", tmp_path / "parts", "--resume", "--training.length", "2 epochs")
     assert not begun and whole.answer["updates"] == 2 * half.answer["updates"]
     name = f"step_{whole.answer['updates']}"

@@ -9,11 +9,22 @@ import pytest
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
 from jaxrnn.cell import product
 from jaxrnn.cells import elman, gru
-from jaxrnn.compose import activation_penalty, dropout, language_model, stack, with_penalties
+from jaxrnn.compose import (
+    Noise,
+    activation_penalty,
+    dropout,
+    language_model,
+    language_trunk,
+    readout_of,
+    stack,
+    with_penalties,
+)
+from jaxrnn.errors import InputError
 from jaxrnn.fused import trace
-from jaxrnn.gradients import Chunk, bptt, given, rtrl, tell, told
+from jaxrnn.gradients import Chunk, bptt, given, rtrl, tell, told, truncated_bptt, uoro
 from jaxrnn.gradients.budget import compiled_memory
 from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.sampled_cross_entropy import sampled_cross_entropy
 from jaxrnn.types import Marked, Penalized
 
 STEPS, ROWS, HIDDEN, VOCABULARY = 5, 2, 4, 7
@@ -83,6 +94,85 @@ def test_the_trace_of_a_model_begins_anew_where_its_unroll_does():
     assert (ids[1:] == 0).any()
     seen = quick_jit(lambda params, carry: trace(model, params, carry, ids))(params, carry)
     assert_close((seen.carry, seen.outputs), quick_jit(model.unroll)(params, carry, ids))
+
+
+SAMPLED = partial(language_model, gru(HIDDEN, HIDDEN), 40, above=NOISY, vocabulary_sample=10)
+MANY_IDS, MANY_TARGETS = RNG.integers(0, 40, (2, STEPS, ROWS))
+
+
+@pytest.mark.parametrize("block", [None, 7], ids=["whole", "in_blocks"])
+@pytest.mark.parametrize("tie", [False, True], ids=["untied", "tied"])
+def test_a_sample_is_one_for_all_rows_and_steps_however_it_is_run(block, tie):
+    """By `unroll`, by `step` and by the equations; and it is the estimate of the readout's parameters and inputs."""
+    model = SAMPLED(tie=tie, vocabulary_block=block)
+    params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS, jax.random.key(0)))
+    inputs = tell(Chunk(Marked(MANY_IDS, RESET, KEEP), MANY_TARGETS, WEIGHT)).inputs
+    trunk = language_trunk(gru(HIDDEN, HIDDEN), 40, above=NOISY)
+
+    @quick_jit
+    def all_ways(params, carry):
+        unrolled, defined = (all_gradients(f, 3, params, carry, inputs) for f in (model.unroll, scanned(model)))
+        by_equations = trace(model, params, carry, inputs)
+        *below, noise = carry
+        hs = trunk.unroll(params, tuple(below), Marked(MANY_IDS, RESET, KEEP))[1].y
+        key = jax.random.fold_in(noise.key, 1)
+        losses = sampled_cross_entropy(key, hs, *readout_of(params), MANY_TARGETS, sample=10)
+        return unrolled, defined, (by_equations.carry, by_equations.outputs), losses
+
+    unrolled, defined, by_equations, losses = all_ways(params, carry)
+    assert_close(unrolled, defined)
+    assert_close(unrolled[0], by_equations)
+    assert_close(unrolled[0][1].y, np.where(KEEP, losses, 0))
+
+
+def test_a_sample_is_drawn_anew_for_each_chunk_and_never_in_evaluation():
+    model, exact = SAMPLED(), SAMPLED(vocabulary_sample=None)
+    params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS, jax.random.key(0)))
+    estimator, chunk = told(bptt(model, with_penalties(given))), Chunk(MANY_IDS, MANY_TARGETS, np.ones((STEPS, ROWS)))
+
+    @quick_jit
+    def drawn(params, state):
+        """Whose biases move, in three chunks; one whose target it is moves anyway."""
+        found = []
+        for _ in range(3):
+            estimate, state = estimator.estimate(params, state, chunk)
+            found.append(estimate.grads["readout"]["b"] != 0)
+        return found
+
+    first, second, third = drawn(params, estimator.init(jax.random.key(3), params, carry, chunk))
+    assert np.any(first != second) and np.any(second != third) and np.any(first != third)
+    assert first.sum() <= 10 + len(np.unique(MANY_TARGETS))
+    silent, inputs = model.initial_carry(ROWS), tell(chunk).inputs
+    (*_, top), losses = model.unroll(params, silent, inputs)
+    assert top == Noise(None, None)
+    assert_close(losses, exact.unroll(params, exact.initial_carry(ROWS), inputs)[1])
+    assert_close(model.unroll(params, carry, MANY_IDS)[1], exact.unroll(params, (*carry[:-1], ()), MANY_IDS)[1])
+
+
+@pytest.mark.parametrize("rule", [rtrl, uoro, partial(truncated_bptt, horizon=2)], ids=["rtrl", "uoro", "truncated"])
+def test_rules_that_step_take_a_sample_too(rule):
+    """The loss is that of the unrolled chunk; the gradient too, where nothing is truncated or drawn."""
+    model = SAMPLED()
+    params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS, jax.random.key(0)))
+    chunk = Chunk(MANY_IDS, MANY_TARGETS, np.ones((STEPS, ROWS)))
+
+    @quick_jit
+    def both(params, carry):
+        rules = (told(each(model, with_penalties(given))) for each in (rule, bptt))
+        return [each.estimate(params, each.init(jax.random.key(4), params, carry, chunk), chunk)[0] for each in rules]
+
+    stepped, unrolled = both(params, carry)
+    if rule is rtrl:
+        assert_close(stepped, unrolled)
+    elif rule is uoro:
+        assert_close((stepped.loss, stepped.weight), (unrolled.loss, unrolled.weight))
+    else:  # every part has noise of its own
+        assert np.isfinite(stepped.loss) and stepped.weight == unrolled.weight
+
+
+def test_a_sample_that_no_vocabulary_allows_is_refused_where_the_model_is_built():
+    with pytest.raises(InputError, match="sample is 5; it must be a whole number, at least 6 with 40 symbols"):
+        SAMPLED(vocabulary_sample=5)
 
 
 def test_the_memory_of_an_estimate_does_not_grow_with_the_vocabulary():

@@ -1,0 +1,177 @@
+"""The sampled cross-entropy: exact where all are drawn, unbiased in its normalizer, and a plain loop given the draw."""
+
+import itertools
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agreement import assert_close, quick_jit
+from jaxrnn.errors import InputError
+from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.sampled_cross_entropy import groups, sampled_cross_entropy
+
+STEPS, ROWS, HIDDEN, WORDS, SAMPLE = 3, 2, 4, 9, 5
+RNG = np.random.default_rng(0)
+H, W, B = RNG.normal(size=(STEPS, ROWS, HIDDEN)), RNG.normal(size=(HIDDEN, WORDS)), RNG.normal(size=WORDS)
+TARGETS = np.array([[0, 8], [7, 3], [5, 5]])
+D_LOSS = RNG.normal(size=TARGETS.shape)
+FIRST, SIZE = groups(WORDS, SAMPLE)
+
+
+def plain(h, w, b):
+    return softmax_cross_entropy(jnp.einsum("tbh,hv->tbv", h, w) + b[None, None], TARGETS)
+
+
+def estimate(key, h=H, w=W, b=B, targets=TARGETS, sample=SAMPLE):
+    return sampled_cross_entropy(key, h, w, b, targets, sample=sample)
+
+
+def with_gradients(loss):
+    losses, pull = jax.vjp(loss, H, W, B)
+    return losses, pull(jnp.asarray(D_LOSS))
+
+
+def drawn(keys, targets):
+    """Which symbols an estimate has, bool `[keys, V]`, seen from outside: a bias moves it where its symbol is there."""
+    moves = jax.vmap(jax.grad(lambda b, key: estimate(key, b=b, targets=targets).sum()), (None, 0))
+    return np.array(quick_jit(moves)(jnp.asarray(B), keys)) != 0
+
+
+def by_loop(symbols):
+    """Losses and gradients of the definition, symbol by symbol, in NumPy."""
+    losses, d_h, d_w, d_b = np.zeros(TARGETS.shape), np.zeros_like(H), np.zeros_like(W), np.zeros_like(B)
+    sizes = {symbol: size for symbol, size in zip(symbols, SIZE, strict=True)}
+    for t, row in np.ndindex(*TARGETS.shape):
+        h, target = H[t, row], TARGETS[t, row]
+        shares = {c: size * math.exp(h @ W[:, c] + B[c]) for c, size in sizes.items() if c != target}
+        shares[target] = math.exp(h @ W[:, target] + B[target])
+        z = sum(shares.values())
+        losses[t, row] = math.log(z) - h @ W[:, target] - B[target]
+        for c, share in shares.items():
+            d_logit = D_LOSS[t, row] * (share / z - (c == target))
+            d_h[t, row] += d_logit * W[:, c]
+            d_w[:, c] += d_logit * h
+            d_b[c] += d_logit
+    return losses, (d_h, d_w, d_b)
+
+
+@pytest.fixture(scope="module")
+def keys_by_draw():
+    """A key for each draw that there is."""
+    assert SIZE.tolist() == [1, 1, 2, 3, 2]
+    keys = jax.random.split(jax.random.key(0), 200)
+    there = drawn(keys, np.zeros_like(TARGETS))  # a target that is a group by itself, and so there anyway
+    found = {tuple(np.flatnonzero(one).tolist()): key for one, key in zip(there, keys, strict=True)}
+    members = (range(first, first + size) for first, size in zip(FIRST, SIZE, strict=True))
+    assert set(found) == set(itertools.product(*members))
+    return found
+
+
+@pytest.mark.parametrize("sample", [WORDS, 100])
+def test_with_all_symbols_it_is_the_plain_one(sample):
+    all_drawn = quick_jit(lambda: with_gradients(lambda *given: estimate(jax.random.key(1), *given, sample=sample)))()
+    assert_close(all_drawn, quick_jit(lambda: with_gradients(plain))())
+
+
+def test_of_each_draw_values_and_gradients_are_those_of_a_plain_loop(keys_by_draw):
+    sampled = quick_jit(lambda key: with_gradients(lambda *given: estimate(key, *given)))
+    for draw, key in keys_by_draw.items():
+        assert_close(sampled(key), by_loop(draw))
+
+
+def test_the_normalizer_is_unbiased_for_every_row(keys_by_draw):
+    """Its mean over all draws, each as likely as the next, is the sum over the vocabulary; the loss is below."""
+    losses = np.array(quick_jit(jax.vmap(estimate))(jnp.stack(list(keys_by_draw.values()))))
+    logits = H @ W + B
+    picked = np.take_along_axis(logits, TARGETS[..., None], -1)[..., 0]
+    assert_close(np.exp(losses + picked).mean(0), np.exp(logits).sum(-1))
+    assert np.all(losses.mean(0) < plain(H, W, B)) and np.all(losses.std(0) > 0.01)
+
+
+def test_every_symbol_of_a_group_is_as_likely_as_the_next():
+    """4,000 draws; 5 standard deviations."""
+    keys = jax.random.split(jax.random.key(1), 4000)
+    there = drawn(keys, TARGETS)
+    chosen = [symbol for symbol in range(WORDS) if symbol not in TARGETS]  # those are there anyway
+    assert chosen == [1, 2, 4, 6]
+    for symbol in chosen:
+        size = SIZE[np.searchsorted(FIRST, symbol, side="right") - 1]
+        times, expected = int(there[:, symbol].sum()), len(keys) / size
+        assert abs(times - expected) <= 5 * math.sqrt(expected * (1 - 1 / size))
+
+
+@given(st.integers(1, 3000), st.integers(0, 500))
+def test_groups_are_the_vocabulary_and_grow_with_the_id(words, more):
+    fewest = len(groups(words, words)[0]) if words < 3 else math.floor(math.log2(words)) + 1
+    first, size = groups(words, fewest + more)
+    assert len(first) <= fewest + more
+    assert first.tolist() == [0, *np.cumsum(size)[:-1]] and size.sum() == words
+    assert np.all(np.diff(size[:-1]) >= 0) and size.min() >= 1
+    assert len(groups(words, words)[0]) == words
+
+
+def test_a_sample_that_is_too_small_names_the_least():
+    assert len(groups(1000, 10)[0]) == 10
+    with pytest.raises(InputError, match="sample is 9; it must be a whole number, at least 10 with 1000 symbols"):
+        groups(1000, 9)
+    with pytest.raises(InputError, match="sampled_cross_entropy: sample is 2.5"):
+        estimate(jax.random.key(0), sample=2.5)
+
+
+def test_one_symbol_is_certain():
+    loss, grads = jax.value_and_grad(
+        lambda w: estimate(jax.random.key(0), w=w, b=np.ones(1), targets=np.zeros_like(TARGETS), sample=1).sum()
+    )(jnp.ones((HIDDEN, 1)))
+    assert float(loss) == 0 and not np.any(grads)
+
+
+def test_targets_that_do_not_exist_are_nan_as_in_the_plain_one():
+    targets = np.array([[-1, 8], [-WORDS, 3], [WORDS, 5]])
+    assert np.isnan(estimate(jax.random.key(0), targets=targets)).tolist() == [[True, False]] * 3
+
+
+def test_logits_of_any_size_are_safe():
+    losses, pulled = with_gradients(lambda h, w, b: estimate(jax.random.key(0), h, 1000 * w, b))
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves((losses, pulled)))
+
+
+def test_narrow_floats_are_added_up_in_wider_ones(default_settings):
+    """To the rounding of bfloat16, 2^-8."""
+    h, w, b = jnp.zeros((1, 4), jnp.bfloat16), jnp.zeros((4, 10_000), jnp.bfloat16), jnp.zeros(10_000, jnp.bfloat16)
+    loss = estimate(jax.random.key(0), h, w, b, np.array([0]), 3000)
+    assert loss.dtype == jnp.bfloat16 and abs(float(loss[0]) - np.log(10_000)) < 2**-8 * float(loss[0])
+
+
+def test_memory_and_products_grow_with_the_sample_and_not_with_the_vocabulary():
+    """The compiled program's own account, of value and gradient. What grows is the gradient, which is its result."""
+    rows, hidden = 512, 8
+    targets = np.zeros(rows, int)
+
+    def cost(words, sample):
+        arguments = jnp.zeros((rows, hidden)), jnp.zeros((hidden, words)), jnp.zeros(words)
+
+        def total(h, w, b):
+            return estimate(jax.random.key(0), h, w, b, targets, sample).sum()
+
+        program = jax.jit(jax.value_and_grad(total, argnums=(0, 1, 2))).lower(*arguments).compile()
+        return program.memory_analysis().temp_size_in_bytes, program.cost_analysis()["flops"]
+
+    (small, few), (large, more), (whole, most) = cost(4000, 200), cost(8000, 200), cost(8000, 8000)
+    assert large < small + 4 * 4000 * hidden * 8 and more < 1.2 * few
+    assert whole > rows * 8000 * 8 > 10 * large and most > 20 * more
+
+
+def test_what_does_not_fit_is_named():
+    for h, w, b, targets, name in (
+        (H, W.T, B, TARGETS, "w"),
+        (H, W, B[1:], TARGETS, "b"),
+        (H, W, B, TARGETS[1:], "ta"),
+        (H, W, B, TARGETS.astype(float), "targets must be integers"),
+    ):
+        with pytest.raises(AssertionError, match=f"sampled_cross_entropy: {name}"):
+            estimate(jax.random.key(0), h, w, b, targets)
