@@ -506,6 +506,14 @@ def test_a_bad_text_is_refused(refusal, tmp_path, content, named):
         (["--optimizer.options", "{b3 = 1}"], ["adam", "'b3'", "did you mean 'b"]),
         (["--optimizer.options", "{mu_dtype = 1.0}"], ["mu_dtype is 1.0", "a dtype, such as 'bfloat16'"]),
         (["--data.chunk_spread", "1e308"], ["data.chunk_spread = '1e308'", "expected float < 2147483648"]),
+        (
+            ["--data.chunk_length", "50", "--data.chunk_spread", "200"],
+            ["data.chunk_length = 50 and data.chunk_spread = 200 want 450 steps", "shorter than a chunk"],
+        ),
+        (
+            ["--gradient.rule", "checkpointed", "--gradient.memory", "100B"],
+            ["memory (gradient.memory) is 100 bytes, too little for a chunk of 8 steps", "bytes works"],
+        ),
         (["--model.hidden_size", "9" * 30], ["model.hidden_size", "expected a number below 2^32"]),
         (["--training.length", f"{'9' * 5000} updates"], ["training.length", "expected a number below 2^31"]),
         (["--gradient.rule", "checkpointed", "--gradient.memory", ""], ["gradient.memory = ''", "length >= 1"]),

@@ -120,8 +120,8 @@ def plan(
         if not fitting:
             steps, rows = chunk.weight.shape
             raise InputError(
-                f"checkpointed_bptt: memory is {budget} bytes, too little for a chunk of {steps} steps and {rows} "
-                f"rows; a budget of {memory} bytes works"
+                f"checkpointed_bptt: memory (gradient.memory) is {budget} bytes, too little for a chunk of {steps} "
+                f"steps and {rows} rows; a budget of {memory} bytes works"
             )
         ratio = memory / estimate
 

@@ -69,7 +69,7 @@ def checkpointed_bptt(
         >>> tiny.estimate(params, state, chunk)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        jaxrnn.errors.InputError: checkpointed_bptt: memory is 100 bytes, ... a budget of ... bytes works
+        jaxrnn.errors.InputError: checkpointed_bptt: memory (gradient.memory) is 100 bytes, ... of ... bytes works
     """
     run = chunk_loss(cell, loss)
     if (segment_length is None) == (memory is None):

@@ -81,7 +81,11 @@ def set_up(config: Config, run: Run | None = None, vocabulary: Vocabulary | None
     for split, text in (("valid", "validation text"), ("test", "test text")):  # one without a target is refused here
         make_streams(dataset.ids[split], 1, 1, drop_tail=False, name=f"{name}: {text}")
     places = longest(data.chunk_length, data.chunk_spread)
-    streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=f"{name}: training text")
+    spread = (
+        f", data.chunk_length = {data.chunk_length} and data.chunk_spread = {data.chunk_spread:g} want {places} steps"
+    )
+    named = f"{name}: training text{spread if data.chunk_spread else ''}"
+    streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=named)
     streams = epoch_streams(config, streams, 0)
     _check_lap(config, streams)
     updates = total_updates(config, streams)
