@@ -4,9 +4,11 @@
     python -m benchmarks.tries ptb_fast runs/rate_20 runs/rate_30      # names what differs, and draws the curves
 
 Trains nothing: it reads runs that were made by hand, finished or given up, and keeps their validations, and the score
-of those that were finished. With `--score` it scores the best parameters of the others, too.
+of those that were finished. With `--score` it scores the best parameters of the others, too. Runs that were read before,
+and are not given again, stay; what they differ in is told anew where the recipe has changed.
 """
 
+import json
 import math
 from pathlib import Path
 from statistics import fmean
@@ -31,17 +33,34 @@ def main(
     score: Annotated[bool, tyro.conf.arg(help="score runs that were given up, too")] = False,
 ) -> None:
     """Gather the runs, and keep what they differ in and how they went."""
-    tries = [tried(recipe, folder, score) for folder in folders]
+    settings = flatten(resolve(CONFIGS / f"{recipe}.toml"))
+    found = [*read_before(results.FOLDER / f"tries_{recipe}.json", settings)]
+    found += [tried(settings, folder, score) for folder in folders]
+    tries = list({one["name"]: one for one in found}.values())
     for one in tries:
         came_to = "{1:.1f} at epoch {0:.1f}".format(*one["perplexity"][-1]) if one["perplexity"] else "no validation"
         print(f"{one['name']}: {came_to}: {one['differs']}")
-    print(f"written: {results.save(f'tries_{recipe}', {'recipe': recipe, 'tries': tries}, picture(recipe, tries))}")
+    result = {"recipe": recipe, "settings": settings, "tries": tries}
+    print(f"written: {results.save(f'tries_{recipe}', result, picture(recipe, tries))}")
 
 
-def tried(recipe: str, folder: Path, score: bool = False) -> dict[str, Any]:
+def read_before(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs on file, and what they differ in from the recipe as it is now."""
+    if not path.exists():
+        return []
+    on_file = json.loads(path.read_text("utf-8"))
+    then = on_file.get("settings", settings)
+    return [one | {"differs": differing(then | one["differs"], settings)} for one in on_file["tries"]]
+
+
+def differing(theirs: dict[str, Any], ours: dict[str, Any]) -> dict[str, Any]:
+    """Those of their settings that are none of ours."""
+    return {key: value for key, value in theirs.items() if value != ours.get(key) and key not in _OF_NO_INTEREST}
+
+
+def tried(settings: dict[str, Any], folder: Path, score: bool = False) -> dict[str, Any]:
     """What a run has that the recipe has not, and the perplexity of its validation text by epochs."""
-    ours, theirs = flatten(resolve(CONFIGS / f"{recipe}.toml")), flatten(runs.find(folder)[1])
-    differs = {key: value for key, value in theirs.items() if value != ours[key] and key not in _OF_NO_INTEREST}
+    differs = differing(flatten(runs.find(folder)[1]), settings)
     about, rows = kept_corpus(runs.at(folder)), runs.metrics(runs.at(folder))
     text, before = about["splits"]["train"]["symbols"], about.get("begun_from", {"updates": 0})["updates"]
     seen, curve, learnt, losses = 0, [], [], []

@@ -29,6 +29,7 @@ from benchmarks.full_vs_truncated.tables import tables
 
 from jaxrnn.__main__ import main as jaxrnn
 from jaxrnn.running.trained import load_trained
+from jaxrnn.settings import flatten, resolve
 
 pytestmark = pytest.mark.usefixtures("default_settings")
 
@@ -174,16 +175,22 @@ def test_recipes(tmp_path, monkeypatch, in_process):
     lines = [json.loads(line) for line in recipes.curve({1: tmp_path / "hello"}).splitlines()]
     assert [[line["step"], line["bits"]] for line in lines] == once["validation"]
     assert all(line["seed"] == 1 and line["rate"] > 0 and line["training_loss"] > 0 for line in lines)
-    tried = tries.tried("hello", tmp_path / "hello")
+    settings = flatten(resolve(recipes.CONFIGS / "hello.toml"))
+    tried = tries.tried(settings, tmp_path / "hello")
     assert tried["differs"] == {} and tried["test"] == once["scores"]["plain"]["perplexity"]
     assert [math.log2(perplexity) for _, perplexity in tried["perplexity"]] == pytest.approx(
         [bits for _, bits in once["validation"]]
     )
     tries.picture("hello", [tried])
+    on_file = {"settings": settings, "tries": [tried | {"differs": {"seed": 7}}]}
+    (tmp_path / "tries.json").write_text(json.dumps(on_file))
+    (before,) = tries.read_before(tmp_path / "tries.json", settings | {"model.hidden_size": 9})
+    assert before["differs"] == {"seed": 7, "model.hidden_size": settings["model.hidden_size"]}
+    assert before["perplexity"] == tried["perplexity"]
     kept = tmp_path / "hello" / "metrics.jsonl"
     kept.write_text("".join(line for line in kept.read_text().splitlines(True) if '"test"' not in line))  # given up
-    assert tries.tried("hello", tmp_path / "hello")["test"] is None
-    assert tries.tried("hello", tmp_path / "hello", score=True)["test"] == pytest.approx(tried["test"], rel=1e-6)
+    assert tries.tried(settings, tmp_path / "hello")["test"] is None
+    assert tries.tried(settings, tmp_path / "hello", score=True)["test"] == pytest.approx(tried["test"], rel=1e-6)
     as_it_is = recipes.run("hello", 1, tmp_path / "hello", as_it_is=True)
     assert as_it_is["scores"] == once["scores"] and as_it_is["validation"] == once["validation"]
     assert as_it_is["trained"]["updates"] == once["trained"]["updates"] and not as_it_is["trained"]["finished"]

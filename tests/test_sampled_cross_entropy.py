@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 H, W, B = RNG.normal(size=(STEPS, ROWS, HIDDEN)), RNG.normal(size=(HIDDEN, WORDS)), RNG.normal(size=WORDS)
 TARGETS = np.array([[0, 8], [7, 3], [5, 5]])
 D_LOSS = RNG.normal(size=TARGETS.shape)
-FIRST, SIZE = groups(WORDS, SAMPLE)
+FIRST, SIZE = map(np.array, groups(WORDS, SAMPLE))
 
 
 def plain(h, w, b):
@@ -31,9 +31,9 @@ def estimate(key, h=H, w=W, b=B, targets=TARGETS, sample=SAMPLE):
     return sampled_cross_entropy(key, h, w, b, targets, sample=sample)
 
 
-def with_gradients(loss):
+def with_gradients(loss, d_loss=D_LOSS):
     losses, pull = jax.vjp(loss, H, W, B)
-    return losses, pull(jnp.asarray(D_LOSS))
+    return losses, pull(jnp.asarray(d_loss))
 
 
 def drawn(keys, targets):
@@ -107,8 +107,8 @@ def test_every_symbol_of_a_group_is_as_likely_as_the_next():
 
 @given(st.integers(1, 3000), st.integers(0, 500))
 def test_groups_are_the_vocabulary_and_grow_with_the_id(words, more):
-    fewest = len(groups(words, words)[0]) if words < 3 else math.floor(math.log2(words)) + 1
-    first, size = groups(words, fewest + more)
+    fewest = math.floor(math.log2(words)) + 1
+    first, size = map(np.array, groups(words, fewest + more))
     assert len(first) <= fewest + more
     assert first.tolist() == [0, *np.cumsum(size)[:-1]] and size.sum() == words
     assert np.all(np.diff(size[:-1]) >= 0) and size.min() >= 1
@@ -132,7 +132,11 @@ def test_one_symbol_is_certain():
 
 def test_targets_that_do_not_exist_are_nan_as_in_the_plain_one():
     targets = np.array([[-1, 8], [-WORDS, 3], [WORDS, 5]])
-    assert np.isnan(estimate(jax.random.key(0), targets=targets)).tolist() == [[True, False]] * 3
+    d_loss = np.where(np.isin(targets, (8, 3, 5)), D_LOSS, 0)  # a place of weight 0 may have any target
+    losses, grads = with_gradients(lambda *given: estimate(jax.random.key(0), *given, targets=targets), d_loss)
+    assert np.isnan(losses).tolist() == [[True, False]] * 3
+    _, expected = with_gradients(lambda *given: estimate(jax.random.key(0), *given), d_loss)
+    assert_close(grads, expected)
 
 
 def test_logits_of_any_size_are_safe():
@@ -145,6 +149,11 @@ def test_narrow_floats_are_added_up_in_wider_ones(default_settings):
     h, w, b = jnp.zeros((1, 4), jnp.bfloat16), jnp.zeros((4, 10_000), jnp.bfloat16), jnp.zeros(10_000, jnp.bfloat16)
     loss = estimate(jax.random.key(0), h, w, b, np.array([0]), 3000)
     assert loss.dtype == jnp.bfloat16 and abs(float(loss[0]) - np.log(10_000)) < 2**-8 * float(loss[0])
+    h, w, b = jnp.ones((4096, 1), jnp.bfloat16), jnp.zeros((1, 40), jnp.bfloat16), jnp.zeros(40, jnp.bfloat16)
+    targets = np.zeros(4096, int)
+    d_w, d_b = jax.grad(lambda w, b: estimate(jax.random.key(0), h, w, b, targets, 40).sum(), (0, 1))(w, b)
+    for one in (d_w[0, 0], d_b[0]):  # in bfloat16 the sum would stop at 256
+        assert abs(float(one) + 4096 * 39 / 40) < 2**-7 * 4096
 
 
 def test_memory_and_products_grow_with_the_sample_and_not_with_the_vocabulary():

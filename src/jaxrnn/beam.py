@@ -84,7 +84,8 @@ def make_beam_search(cell: Cell) -> Callable[..., Beam]:
         require(is_whole(width), "beam: width", width, "a whole number, at least 1")
         carry, ids = prime(params, prompt, width)
         texts, scores = jax.device_get(grow(params, carry, ids, length))
-        real = np.isfinite(scores)
+        require(not np.isnan(scores).any(), "beam: the model's logits", "NaN", "numbers; was its training sound?")
+        real = scores > -np.inf
         return Beam(texts[real], scores[real])
 
     return search

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 from rich.console import Console
 
 from jaxrnn.command import Parser, check_positive, make_command
@@ -47,9 +48,10 @@ def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     keep_programs(best.config)
     choice, seed = _choice(asked, best)
     writer = make_writer(best.cell, best.params, best.vocabulary)
+    learnt = open_text(best.config, best.run)[1].ids["train"] if asked.novelty else None
     more: dict[str, Any] = {}
     if asked.beam:
-        found = writer.likeliest(choice, asked.beam, asked.stop)[: asked.samples]
+        found = writer.likeliest(choice, asked.beam)[: asked.samples]
         texts, more = [text for text, _ in found], {"log_probabilities": [score for _, score in found]}
         _show_all(screen, texts, [f"log probability {score:.2f}" for _, score in found])
     elif asked.interactive:
@@ -59,10 +61,11 @@ def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
         _show_all(screen, texts, list(map(str, range(1, 1 + len(texts)))))
     else:
         texts = [show(screen, writer.stream(choice, seed, asked.stop))]
-    answer = msgspec.structs.asdict(choice)
-    answer |= {"run": str(best.run.folder), "snapshot": best.snapshot.name, "seed": seed, "stop": asked.stop}
+    drawn = {} if asked.beam else msgspec.structs.asdict(choice) | {"seed": seed, "stop": asked.stop}
+    answer = {"run": str(best.run.folder), "snapshot": best.snapshot.name} | drawn
+    answer |= {"prompt": choice.prompt, "length": choice.length}
     answer |= {"text": texts[0] if texts else "", "texts": texts} | more
-    return 0, answer | ({"novelty": _novelty(best, texts, screen)} if asked.novelty else {})
+    return 0, answer | ({} if learnt is None else {"novelty": _novelty(best, texts, learnt, screen)})
 
 
 def _parser() -> Parser:
@@ -91,6 +94,8 @@ def _check(asked: Namespace) -> None:
     if asked.beam and (drawn or asked.interactive):
         others = ", ".join(f"--{name.replace('_', '-')}" for name in drawn) or "--interactive"
         raise InputError(f"--beam: it looks for the likeliest texts, and draws none; leave out {others}")
+    if asked.beam and asked.stop:
+        raise InputError("--beam: it compares texts of one length; leave out --stop")
     if asked.beam and asked.samples > asked.beam:
         raise InputError(f"--samples {asked.samples}: expected at most {asked.beam}, as many as --beam keeps")
     if asked.interactive and (asked.prompt is not None or asked.samples > 1):
@@ -126,13 +131,12 @@ def _lines(screen: Console) -> Iterator[str]:
         yield line.removesuffix("\n")
 
 
-def _novelty(best: Trained, texts: list[str], screen: Console) -> list[dict[str, Any]]:
+def _novelty(best: Trained, texts: list[str], learnt: np.ndarray, screen: Console) -> list[dict[str, Any]]:
     """For each text the longest run that stands in the training text as well; the prompt counts as text."""
-    _, dataset = open_text(best.config, best.run)
     found = []
     for number, text in enumerate(texts, start=1):
         ids = ids_of(best.vocabulary, text)  # words that were written side by side may read as an unknown one
-        copied = longest_copied(ids, dataset.ids["train"])
+        copied = longest_copied(ids, learnt)
         run = decode(best.vocabulary, ids[copied.start : copied.start + copied.length])
         found.append({"copied": copied.length, "symbols": len(ids), "place": copied.place, "run": run})
         noun = many(len(ids), symbol_noun(best.vocabulary.tokenizer))

@@ -1,5 +1,8 @@
 """The cross-entropy of a readout over a large vocabulary, estimated from the logits of some symbols."""
 
+from functools import cache
+from itertools import pairwise
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -7,6 +10,7 @@ import numpy as np
 
 from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import expect
+from jaxrnn.lookup import take_rows
 from jaxrnn.products import times
 from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Array
@@ -46,13 +50,13 @@ def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Arr
 
     Cost:
         Three products with `[H, sample]` instead of `[H, V]`, forwards and backwards; the gradient of `w` is a
-        scatter. Operands are rounded where `jaxrnn.compose.mixed_precision` says so.
+        scatter. Operands are rounded where `jaxrnn.compose.mixed_precision` says so, but those of the target's logit.
 
     References:
         Y. Bengio, J.-S. Senecal, "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic
-        Language Model", IEEE Transactions on Neural Networks 19(4), 2008. S. Jean, K. Cho, R. Memisevic, Y. Bengio, "On
-        Using Very Large Target Vocabulary for Neural Machine Translation", ACL 2015, arXiv:1412.2007 (there the draws
-        are independent of one another; here there is one to a group).
+        Language Model", IEEE Transactions on Neural Networks 19(4), 2008 (the gradient of `log z` by importance
+        sampling, there from independent draws). S. Jean, K. Cho, R. Memisevic, Y. Bengio, "On Using Very Large Target
+        Vocabulary for Neural Machine Translation", ACL 2015, arXiv:1412.2007 (one set of symbols for many targets).
 
     Example:
         >>> h, w, b = jnp.ones((2, 3)), jnp.zeros((3, 1000)), jnp.zeros(1000)
@@ -67,13 +71,13 @@ def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Arr
     expect(f"{name}: b must be [V], after w [H, V]", chex.assert_shape, b, w.shape[1:])
     expect(f"{name}: targets must be [*batch], after h", chex.assert_shape, targets, h.shape[:-1])
     expect(f"{name}: targets must be integers", chex.assert_type, targets, int)
-    first, size = groups(w.shape[1], sample)
+    first, size = (np.array(column, np.int32) for column in groups(w.shape[1], sample))
     drawn = jnp.asarray(first) + jax.random.randint(key, first.shape, 0, size, jnp.int32)
     dtype = jnp.result_type(h, w, b)
     rows, own = h.reshape(-1, h.shape[-1]).astype(dtype), targets.reshape(-1).astype(jnp.int32)
-    own = jnp.where(own < 0, w.shape[1], own)  # from the end, Python would count
-    both = jnp.concatenate([drawn, own])  # one gather, and one scatter of the gradient
-    columns, biases = (jnp.take(a, both, axis=0).astype(dtype) for a in (w.T, b))  # NaN outside
+    there = (own >= 0) & (own < w.shape[1])  # of others no NaN may reach a gradient: a row of weight 0 may have any
+    both = jnp.concatenate([drawn, jnp.where(there, own, 0)])  # one gather, and one scatter of the gradient
+    columns, biases = (take_rows(a, both).astype(dtype) for a in (w.T, b))
     (others, picked), (b_others, b_picked) = (jnp.split(a, [len(first)]) for a in (columns, biases))
 
     wide = sum_dtype(dtype)
@@ -81,10 +85,11 @@ def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Arr
     picked = jnp.sum(rows * picked, axis=-1, dtype=wide) + b_picked.astype(wide)
     nothing = jnp.finfo(wide).min  # not -infinity, of which no derivative comes where there is nothing else
     others = jax.nn.logsumexp(jnp.where(drawn[None, :] == own[:, None], nothing, logits), axis=-1)
-    return jnp.reshape(jnp.logaddexp(others, picked) - picked, targets.shape).astype(dtype)
+    loss = jnp.where(there, jnp.logaddexp(others, picked) - picked, jnp.nan)
+    return jnp.reshape(loss, targets.shape).astype(dtype)
 
 
-def groups(vocabulary_size: int, sample: int) -> tuple[np.ndarray, np.ndarray]:
+def groups(vocabulary_size: int, sample: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Cut the ids into groups whose size grows with the id: `1 + first // m`, with the largest m that is not too large.
 
     A symbol is drawn with probability `1 / size`, which falls as frequencies in a text do (Zipf's law).
@@ -94,26 +99,31 @@ def groups(vocabulary_size: int, sample: int) -> tuple[np.ndarray, np.ndarray]:
         sample: how many groups at most.
 
     Returns:
-        The first id of each group and its size, int32 `[G]`.
+        The first id of each group, and its size.
 
     Raises:
         InputError: where there would be more groups than that, however large they are made.
 
     Example:
-        >>> first, size = groups(20, 9)
-        >>> first.tolist(), size.tolist()
-        ([0, 1, 2, 3, 5, 7, 10, 14, 19], [1, 1, 1, 2, 2, 3, 4, 5, 1])
+        >>> groups(20, 9)
+        ((0, 1, 2, 3, 5, 7, 10, 14, 19), (1, 1, 1, 2, 2, 3, 4, 5, 1))
     """
     fewest = len(_firsts(vocabulary_size, 1))
     expected = f"a whole number, at least {fewest} with {vocabulary_size} symbols"
     require(is_whole(sample) and sample >= fewest, "sampled_cross_entropy: sample", sample, expected)
+    return _groups(vocabulary_size, sample)
+
+
+@cache
+def _groups(vocabulary_size: int, sample: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The same, counted once: for a million symbols that takes a second."""
     low, high = 1, vocabulary_size
     while low < high:
         middle = (low + high + 1) // 2
         fits = len(_firsts(vocabulary_size, middle)) <= sample
         low, high = (middle, high) if fits else (low, middle - 1)
-    first = np.array(_firsts(vocabulary_size, low), np.int32)
-    return first, np.diff(np.append(first, vocabulary_size)).astype(np.int32)
+    first = _firsts(vocabulary_size, low)
+    return tuple(first), tuple(end - begin for begin, end in pairwise([*first, vocabulary_size]))
 
 
 def _firsts(vocabulary_size: int, m: int) -> list[int]:

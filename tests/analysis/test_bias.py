@@ -121,6 +121,17 @@ def test_the_certificate_of_the_scalar_linear_network():
     assert found.rows[0].cosine == pytest.approx(1, abs=1e-15)
 
 
+def test_the_certificate_of_horizons_that_do_not_divide_the_window():
+    """The last piece of a window is shorter: its losses have less credit, and lose more."""
+    steps, window = 200, 100
+    chunk = Chunk(np.ones((steps, 1, 1)), np.ones((steps, 1, 1)), np.ones((steps, 1)))
+    zero = jnp.zeros((1, 1))
+    found = truncation_bias(LINEAR, slopes, LINEAR.init(None), zero, chunk, [20, 60, 64, 70], windows=2)
+    for row in found.rows:
+        lost = [0.9 ** (t % row.horizon + 1) for t in range(window)]
+        assert row.relative_bias < row.bound == pytest.approx(np.mean(lost), rel=0.02)
+
+
 def test_losses_that_do_not_count_are_not_certified():
     steps = 8
     weight = np.ones((steps, 1))

@@ -78,6 +78,19 @@ def test_bytes_that_are_no_text_are_labelled_as_they_are(tmp_path):
     assert text.labels["after a newline"].tolist() == [False] * 9 + [True]
 
 
+@pytest.mark.parametrize("lines", range(300, 308))
+def test_bytes_that_are_cut_within_a_character_are_text_all_the_same(tmp_path, lines):
+    """A split that begins, and a beginning that ends, at any byte: what is torn says what held before it."""
+    path = tmp_path / "a.txt"
+    path.write_text("здесь мир\n" * lines, "utf-8")
+    corpus = open_corpus(str(path))
+    vocabulary = prepare(corpus, BYTE).vocabulary
+    for length in (101, 102, 10_000):
+        text = read_held_out(corpus.splits["test"], vocabulary, length)
+        assert text.labels["position in the line"].max() == 9
+        assert text.labels["end of a word"].sum() <= 2 * text.labels["after a newline"].sum() + 1
+
+
 def test_no_file_is_refused_and_one_without_a_symbol_is_not():
     with pytest.raises(InputError, match="documents"):
         read_held_out([], Vocabulary("character", ("a",)), 100)

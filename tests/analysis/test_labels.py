@@ -27,6 +27,7 @@ MODULES = ["argparse.py", "json/decoder.py"]
         (CONDITION, "x = 1 if y else 2", "................."),
         (CONDITION, "if a:\n  b\n# c\nelif {b: c}[\n  d]: pass", "..##..............#############......"),
         ("inside quotes", 'a "b" "c\n\nd"', "..##..###..#"),
+        ("inside quotes", 'a "b\r\n\r\nd"', "..#####..#"),
         ("after a newline", "a\n\nb\n", ".##.#"),
         ("end of a word", "ab_1, é! x\n", "....#..#..#"),
     ],

@@ -117,6 +117,7 @@ def test_a_prompt_may_begin_with_dashes(finished_run, jaxrnn):
         (["--beam", "0"], "--beam 0: expected 1 or more"),
         (["--beam", "3", "--top-k", "2", "--seed", "1"], "and draws none; leave out --top-k, --seed"),
         (["--beam", "3", "--interactive"], "and draws none; leave out --interactive"),
+        (["--beam", "3", "--stop", "."], "--beam: it compares texts of one length; leave out --stop"),
         (["--beam", "3", "--samples", "4"], "--samples 4: expected at most 3, as many as --beam keeps"),
     ],
 )

@@ -21,7 +21,7 @@ from jaxrnn.compose import (
 )
 from jaxrnn.errors import InputError
 from jaxrnn.fused import trace
-from jaxrnn.gradients import Chunk, bptt, given, rtrl, tell, told, truncated_bptt, uoro
+from jaxrnn.gradients import Chunk, bptt, given, rtrl, snap1, tell, told, truncated_bptt, uoro
 from jaxrnn.gradients.budget import compiled_memory
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.sampled_cross_entropy import sampled_cross_entropy
@@ -149,8 +149,10 @@ def test_a_sample_is_drawn_anew_for_each_chunk_and_never_in_evaluation():
     assert_close(model.unroll(params, carry, MANY_IDS)[1], exact.unroll(params, (*carry[:-1], ()), MANY_IDS)[1])
 
 
-@pytest.mark.parametrize("rule", [rtrl, uoro, partial(truncated_bptt, horizon=2)], ids=["rtrl", "uoro", "truncated"])
-def test_rules_that_step_take_a_sample_too(rule):
+@pytest.mark.parametrize(
+    "rule", [rtrl, uoro, snap1, partial(truncated_bptt, horizon=2)], ids=["rtrl", "uoro", "snap1", "truncated"]
+)
+def test_every_kind_of_rule_takes_a_sample(rule):
     """The loss is that of the unrolled chunk; the gradient too, where nothing is truncated or drawn."""
     model = SAMPLED()
     params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS, jax.random.key(0)))
@@ -162,12 +164,15 @@ def test_rules_that_step_take_a_sample_too(rule):
         return [each.estimate(params, each.init(jax.random.key(4), params, carry, chunk), chunk)[0] for each in rules]
 
     stepped, unrolled = both(params, carry)
+    assert_close((stepped.loss, stepped.weight), (unrolled.loss, unrolled.weight))
+    assert_close(stepped.grads["readout"], unrolled.grads["readout"])
     if rule is rtrl:
         assert_close(stepped, unrolled)
-    elif rule is uoro:
-        assert_close((stepped.loss, stepped.weight), (unrolled.loss, unrolled.weight))
-    else:  # every part has noise of its own
-        assert np.isfinite(stepped.loss) and stepped.weight == unrolled.weight
+
+
+def test_a_key_that_nothing_would_renew_is_refused():
+    with pytest.raises(InputError, match="initial_carry: key"):
+        language_model(gru(HIDDEN, HIDDEN), 40, vocabulary_sample=10).initial_carry(ROWS, jax.random.PRNGKey(0))
 
 
 def test_a_sample_that_no_vocabulary_allows_is_refused_where_the_model_is_built():

@@ -72,6 +72,44 @@ def test_what_is_no_recurrent_cell_is_refused(module):
         from_linen(module, 2)
 
 
+class Counting(nn.RNNCellBase):
+    """A cell without parameters."""
+
+    num_feature_axes = 1
+
+    @nn.compact
+    def __call__(self, carry, x):
+        return carry + 1, carry
+
+    @nn.nowrap
+    def initialize_carry(self, key, shape):
+        return jnp.zeros(shape)
+
+
+class Forgetful(Counting):
+    """A cell that draws in every step."""
+
+    @nn.compact
+    def __call__(self, carry, x):
+        return nn.Dropout(0.5, deterministic=False)(nn.Dense(x.shape[-1])(x)), carry
+
+
+@pytest.mark.parametrize(
+    ("module", "size", "named"),
+    [
+        (nn.ConvLSTMCell(4, (3,)), 2, "the feature axes of ConvLSTMCell"),
+        (nn.GRUCell(3), 0, "from_linen: input_size is 0"),
+        (nn.GRUCell(3), "3", "from_linen: input_size is '3'"),
+        (Counting(), 2, "from_linen: Counting: expected a cell with parameters"),
+        (Forgetful(), 2, "from_linen: Forgetful: expected a cell with parameters, no other variables and no random"),
+    ],
+    ids=["conv", "no size", "no number", "no parameters", "random"],
+)
+def test_a_cell_of_another_kind_is_refused_by_its_name(module, size, named):
+    with pytest.raises(InputError, match=named):
+        from_linen(module, size)
+
+
 def test_it_heeds_marks():
     cell = from_linen(MODULES["gru"], INPUT)
     params, carry = random_params(1, cell), cell.initial_carry(ROWS)

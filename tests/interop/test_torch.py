@@ -91,6 +91,21 @@ def test_what_is_missing_is_named(missing):
         from_torch(backward)
 
 
+@pytest.mark.parametrize(
+    ("state", "named"),
+    [
+        ({}, "from_torch: state is empty"),
+        ({"weight_ih_l0": 3.0, "weight_hh_l0": np.zeros((4, 4))}, "from_torch: layer 0: has "),
+        ({"weight_ih_l0": np.zeros(4), "weight_hh_l0": np.zeros((4, 4))}, "from_torch: layer 0: has "),
+        ({"weight_ih_l0": np.zeros((16, 3)), "weight_hh_l0": np.zeros((12, 4))}, r"expected weights \[I, G\*H\] and"),
+    ],
+    ids=["empty", "scalar", "flat", "gates"],
+)
+def test_what_does_not_fit_together_is_named(state, named):
+    with pytest.raises(InputError, match=named):
+        from_torch(state)
+
+
 def test_a_layer_that_is_missing_between_others_is_named():
     params = {str(number): random_params(number, lstm(INPUT if number == 0 else H, H)) for number in range(3)}
     state = {name: value for name, value in to_torch(params).items() if "_l1" not in name}

@@ -47,4 +47,6 @@ def test_products_that_stay_in_float32_are_named():
     narrow = Training(precision="bfloat16")
     assert precision(Config(training=narrow)).startswith("products of bfloat16 operands; ")
     in_blocks = Config(training=narrow, model=Model(vocabulary_block=64))
+    sampled = Config(training=narrow, model=Model(vocabulary_block=64, vocabulary_sample=64))
+    assert precision(sampled) == precision(Config(training=narrow))
     assert precision(in_blocks).startswith("products of bfloat16 operands, the readout's of float32 ones; ")

@@ -36,8 +36,8 @@ class Horizon(NamedTuple):
         deviation: how far one window's gradient is from their mean, relative to the exact one; NaN for a single window
             and for the exact gradient.
         bound: what the decay of credit certifies for the relative bias (`jaxrnn.gradients.certify`), in the mean over
-            the losses of a piece, which have 1 to k steps of credit; infinite where nothing. It is on the credit of the
-            carry: for the parameters it holds as far as these act on the carry alike at all lags.
+            the losses of a window, which have 1 to k steps of credit; infinite where nothing. It is on the credit of
+            the carry: for the parameters it holds as far as these act on the carry alike at all lags.
         temp_bytes: temporary memory of the compiled gradient; None where the compiler does not say.
         seconds_per_step: of time, for all rows.
     """
@@ -146,7 +146,15 @@ def truncation_bias(
     rows = []
     for done, k in enumerate(horizons, 3):
         cut = _gradients(truncated_bptt(cell, loss, horizon=k), params, carry, parts, select, around=exact / windows)
-        rows.append(Horizon(k, *_against(exact, cut, windows), float(np.mean(bounds[:k])), cut.temp_bytes, cut.seconds))
+        rows.append(
+            Horizon(
+                k,
+                *_against(exact, cut, windows),
+                float(np.mean(bounds[np.arange(length) % k])),
+                cut.temp_bytes,
+                cut.seconds,
+            )
+        )
         progress(done, total)
     return Bias(tuple(rows), Horizon(steps, 0.0, 1.0, math.nan, 0.0, whole.temp_bytes, whole.seconds), steps, windows)
 

@@ -166,7 +166,7 @@ def horizon_bias(bias: Bias) -> Picture:
         axes.legend()
 
     caption = (
-        f"The gradient of the recurrent weights over {bias.steps:,} steps, with credit cut off after k of them: its "
+        f"The gradient of the recurrent layers over {bias.steps:,} steps, with credit cut off after k of them: its "
         "cosine with the exact one, and its distance from it relative to the exact one's length."
     )
     return picture("horizon", "What a horizon costs", caption, draw)
@@ -204,9 +204,10 @@ def _gate_scatter(name: str, shares: Mapping[Quantity, Saturation]) -> Picture:
         if len(layers) > 1:
             axes.legend()
 
+    means = {layer: (percent(share.open.mean()), percent(share.shut.mean())) for layer, share in layers.items()}
     said = "; ".join(
-        f"{f'layer {layer}: ' * (len(layers) > 1)}{share.open.mean():.0%} open, {share.shut.mean():.0%} shut"
-        for layer, share in layers.items()
+        f"{f'layer {layer}: ' * (len(layers) > 1)}{above} % open, {below} % shut"
+        for layer, (above, below) in means.items()
     )
     caption = f"One point a unit. On average over units and time, {said}."
     return picture(f"gate_{name}", GATES[name].capitalize(), caption, draw, size=(3.3, 3.0))
@@ -233,20 +234,21 @@ def step_sizes(measured: Health) -> Picture:
         axes.set_ylabel("length, relative to\nthat of the parameters")
         axes.legend()
 
+    step = plain(np.nanmedian(measured.update_ratio))
     caption = (
-        f"The gradient was clipped in {measured.clipped:.1%} of the updates; {measured.skipped} were skipped because "
-        f"something was not finite. In the median a step was {plain(np.nanmedian(measured.update_ratio))} of the "
-        "parameters' length."
+        f"The gradient was clipped in {percent(measured.clipped)} % of the updates; {measured.skipped} were skipped "
+        f"because something was not finite. In the median a step was {step} of the parameters' length."
     )
     return picture("steps", "Gradients and steps", caption, draw)
 
 
-def long_text(norms: np.ndarray, every: int) -> Picture:
+def long_text(norms: np.ndarray, every: int, separate_lines: bool = False) -> Picture:
     """Draw how large the carry is along a long text.
 
     Args:
         norms: `[looks, B]`.
         every: steps between two looks.
+        separate_lines: whether the carry begins anew with each line.
 
     Returns:
         The picture.
@@ -267,10 +269,11 @@ def long_text(norms: np.ndarray, every: int) -> Picture:
 
     half = len(mean) // 2
     first, last = mean[:half].mean() if half else mean[0], mean[half:].mean()
-    caption = (
-        f"Over {steps[-1]:,} steps without a restart, the carry's size is {first:.2f} in the first half and {last:.2f} "
-        f"in the second ({last / first - 1:+.0%})."
+    over = (
+        f"Over {steps[-1]:,} steps {'of lines, each from the initial carry' if separate_lines else 'without a restart'}"
     )
+    change = f" ({last / first - 1:+.0%})" if first else ""
+    caption = f"{over}, the carry's size is {first:.2f} in the first half and {last:.2f} in the second{change}."
     return picture("long_text", "The state over a long text", caption, draw)
 
 

@@ -1,5 +1,6 @@
 """Text that a model has not been trained on, as symbols with labels: the beginnings of several files, one by one."""
 
+import codecs
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -65,10 +66,10 @@ def read_held_out(
     """Read the beginnings of files, as many as it takes, and label them.
 
     Where the files are more text than is wanted each gives its beginning, up to the end of a line; where strings are
-    labelled, not of one within a string, for a model would take the next file for the rest of it. Labels are computed
-    from the whole of a file, from its first byte even where the split begins in the middle, so that no string or
-    bracket is torn. Symbols that the model has never seen are read as its unknown symbol; where it has none they are
-    left out, and labels stay true.
+    labelled, not of one within a string, for a model would take the next file for the rest of it. Labels of Python
+    files are computed from the whole of a file, from its first byte even where the split begins in the middle, so that
+    no string or bracket is torn; those of other files from what is read. Symbols that the model has never seen are read
+    as its unknown symbol; where it has none they are left out, and labels stay true.
 
     Args:
         documents: the files, in the order of their digests: an order without meaning, the same for everybody.
@@ -252,13 +253,17 @@ def _labelled_bytes(name: str, text: str, functions: Sequence[LabelFunction]) ->
     What holds after a character holds after its last byte, and until then what held before it.
     """
     coded = text.encode("latin-1")
-    try:
-        labels = _labelled(name, coded.decode(), functions)
-    except UnicodeDecodeError:
-        return _labelled(name, text, functions)
     begins = (np.frombuffer(coded, np.uint8) & 0xC0) != 0x80
+    torn = int(np.argmax(begins[:4])) if begins.any() else 0  # where a text is cut, a character may be
+    try:
+        whole = codecs.getincrementaldecoder("utf-8")().decode(coded[torn:])
+    except UnicodeDecodeError:
+        whole = ""
+    if not whole:
+        return _labelled(name, text, functions)
+    labels = _labelled(name, whole, functions)
     within = ~np.append(begins[1:], True)[: len(begins)]  # a byte of the same character follows
-    at = np.maximum(np.cumsum(begins) - 1 - within, 0)
+    at = np.clip(np.cumsum(begins) - 1 - within, 0, len(whole) - 1)
     return {label: values[at] for label, values in labels.items()}
 
 

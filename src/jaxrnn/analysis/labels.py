@@ -77,7 +77,7 @@ def text_labels(text: str) -> dict[str, np.ndarray]:
     position = np.arange(1, len(text) + 1) - starts[line]
     word = np.char.isalnum(characters) | (characters == "_")
     return {
-        "inside quotes": _inside_quotes(characters == '"', newline),
+        "inside quotes": _inside_quotes(characters == '"', newline, characters == "\r"),
         "after a newline": newline,
         "end of a word": ~word & _one_before(word),
         "indentation": np.minimum(leading[line], position).astype(float),
@@ -171,10 +171,10 @@ def tokens_of(text: str) -> Iterator[Token]:
         raise NotPython(f"labels: line {where}: not Python ({error.args[0]}); give Python source") from None
 
 
-def _inside_quotes(quote: np.ndarray, newline: np.ndarray) -> np.ndarray:
+def _inside_quotes(quote: np.ndarray, newline: np.ndarray, returned: np.ndarray) -> np.ndarray:
     """Whether the quotes since the last empty line are odd in number: one forgotten spoils its own paragraph only."""
     count = np.cumsum(quote)
-    empty_line = newline & _one_before(newline)
+    empty_line = newline & (_one_before(newline) | (_one_before(returned) & _one_before(_one_before(newline))))
     return (count - np.maximum.accumulate(np.where(empty_line, count, 0))) % 2 == 1
 
 

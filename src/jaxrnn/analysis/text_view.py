@@ -21,7 +21,7 @@ class TextView(NamedTuple):
         start: where in the text it begins.
         pieces: the text of each symbol.
         units: the units, in the order of the rows of `levels`.
-        centres: `[W]` the value of each unit that is neutral: 0 for outputs, which lie between -1 and 1, 0.5 for gates,
+        centres: `[W]` the value of each unit that is neutral: 0 for outputs, which lie around it, 0.5 for gates,
             the unit's own median for contents, which may lie anywhere.
         scales: `[W]` how far from it the farthest value is.
         levels: `[W, P]` uint8, the value in steps: `centre + scale * (level - 127) / 127`.

@@ -8,7 +8,7 @@ from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.compose.documents import documents
 from jaxrnn.compose.locked import word_dropout as drop_words
-from jaxrnn.compose.noise import Noise
+from jaxrnn.compose.noise import Noise, check_key
 from jaxrnn.compose.pointwise import dense, embedding
 from jaxrnn.compose.stack import stack
 from jaxrnn.compose.told import loss_where_told
@@ -49,7 +49,8 @@ def language_model(
         vocabulary_block: the logits of how many symbols to hold at a time where the model is told its targets; None: of
             all. For large vocabularies, see `jaxrnn.gradients.told`.
         vocabulary_sample: in training, estimate the loss from the logits of so many symbols where the model is told its
-            targets, drawn anew for each chunk: see `sampled_cross_entropy`; None: it is exact.
+            targets, drawn anew for each chunk: see `sampled_cross_entropy`; None: it is exact. Then blocks are for
+            evaluation.
         embedding_init: initializer of the table `[V, E]`; by default normal(1), or normal(1/sqrt(E)) when tied.
         readout_init: initializer of the readout's matrix `[H, V]`, unless tied.
         dtype: of the embedding and the readout.
@@ -61,7 +62,7 @@ def language_model(
         given. The carry of the readout is `()`, or with vocabulary_sample a `Noise` with one key for all rows.
 
     Raises:
-        InputError: if the core's sizes are not fixed, or are unequal when tied.
+        InputError: if the core's sizes are not fixed, or are unequal when tied; for a sample that is too small.
 
     References:
         O. Press, L. Wolf, "Using the Output Embedding to Improve Language Models", EACL 2017, arXiv:1608.05859 (tying).
@@ -86,7 +87,7 @@ def language_model(
     readout = dense(trunk.output_size, vocabulary_size, w=readout_init, dtype=dtype)
     if vocabulary_sample is not None:
         groups(vocabulary_size, vocabulary_sample)  # or a refusal
-        readout = readout._replace(initial_carry=lambda batch_shape, key=None: Noise(key, None))
+        readout = readout._replace(initial_carry=_one_key)
     model = _apart(stack(*layers.values(), readout, names=(*layers, "readout")), begins_at)
     model = loss_where_told(model, trunk, vocabulary_block, vocabulary_sample)
     return _tied(model) if tie else model
@@ -152,6 +153,13 @@ def _beneath(
     table = drop_words(table, word_dropout) if word_dropout else table
     layers = {"embedding": table, "below": below, "core": core, "above": above}
     return {name: layer for name, layer in layers.items() if layer is not None}
+
+
+def _one_key(batch_shape: Any, key: Array | None = None) -> Noise:
+    """A carry for what is drawn for all rows and steps of a chunk together."""
+    del batch_shape
+    check_key(key)
+    return Noise(key, None)
 
 
 def _apart(cell: Cell, begins_at: int | None) -> Cell:

@@ -5,9 +5,12 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax.errors import FlaxError
 
 from jaxrnn.cell import Cell
 from jaxrnn.choices import require
+from jaxrnn.errors import InputError
+from jaxrnn.shapes import check_sizes
 from jaxrnn.stepwise import from_step
 
 
@@ -38,6 +41,9 @@ def from_linen(module: nn.RNNCellBase, input_size: int) -> Cell:
     """
     recurrent = isinstance(module, nn.Module) and hasattr(module, "initialize_carry")
     require(recurrent, "from_linen: module", type(module), "a recurrent cell of flax.linen: not of nnx, nor an nn.RNN")
+    axes = getattr(module, "num_feature_axes", 1)
+    require(axes == 1, f"from_linen: the feature axes of {type(module).__name__}", axes, "1")
+    check_sizes("from_linen", input_size=input_size)
 
     def initial_carry(batch_shape: tuple[int, ...], key: Any = None) -> Any:
         del key  # it would be for noise; Flax draws the carry's start from it
@@ -49,5 +55,9 @@ def from_linen(module: nn.RNNCellBase, input_size: int) -> Cell:
     def step(params: Any, carry: Any, x: Any) -> tuple[Any, Any]:
         return module.apply({"params": params}, carry, x)
 
-    _, y = jax.eval_shape(step, jax.eval_shape(init, jax.random.key(0)), initial_carry(()), jnp.zeros(input_size))
+    try:
+        _, y = jax.eval_shape(step, jax.eval_shape(init, jax.random.key(0)), initial_carry(()), jnp.zeros(input_size))
+    except (FlaxError, KeyError) as error:
+        needed = "a cell with parameters, no other variables and no random numbers in a step"
+        raise InputError(f"from_linen: {type(module).__name__}: expected {needed} ({error})") from error
     return from_step(init, initial_carry, step, input_size=input_size, output_size=y.shape[-1])

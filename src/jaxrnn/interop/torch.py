@@ -2,6 +2,9 @@
 
 Their equations are those of `lstm`, `gru`, `elman` and `projection_lstm`, with the gates in the same order; matrices
 lie transposed, and a parameter's name ends in its layer: `weight_hh_l1` is our `params["1"]["w_hh"].T`.
+
+Parameters do not tell their equations: what has the shapes of a GRU, such as those of `coupled_lstm` or of a GRU that
+resets before the product, passes for PyTorch's.
 """
 
 import re
@@ -12,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxrnn.choices import require
 from jaxrnn.errors import InputError
 from jaxrnn.trees import fitted
 from jaxrnn.types import Params
@@ -56,6 +60,7 @@ def from_torch(state: Mapping[str, Any], like: Params | None = None) -> Params:
         >>> from_torch(theirs, like=lstm(3, 4).init(jax.random.key(0)))["w_hh"].shape
         (4, 16)
     """
+    require(state, "from_torch: state", "empty", "the state_dict of a recurrent layer")
     layers: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for name, value in state.items():
         found = _NAME.fullmatch(name)
@@ -73,7 +78,8 @@ def from_torch(state: Mapping[str, Any], like: Params | None = None) -> Params:
                     raise InputError(
                         f"{_NAMES[name]}_l{layer}{_ENDINGS[direction]}: missing; give the whole state_dict"
                     )
-            part.setdefault("b_ih", np.zeros(part["w_ih"].shape[1], part["w_ih"].dtype))
+            part.setdefault("b_ih", np.zeros(part["w_ih"].shape[-1:], part["w_ih"].dtype))
+            _check_part(f"from_torch: layer {layer}", part)
     params = {layer: parts if "backward" in parts else parts["forward"] for layer, parts in layers.items()}
     return params if like is None else _placed(params, like)
 
@@ -153,6 +159,11 @@ def _check_part(where: str, part: Mapping[str, Any]) -> None:
     for name in ("w_ih", "w_hh", "b_ih"):
         if name not in part:
             raise InputError(f"{where}: {name}: missing; expected the parameters of a layer as init makes them")
+    shapes = {name: np.shape(p) for name, p in part.items()}
+    flat = all(len(shape) == (1 if name.startswith("b_") else 2) for name, shape in shapes.items())
+    results = {shape[-1] for name, shape in shapes.items() if name != "w_hr"} if flat else set()
+    if len(results) != 1:
+        raise InputError(f"{where}: has {shapes}; expected weights [I, G*H] and [H, G*H], and biases [G*H]")
     units = len(part["w_hr"] if "w_hr" in part else part["w_hh"])
     gates = len(part["b_ih"]) / units
     if gates not in (1, 3, 4):

@@ -62,7 +62,10 @@ def account(
         "units": [_through_run(followed)] if followed else [],
         "flow": flow,
         "gates": figures.gate_scatters(watched.shares),
-        "health": [figures.step_sizes(trained) if trained else None, figures.long_text(norms, EVERY)],
+        "health": [
+            figures.step_sizes(trained) if trained else None,
+            figures.long_text(norms, EVERY, best.config.data.separate_lines),
+        ],
     }
     return Report(
         title=best.run.folder.resolve().name,

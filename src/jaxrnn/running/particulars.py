@@ -156,7 +156,8 @@ def precision(config: Config) -> str:
     operands = config.training.precision
     if operands == "float32":
         return operands
-    readout = ", the readout's of float32 ones" if config.model.vocabulary_block else ""
+    in_blocks = config.model.vocabulary_block and not config.model.vocabulary_sample
+    readout = ", the readout's of float32 ones" if in_blocks else ""
     return f"products of {operands} operands{readout}; sums, states and parameters in float32"
 
 

@@ -52,10 +52,23 @@ def make_score(
         evaluation = evaluate(params, cell.initial_carry((text.batch_size,)), map(tell, scored_chunks(text)))
         dropped = len(text.ids) - 1 - evaluation.protocol.targets
         tail = f"{dropped} targets dropped" if text.drop_tail else f"nothing dropped, {evaluation.protocol.tail}"
-        carry = evaluation.protocol.carry + (ANEW if separate_lines else "")
-        return evaluation._replace(protocol=evaluation.protocol._replace(tail=tail, carry=carry))
+        return by_lines(evaluation._replace(protocol=evaluation.protocol._replace(tail=tail)), separate_lines)
 
     return score
+
+
+def by_lines(evaluation: Evaluation, separate_lines: bool) -> Evaluation:
+    """Say in the protocol that the model starts anew with each line, where it does.
+
+    Args:
+        evaluation: of a text.
+        separate_lines: whether it does.
+
+    Returns:
+        The same score.
+    """
+    protocol = evaluation.protocol
+    return evaluation._replace(protocol=protocol._replace(carry=protocol.carry + (ANEW if separate_lines else "")))
 
 
 def text_in_rows(

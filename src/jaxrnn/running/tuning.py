@@ -17,7 +17,7 @@ from jaxrnn.gradients import bptt, given, tell
 from jaxrnn.pointer import Pointer, make_pointer_evaluate
 from jaxrnn.running import summary
 from jaxrnn.running.run_text import find_beginning
-from jaxrnn.running.scorer import scored_chunks
+from jaxrnn.running.scorer import by_lines, scored_chunks
 from jaxrnn.running.trained import Trained
 from jaxrnn.running.wording import many, symbol_noun, table
 
@@ -76,7 +76,7 @@ def with_dynamic(best: Trained, texts: Texts, grid: Sequence[Adaptation] = ADAPT
     def score(text: Streams, ways: Sequence[Adaptation]) -> list[Evaluation]:
         return [evaluate(best.params, carry(text), map(tell, scored_chunks(text)), way, squares) for way in ways]
 
-    return _choose(score, texts, grid)
+    return _choose(score, texts, grid, best.config.data.separate_lines)
 
 
 def with_cache(best: Trained, texts: Texts, grid: Sequence[Pointer] = POINTERS) -> Helped:
@@ -98,7 +98,7 @@ def with_cache(best: Trained, texts: Texts, grid: Sequence[Pointer] = POINTERS) 
     def score(text: Streams, ways: Sequence[Pointer]) -> list[Evaluation]:
         return evaluate(best.params, trunk.initial_carry((text.batch_size,)), scored_chunks(text), ways)
 
-    return _choose(score, texts, grid)
+    return _choose(score, texts, grid, best.config.data.separate_lines)
 
 
 def helped_json(helped: Helped, result: summary.Result) -> dict[str, Any]:
@@ -140,10 +140,12 @@ def helped_text(name: str, helped: Helped, result: summary.Result) -> str:
     return table((name, scores), ("", f"{ways}; {chosen_on}"))
 
 
-def _choose(score: Callable[[Streams, Any], list[Evaluation]], texts: Texts, grid: Sequence[Any]) -> Helped:
+def _choose(
+    score: Callable[[Streams, Any], list[Evaluation]], texts: Texts, grid: Sequence[Any], separate_lines: bool
+) -> Helped:
     """The best of a grid on the validation text, and what it scores on the other."""
     valid = score(texts.valid, grid)
     losses = [evaluation.score.nats for evaluation in valid]
     number = int(np.argmin(np.nan_to_num(losses, nan=np.inf)))  # NaN where learning went astray
     (evaluation,) = score(texts.scored, [grid[number]])
-    return Helped(grid[number], valid[number].score, evaluation)
+    return Helped(grid[number], valid[number].score, by_lines(evaluation, separate_lines))

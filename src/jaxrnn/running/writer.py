@@ -26,8 +26,8 @@ class Writer(NamedTuple):
             that was never seen in training.
         batch: `(choice, seed, samples, stops=()) -> list[str]`, so many texts made side by side, each with the prompt.
             The first is what `stream` gives.
-        likeliest: `(choice, width, stops=()) -> list[(str, float)]`, the texts that beam search finds, the likeliest
-            first, each with the logarithm of its probability up to `choice.length`. Nothing is drawn.
+        likeliest: `(choice, width) -> list[(str, float)]`, the texts of `choice.length` symbols that beam search finds,
+            the likeliest first, each with the logarithm of its probability. Nothing is drawn.
     """
 
     stream: Callable[..., Iterator[str]]
@@ -71,10 +71,10 @@ def make_writer(cell: Cell, params: Params, vocabulary: Vocabulary) -> Writer:
         columns = np.stack(list(ids), axis=1)
         return ["".join(pieces(prompt, iter(column.tolist()), choice, stops)) for column in columns]
 
-    def likeliest(choice: Sampling, width: int, stops: Sequence[str] = ()) -> list[tuple[str, float]]:
+    def likeliest(choice: Sampling, width: int) -> list[tuple[str, float]]:
         prompt = opening(vocabulary, choice.prompt)
         found = search(params, prompt, choice.length, width)
-        texts = ("".join(pieces(prompt, iter(ids.tolist()), choice, stops)) for ids in found.ids)
+        texts = ("".join(pieces(prompt, iter(ids.tolist()), choice, ())) for ids in found.ids)
         return list(zip(texts, found.log_probabilities.tolist(), strict=True))
 
     return Writer(stream, batch, likeliest)
