@@ -4,8 +4,8 @@
     python -m benchmarks.tries ptb_fast runs/rate_20 runs/rate_30      # names what differs, and draws the curves
 
 Trains nothing: it reads runs that were made by hand, finished or given up, and keeps their validations, and the score
-of those that were finished. With `--score` it scores the best parameters of the others, too. Runs that were read before,
-and are not given again, stay; what they differ in is told anew where the recipe has changed.
+of those that were finished. With `--score` it scores the best parameters of the others, too. Runs that were read
+before, and are not given again, stay; what they differ in is told anew where the recipe has changed.
 """
 
 import json
