@@ -1,6 +1,7 @@
 """How long does it take from the command to the first update, with caches empty and with caches filled?
 
     python -m benchmarks.start                  # the built-in configuration, three times each; under a minute
+    python -m benchmarks.start --quick          # a small one, once, to see that it works
 
 Counted is all that a user waits for: Python, imports, reading the text, n-grams, compilation, measuring the pace. The
 first update is there when its line is in the run's metrics. `cold` finds neither a text nor a compiled program, `warm`
@@ -21,20 +22,23 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
+from benchmarks.recipes import CONFIGS
 
 PATIENCE = 300.0  # seconds
 
 
 def main(
+    quick: Annotated[bool, tyro.conf.arg(help="a small configuration, once, to see that it works")] = False,
     times: Annotated[int, tyro.conf.arg(help="how often each is measured")] = 3,
     options: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(help="of `jaxrnn train`")] = (),
 ) -> None:
     """Measure, and keep what came of it."""
+    name, times, options = ("start_quick", 1, (str(CONFIGS / "hello.toml"),)) if quick else ("start", times, options)
     found = [pair(options) for _ in range(times)]
-    result = {name: [one[name] for one in found] for name in ("cold", "warm")}
-    result |= {f"{name}, median": statistics.median(result[name]) for name in ("cold", "warm")}
+    result = {state: [one[state] for one in found] for state in ("cold", "warm")}
+    result |= {f"{state}, median": statistics.median(result[state]) for state in ("cold", "warm")}
     print(result)
-    print(f"written: {results.save('start', result, picture(result))}")
+    print(f"written: {results.save(name, result, picture(result))}")
 
 
 def pair(options: tuple[str, ...]) -> dict[str, float]:

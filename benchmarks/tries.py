@@ -75,7 +75,9 @@ def tried(settings: dict[str, Any], folder: Path, score: bool = False) -> dict[s
     test = [row["perplexity"] for row in rows if row["kind"] == "test"]
     test = [command("evaluate", str(folder))["perplexity"]] if score and not test else test
     came_to = {"perplexity": curve, "training_perplexity": learnt, "test": test[-1] if test else None}
-    return {"name": folder.name, "differs": differs, "updates_before": before, **came_to}
+    pace = [row["tokens_per_second"] for row in rows if row["kind"] == "update" and row["tokens_per_second"]]
+    speed = {"tokens_per_second": pace[-1] if pace else None}
+    return {"name": folder.name, "differs": differs, "updates_before": before, **speed, **came_to}
 
 
 def picture(recipe: str, tries: list[dict[str, Any]]) -> Figure:

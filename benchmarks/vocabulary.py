@@ -18,9 +18,10 @@ from benchmarks import results
 from benchmarks.timing import interleaved
 from jaxrnn import training
 from jaxrnn.build import build_estimator, build_model
-from jaxrnn.config import Gradient, Model
+from jaxrnn.config import Config, Gradient, Machine, Model, Parallel
 from jaxrnn.gradients import Chunk
 from jaxrnn.optimizers import optimizer
+from jaxrnn.running import devices
 
 ROWS, STEPS, HIDDEN, BLOCK, SAMPLE = 20, 35, 256, 4096, 2000
 SIZES = (10_000, 30_000, 100_000)
@@ -33,6 +34,7 @@ WAYS: dict[str, dict[str, int]] = {
 
 def main(quick: Annotated[bool, tyro.conf.arg(help="a small vocabulary, to see that it works")] = False) -> None:
     """Time an update for some sizes of the vocabulary, in each way."""
+    devices.prepare(Config(machine=Machine(compilation_cache="off"), parallel=Parallel(devices=1)))  # as a run does
     found = [update(size, 2 if quick else 15) for size in ((3000,) if quick else SIZES)]
     sizes = {"rows": ROWS, "steps": STEPS, "hidden_size": HIDDEN, "block": BLOCK, "sample": SAMPLE}
     path = results.save("vocabulary_quick" if quick else "vocabulary", sizes | {"found": found}, picture(found))

@@ -71,6 +71,13 @@ def test_every_file_has_a_floor_and_every_name_of_a_floor_is_a_file_or_folder():
     assert [name for name in FLOOR if name not in MODULES] == []
 
 
+def test_the_map_on_the_page_has_every_name():
+    page = (Path(__file__).parents[1] / "docs/architecture.md").read_text("utf-8")
+    shown = re.findall(r"[\w/]+", page.split("```text")[1].split("```")[0])
+    names = {name.removeprefix("jaxrnn.") for floor in FLOORS for name in floor.split()} - {"__main__", "running"}
+    assert names <= {name.rstrip("/").replace("/", ".") for name in shown}
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_go_down(name):
     for imported in GRAPH[name]:

@@ -1,10 +1,13 @@
 """The benchmarks run, in the smallest setting; that their figures are right is for the tests of what they measure."""
 
 import contextlib
+import importlib
+import inspect
 import io
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -242,6 +245,16 @@ def test_units(tmp_path, monkeypatch, in_process):
         seen.append(round(float(carry[1][1][1][0, 1]), 4))
     assert result["passage"]["values"][:20] == seen and len(result["passage"]["values"]) == len(units.PASSAGE)
     units.picture(result)
+
+
+def test_every_benchmark_of_make_bench_can_be_tried_quickly():
+    """`make bench ARGS=--quick`."""
+    names = re.search(r"^bench:.*\n\tfor name in (.*); do", Path("Makefile").read_text("utf-8"), re.MULTILINE)
+    assert names
+    for name in names[1].split():
+        found = importlib.import_module(f"benchmarks.{name}")
+        module = importlib.import_module(f"benchmarks.{name}.__main__") if hasattr(found, "__path__") else found
+        assert "quick" in inspect.signature(module.main).parameters, name
 
 
 def test_a_large_vocabulary_is_timed_in_every_way(monkeypatch):

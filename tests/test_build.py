@@ -84,7 +84,7 @@ def test_every_initializer_starts_at_values_of_its_own():
     assert len({str(jax.tree.leaves(params)) for params in starts.values()}) == len(INITIALIZERS)
     first = {name: params["w_hh"][:, :4] for name, params in starts.items()}
     assert jnp.all(first["identity"] == jnp.eye(4))
-    assert jnp.allclose(first["orthogonal"] @ first["orthogonal"].T, jnp.eye(4))
+    assert_close(first["orthogonal"] @ first["orthogonal"].T, jnp.eye(4))
     i, f, g, o = jnp.split(starts["chrono"]["b_ih"], 4)
     assert jnp.all(i == -f) and jnp.all((0 < f) & (f < jnp.log(8.0))) and not jnp.any(g) and not jnp.any(o)
     assert jnp.all(starts["orthogonal"]["b_ih"] == jnp.repeat(jnp.array([0.0, 1.0, 0.0, 0.0]), 4))
@@ -310,7 +310,7 @@ def test_the_optimizer_follows_the_configuration():
     section = Optimizer(rate=0.5, schedule="cosine", warmup=0, final=0.1, clip_norm=1.0, options={"b2": 0.9})
     made = build_optimizer(section, steps=10)
     assert [round(float(made.rate(step)), 4) for step in (0, 5, 10)] == [0.5, 0.275, 0.05]
-    assert jnp.allclose(made.clip(jnp.array([3.0, 4.0]), jnp.array(5.0))[0], jnp.array([0.6, 0.8]))
+    assert_close(made.clip(jnp.array([3.0, 4.0]), jnp.array(5.0))[0], jnp.array([0.6, 0.8]))
     with pytest.raises(InputError, match="no 'b3'; did you mean 'b"):
         build_optimizer(Optimizer(options={"b3": 0.9}), steps=10)
     with pytest.raises(

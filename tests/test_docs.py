@@ -15,7 +15,7 @@ import pytest
 import jaxrnn
 from jaxrnn import analyze, evaluate, gradients, sample, train
 from jaxrnn.analysis.labels import python_labels, text_labels
-from jaxrnn.build import ESTIMATORS, check_names
+from jaxrnn.build import ESTIMATORS, NAMES, check_names
 from jaxrnn.settings import KEYS, check_read, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -24,6 +24,7 @@ PARSERS = {"train": train._parser, "evaluate": evaluate._parser, "sample": sampl
 COMMAND = re.compile(
     r"^(?:[^#\n]*\| )?(?:python -m )?jaxrnn[ .](train|evaluate|sample|analyze)\b([^|#\n]*)", re.MULTILINE
 )
+PLACE = re.compile(r'\]\((?!https?://)([^)"#\s]*)#([^)"\s]+)\)')
 LINK = re.compile(r'(?:\]\(|src(?:set)?=")(?!https?://|#)([^)"#]+)')
 
 
@@ -133,6 +134,25 @@ def test_links_lead_somewhere(name):
         if not path.exists():
             missing.append(link)
     assert not missing
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_links_to_a_heading_lead_to_one(name):
+    missing = []
+    for link, place in PLACE.findall(PAGES[name].read_text("utf-8")):
+        page = PAGES[name].parent / link if link else PAGES[name]
+        heads = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+        slugs = {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+        missing += [] if place in slugs else [f"{link}#{place}"]
+    assert not missing
+
+
+@pytest.mark.parametrize(
+    "key", ["model.cell", "model.initializer", "gradient.rule", "optimizer.name", "optimizer.schedule"]
+)
+def test_the_page_on_commands_has_every_name(key):
+    (row,) = (line for line in PAGES["commands.md"].read_text("utf-8").splitlines() if line.startswith(f"| `{key}` |"))
+    assert set(NAMES[key]) <= set(re.findall(r"`(\w+)`", row.removeprefix(f"| `{key}` |")))
 
 
 def test_what_the_cut_costs_in_the_readme_is_what_was_measured():

@@ -22,8 +22,10 @@ def test_the_rows_and_the_picture(monkeypatch):
     monkeypatch.setattr(gradient_flow, "symbols", lambda: (texts, 5))
     monkeypatch.setattr(gradient_flow, "CELLS", {name: gradient_flow.CELLS[name] for name in ("RNN", "LSTM")})
     jax.config.update("jax_disable_most_optimizations", True)
-    found = gradient_flow.measure(SETTING)
-    jax.config.update("jax_disable_most_optimizations", False)
+    try:
+        found = gradient_flow.measure(SETTING)
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
     assert found == json.loads(json.dumps(found)) | {"setting": found["setting"]}
     keys = [(row["cell"], row["seed"], row["updates"]) for row in found["rows"]]
     assert keys == [(cell, seed, updates) for cell in ("RNN", "LSTM") for seed in (0, 1) for updates in (0, 2)]

@@ -150,11 +150,6 @@ def test_clipping_tells_whether_it_changed_anything(value, norm, changed):
     assert bool(clipped) == changed == bool(jnp.any(used != grads))
 
 
-def test_a_tied_weight_counts_once_in_the_norm():
-    tied = {"w": jnp.array([[3.0, 4.0]])}  # one leaf, however often the model uses it
-    np.testing.assert_allclose(clipping(norm=1.0)(tied, optax.tree.norm(tied))[0]["w"], [[0.6, 0.8]], rtol=1e-12)
-
-
 @pytest.mark.parametrize("bound", [None, math.inf])
 def test_no_limit_is_no_clipping(bound):
     grads = jnp.array([1e30, -1e30])

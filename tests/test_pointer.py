@@ -32,14 +32,15 @@ def chunks_of(chunk_length):
     return [read(text, index) for index in range(number_of_chunks(text))]
 
 
-def plain_losses(pointer):
-    """The summed loss by its definition, a dictionary of probabilities for each step."""
+def plain_losses(pointer, anew_at=0):
+    """The summed loss by its definition, a dictionary of probabilities for each step; the state is anew at a step."""
     total, start = 0.0, 0
     for part in np.array_split(np.arange(len(IDS) - 1), B):
         ids, targets = IDS[part], IDS[part + 1]
         table, core, readout = (PARAMS[name] for name in ("embedding", "core", "readout"))
-        _, hs, _ = reference.unroll(reference.elman(), core, (np.zeros((1, 4)),), table["w"][ids][:, None])
-        hs = hs[:, 0]
+        parts = [part for part in np.split(table["w"][ids][:, None], [anew_at]) if len(part)]
+        hs = [reference.unroll(reference.elman(), core, (np.zeros((1, 4)),), part)[1] for part in parts]
+        hs = np.concatenate(hs)[:, 0]
         for t, target in enumerate(targets):
             logits = hs[t] @ readout["w"] + readout["b"]
             p = (np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum())[target]
@@ -53,6 +54,16 @@ def plain_losses(pointer):
                 total -= np.log(p)
         start += len(part)
     return total
+
+
+def test_a_reset_makes_the_state_anew_and_forgets_nothing_of_the_cache():
+    (chunk,) = chunks_of(50)
+    reset = np.zeros(chunk.weight.shape, bool)
+    reset[10] = True
+    chunk = chunk._replace(inputs=Marked(chunk.inputs, reset=reset))
+    results = evaluate(PARAMS, CARRY, [chunk], POINTERS[:-1])
+    for pointer, result in zip(POINTERS, results, strict=False):
+        np.testing.assert_allclose(result.score.loss, plain_losses(pointer, anew_at=10), rtol=1e-12)
 
 
 @pytest.mark.parametrize("chunk_length", [1, 4, 50])

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from agreement import assert_close, quick_jit
 from jaxrnn.errors import InputError
 from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.products import made_from
 from jaxrnn.sampled_cross_entropy import groups, sampled_cross_entropy
 
 STEPS, ROWS, HIDDEN, WORDS, SAMPLE = 3, 2, 4, 9, 5
@@ -115,6 +116,21 @@ def test_groups_are_the_vocabulary_and_grow_with_the_id(words, more):
     assert len(groups(words, words)[0]) == words
 
 
+@pytest.mark.parametrize("words", [1, 2, 7, 40])
+def test_of_all_ways_to_group_it_is_the_one_with_most_groups_that_are_not_too_many(words):
+    """Of the sizes `1 + first // m`, by trying every m."""
+
+    def grouped(m):
+        first = [0]
+        while (following := first[-1] + 1 + first[-1] // m) < words:
+            first.append(following)
+        return tuple(first)
+
+    ways = [grouped(m) for m in range(1, words + 1)]
+    for sample in range(len(ways[0]), words + 3):
+        assert groups(words, sample)[0] == max((way for way in ways if len(way) <= sample), key=len)
+
+
 def test_a_sample_that_is_too_small_names_the_least():
     assert len(groups(1000, 10)[0]) == 10
     with pytest.raises(InputError, match="sample is 9; it must be a whole number, at least 10 with 1000 symbols"):
@@ -154,6 +170,15 @@ def test_narrow_floats_are_added_up_in_wider_ones(default_settings):
     d_w, d_b = jax.grad(lambda w, b: estimate(jax.random.key(0), h, w, b, targets, 40).sum(), (0, 1))(w, b)
     for one in (d_w[0, 0], d_b[0]):  # in bfloat16 the sum would stop at 256
         assert abs(float(one) + 4096 * 39 / 40) < 2**-7 * 4096
+
+
+def test_operands_are_rounded_where_that_is_asked_for_but_those_of_the_targets():
+    coarse = made_from(jnp.bfloat16, lambda h, w, b: estimate(jax.random.key(0), h, w, b, sample=WORDS))(H, W, B)
+    rounded_h, rounded_w = (np.asarray(jnp.asarray(a).astype(jnp.bfloat16), float) for a in (H, W))
+    logits, own = rounded_h @ rounded_w + B, np.take_along_axis(H @ W + B, TARGETS[..., None], -1)
+    np.put_along_axis(logits, TARGETS[..., None], own, -1)
+    assert_close(coarse, np.log(np.exp(logits).sum(-1)) - own[..., 0])
+    assert np.abs(coarse - estimate(jax.random.key(0), sample=WORDS)).max() > 1e-4
 
 
 def test_memory_and_products_grow_with_the_sample_and_not_with_the_vocabulary():

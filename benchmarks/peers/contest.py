@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.peers.rows import Row, Weights, sized, start
+from benchmarks.peers.worker import IN_TURN
 
 TOLERANCE = 1e-4
 BARE = ("products", "products_by_core")
 """No train step, but only its matrix products: there is nothing to be compared."""
-SAME_ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62)}
-"""What makes glibc keep what is freed, in any process, whoever allocates."""
+SAME_ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**62), IN_TURN: "1"}
+"""What makes glibc keep what is freed, in any process, whoever allocates; and no update of JAX's takes memory while the
+one before still has its own."""
 
 
 class Setting(NamedTuple):

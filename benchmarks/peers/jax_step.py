@@ -69,6 +69,7 @@ def compiled(
     loss: Callable[[Any], float],
     weights: Callable[[Any], Weights],
     mesh: Mesh | None = None,
+    devices: int = 1,
 ) -> Prepared:
     """Compile a step from state to state.
 
@@ -79,6 +80,7 @@ def compiled(
         loss: `(told) -> loss`.
         weights: `(state) -> weights`.
         mesh: the devices that share the rows, if several do: then updates take turns where they have to.
+        devices: how many run the program; the compiler tells the memory of one.
 
     Returns:
         It, ready to run.
@@ -96,4 +98,5 @@ def compiled(
             state, told = advance(state, data)
         return loss(jax.block_until_ready((state, told))[1])
 
-    return Prepared(run, lambda: weights(state), temp_bytes(program), seconds)
+    temporary = temp_bytes(program)
+    return Prepared(run, lambda: weights(state), None if temporary is None else devices * temporary, seconds)

@@ -12,7 +12,7 @@ class Prepared(NamedTuple):
     Attributes:
         run: `(n) -> loss`: makes n updates, waits for the last one and gives its loss, the mean over the targets.
         weights: `() -> weights` as they are after the updates so far.
-        temp_bytes: of the compiled program, as the compiler says; None where nothing is compiled.
+        temp_bytes: of the compiled program on all its devices, as the compiler says; None where nothing is compiled.
         compile_seconds: what tracing and compiling took.
     """
 

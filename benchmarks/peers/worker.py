@@ -9,6 +9,7 @@ one that is not timed, and answers with the seconds of one of them; `end` answer
 
 import importlib
 import json
+import os
 import sys
 import time
 from typing import Any
@@ -18,6 +19,9 @@ import numpy as np
 from benchmarks.memory import peak_rss
 from benchmarks.peers.prepared import Prepared
 from benchmarks.peers.rows import Row, batch, compared, sized, start
+
+IN_TURN = "BENCHMARK_UPDATES_IN_TURN"
+"""In the environment: JAX makes an update when it is asked to, not behind the next one, as jaxrnn's trainer does."""
 
 
 def main(name: str, row_name: str, size: str, *check: str) -> None:
@@ -48,6 +52,8 @@ def prepare(name: str, row: Row) -> Prepared | dict[str, str]:
         implementation = importlib.import_module(f"benchmarks.peers.implementations.{name}")
     except ModuleNotFoundError as error:
         return {"missing": f"{error.name} is not installed"}
+    if IN_TURN in os.environ and "jax" in sys.modules:
+        sys.modules["jax"].config.update("jax_cpu_enable_async_dispatch", False)
     if row.cell not in implementation.CELLS:
         return {"missing": "no such cell"}
     return implementation.build(row, start(row), batch(row))

@@ -3,9 +3,11 @@
 Every message names the keys, and the nearest values that work.
 """
 
-from msgspec.structs import replace
+from typing import get_args
 
-from jaxrnn.config import Config, Data, Gradient, Model, Parallel, Training, average_after, length
+from msgspec.structs import fields, replace
+
+from jaxrnn.config import Config, Data, Gradient, Model, Parallel, Section, Training, average_after, length
 from jaxrnn.errors import InputError
 
 
@@ -88,6 +90,41 @@ def state_size(model: Model) -> int:
     return model.projection_size or max(1, model.hidden_size // 2)
 
 
+def readers(section: type[Section], name: str) -> tuple[str, ...]:
+    """Tell which choices read a key.
+
+    Args:
+        section: the key's section.
+        name: of the key in it.
+
+    Returns:
+        Their names; none where all of them do.
+
+    Example:
+        >>> readers(Gradient, "segment_length")
+        ('checkpointed', 'randomized')
+    """
+    (field,) = (field for field in fields(section) if field.name == name)
+    about = get_args(field.type)[1]
+    return about.extra["names"] if about.extra else ()
+
+
+def has_segments(gradient: Gradient) -> bool:
+    """Tell whether the rule goes by segments of a length that is given.
+
+    Args:
+        gradient: the section.
+
+    Returns:
+        Whether the rule is one that reads `gradient.segment_length`, and no budget decides instead.
+
+    Example:
+        >>> [has_segments(Gradient(rule=rule)) for rule in ("bptt", "checkpointed", "randomized")]
+        [False, True, True]
+    """
+    return gradient.rule in readers(Gradient, "segment_length") and gradient.memory is None
+
+
 def _check_processes(parallel: Parallel, training: Training) -> None:
     """Refuse half an answer to the question who is who."""
     where, number, own = parallel.coordinator, parallel.processes, parallel.process
@@ -106,8 +143,7 @@ def _check_processes(parallel: Parallel, training: Training) -> None:
 def _check_horizons(data: Data, gradient: Gradient) -> None:
     """Refuse lengths of the gradient rule that do not go with that of a chunk."""
     steps, rule = data.chunk_length, gradient.rule
-    segments = rule == "randomized" or (rule == "checkpointed" and not gradient.memory)
-    if segments and gradient.segment_length > steps:
+    if has_segments(gradient) and gradient.segment_length > steps:
         raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {steps}, one chunk")
     if rule == "truncated" and gradient.horizon > steps:  # it would run, but for nothing over a part of old chunks
         _check_replay("gradient.horizon", gradient.horizon, data, least=1)

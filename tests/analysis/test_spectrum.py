@@ -46,6 +46,12 @@ def test_exponents_of_distinct_real_moduli_are_their_logarithms():
     np.testing.assert_allclose(found, np.log(np.abs(values)), rtol=1e-12, atol=1e-12)
 
 
+def test_a_direction_that_a_step_destroys_shrinks_without_end():
+    found = EXPONENTS[0](np.diag([2.0, 1.0, 0.5, 0.0]), inputs(20))
+    np.testing.assert_allclose(found[:3], np.log([2.0, 1.0, 0.5]), rtol=0, atol=1e-12)
+    assert found[3] == -np.inf
+
+
 def test_exponents_of_complex_pairs_are_right_up_to_one_over_the_length():
     """Their columns keep turning: each is off by at most a constant over T, and the sum not at all."""
     block = np.zeros((SIZE, SIZE))

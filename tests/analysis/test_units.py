@@ -19,7 +19,6 @@ from jaxrnn.errors import InputError
 from jaxrnn.fused import trace
 from jaxrnn.stepwise import from_step
 
-RNG = np.random.default_rng(0)
 N = 2000
 SYMBOLS = 7
 
@@ -27,8 +26,9 @@ SYMBOLS = 7
 @pytest.fixture(scope="module")
 def planted():
     """Noise in 60 units, and three of them that know something."""
+    rng = np.random.default_rng(1)
     truth, number = np.sin(np.arange(N) / 30) > 0.3, np.cos(np.arange(N) / 17)
-    values = {Quantity(layer, name): RNG.normal(size=(N, 10)) for layer in (1, 2) for name in ("h", "c", "f")}
+    values = {Quantity(layer, name): rng.normal(size=(N, 10)) for layer in (1, 2) for name in ("h", "c", "f")}
     values[Quantity(2, "c")][:, 4] -= 3 * truth
     values[Quantity(1, "f")][:, 7] += number
     states = States({quantity: seen.astype(np.float32) for quantity, seen in values.items()}, np.zeros(N))
@@ -50,8 +50,9 @@ def test_what_is_planted_is_found(planted):
 
 def test_the_fit_is_ridge_regression():
     """Against the normal equations written out on standardised columns; the sums of two texts are those of both."""
-    x, ridge = RNG.normal(2.0, 3.0, size=(N, 5)), 0.03
-    label = x[:, 0] / 3 - x[:, 4] + RNG.normal(size=N) > 0
+    rng = np.random.default_rng(2)
+    x, ridge = rng.normal(2.0, 3.0, size=(N, 5)), 0.03
+    label = x[:, 0] / 3 - x[:, 4] + rng.normal(size=N) > 0
     scale = x.std(axis=0)
     z = (x - x.mean(axis=0)) / scale
     w = np.linalg.solve(z.T @ z + ridge * N * np.eye(5), z.T @ (label - label.mean()))
@@ -61,8 +62,9 @@ def test_the_fit_is_ridge_regression():
 
 def test_the_ridge_is_the_one_that_does_best_on_the_later_part():
     """Few places for many units: the weakest ridge fits the noise, and the later part says so."""
-    x, truth = RNG.normal(size=(160, 40)), RNG.normal(size=40) / 10
-    label = x @ truth + RNG.normal(size=160)
+    rng = np.random.default_rng(3)
+    x, truth = rng.normal(size=(160, 40)), rng.normal(size=40) / 10
+    label = x @ truth + rng.normal(size=160)
     early, late = ({"y": label[span]} for span in (slice(60), slice(60, None)))
     first, later = moments(x[:60], early), moments(x[60:], late)
     tried = [correlations((x[60:] @ fit(first, ridge)["y"])[:, None], late["y"][:, None]).item() for ridge in RIDGES]
@@ -97,8 +99,9 @@ def test_quantities_are_those_of_every_layer_states_first(model):
 
 def test_states_are_those_of_the_trace_of_each_row(model):
     """Row by row, with the run-up; and what a symbol cost is what the step before it said."""
+    rng = np.random.default_rng(4)
     cell, params = model
-    ids = RNG.integers(0, SYMBOLS, size=RUN_UP + 1100)
+    ids = rng.integers(0, SYMBOLS, size=RUN_UP + 1100)
     states, length = observe(cell, params, ids, rows=2), 500
     record = quick_jit(lambda ids: trace(cell, params, cell.initial_carry((1,)), ids))
     assert len(states.nats) == places(len(ids), 2) == 2 * length
@@ -118,9 +121,10 @@ def test_states_are_those_of_the_trace_of_each_row(model):
 @pytest.fixture(scope="module")
 def texts():
     """Two texts longer than one row takes, and what holds after each symbol."""
+    rng = np.random.default_rng(5)
 
     def text(size):
-        ids = RNG.integers(0, SYMBOLS, size=size)
+        ids = rng.integers(0, SYMBOLS, size=size)
         return Labelled(ids, {"even": ids % 2 == 0, "sum": np.append(0, ids[1:] + ids[:-1]).astype(float)})
 
     return text(RUN_UP + 6400), text(RUN_UP + 7100)
@@ -213,11 +217,12 @@ def test_a_text_without_a_symbol_has_nothing_to_find(model):
 
 def test_what_tells_one_text_only_is_not_flattered(model, texts):
     """A label made of what one unit did in the first text: chosen there with 1, and nothing in the other."""
+    rng = np.random.default_rng(6)
     here, _ = _seen(model, texts[0])
     gate = here.values[Quantity(2, "z")][:, 3]
     label = np.zeros(len(texts[0].ids), bool)
     label[RUN_UP : RUN_UP + len(gate)] = gate > np.median(gate)
-    noise = RNG.random(len(texts[1].ids)) > 0.5
+    noise = rng.random(len(texts[1].ids)) > 0.5
     (found,) = find(*model, texts[0]._replace(labels={"it": label}), texts[1]._replace(labels={"it": noise})).findings
     assert found.units[0].unit == Unit(2, "z", 3) and found.units[0].chosen > 0.999
     assert abs(found.units[0].held_out - 0.5) < 0.03
@@ -268,8 +273,9 @@ def test_moved_labels_keep_their_runs():
 
 
 def test_the_size_of_the_carry_is_that_of_its_floats(model):
+    rng = np.random.default_rng(7)
     cell, params = model
-    ids = RNG.integers(0, SYMBOLS, size=205)
+    ids = rng.integers(0, SYMBOLS, size=205)
     norms = carry_norms(cell, params, ids, rows=2, every=25)
     assert norms.shape == (4, 2)
     carry, _ = quick_jit(cell.unroll)(params, cell.initial_carry((2,)), ids[:200].reshape(2, 100).T)

@@ -236,7 +236,7 @@ def test_chunks_of_random_lengths_are_the_same_when_a_run_goes_on(jaxrnn, settin
     updates = [row for row in rows if row["kind"] == "update" and row["step"] > 3]  # after the warm-up
     assert len({row["targets"] for row in updates}) > 5
     for row in updates:
-        np.testing.assert_allclose(row["rate"], 0.3 * row["targets"] / (4 * 8 * 2))
+        np.testing.assert_allclose(row["rate"], 0.3 * row["targets"] / (4 * 8 * 2), rtol=2e-7)  # of float32
 
 
 def test_on_a_circle_the_carry_goes_on_from_epoch_to_epoch_and_from_run_to_run(jaxrnn, settings, tmp_path, monkeypatch):

@@ -25,6 +25,11 @@ def test_lengths_are_those_of_the_paper():
     assert lengths[~short].std() == pytest.approx(5, abs=0.3)
 
 
+def test_no_length_is_below_five_or_above_two_deviations():
+    lengths = random_lengths(0, 100_000, 20, 10.0)[:-1]
+    assert lengths.min() == 5 and lengths.max() == 40
+
+
 def streams_of(epoch, spread=3.0):
     streams = make_streams(np.arange(801), 2, longest(20, spread), drop_tail=True)
     return vary_lengths(streams, 20, spread, seed=1, epoch=epoch)

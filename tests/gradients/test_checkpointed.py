@@ -6,6 +6,7 @@ import pytest
 
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import lstm
+from jaxrnn.compose import locked_dropout, stack
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt, checkpointed_bptt
 from jaxrnn.gradients.budget import compiled_memory, nested_lengths
@@ -79,6 +80,20 @@ def test_a_budget_changes_no_number():
         estimate(checkpointed_bptt(CELL, squared_error, memory="20kB"), chunk),
         estimate(bptt(CELL, squared_error), chunk),
     )
+
+
+def test_within_a_budget_noise_is_renewed_as_in_full_bptt():
+    cell, chunk = stack(locked_dropout(0.5), lstm(2, 8)), chunk_of(7)
+    params, carry = random_params(0, cell), random_like(1, cell.initial_carry(ROWS, jax.random.key(2)))
+
+    def twice(rule):
+        step = quick_jit(rule.estimate)
+        first, state = step(params, rule.init(None, params, carry, chunk), chunk)
+        return first, step(params, state, chunk)
+
+    exact = twice(bptt(cell, squared_error))
+    assert_close(twice(checkpointed_bptt(cell, squared_error, memory="20kB")), exact)
+    assert exact[0].loss != exact[1][0].loss
 
 
 def test_memory_grows_no_faster_than_the_square_root():

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from agreement import assert_close, quick_jit, random_like, random_params
-from jaxrnn.cells import elman, elstm, gru, lstm, lstm_step
+from jaxrnn.cells import elman, elstm, gru, layer_norm_gru, lstm, lstm_step
 from jaxrnn.compose import dropout, language_model, stack, weight_drop, with_readout
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, accumulate, bptt, rtrl, snap1, truncated_bptt
@@ -155,6 +155,7 @@ REFUSED = {
     "no state": (lambda: dropout(0.5), "sizes \\[\\]"),
     "two sizes": (lambda: stack(elman(INPUT, 3), elman(3, 4)), "sizes \\[\\(3,\\), \\(4,\\)\\]"),
     "two layers of one size": (lambda: stack(elman(INPUT, 3), elman(3, 3)), "more layers"),
+    "a norm": (lambda: layer_norm_gru(INPUT, 3), "a norm over units"),
     "dropped weights": (lambda: weight_drop(elman(INPUT, 3), 0.5), "dropped weights"),
     "a step that shows no dot": (
         lambda: from_step(lstm(INPUT, 3).init, lstm(INPUT, 3).initial_carry, lstm_step, output_size=3),

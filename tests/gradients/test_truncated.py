@@ -149,6 +149,32 @@ def test_the_forward_pass_is_that_of_bptt_while_parameters_change():
     assert_close(replayed[1], plain[1])
 
 
+def test_past_chunks_run_under_the_new_parameters_each_from_the_carry_that_it_had():
+    """Two chunks back, at parameters that have moved: by value a chunk begins where it began, credit comes through."""
+    cell, params, carry, stream = noisy_network()
+    chunks, last, back = in_chunks(stream), 4, 2
+    drifting = jax.tree.map(lambda p: p * np.linspace(1, 2, CHUNKS).reshape(-1, *[1] * p.ndim), params)
+    estimates, _ = fed(truncated_bptt(cell, squared_error, horizon=(back + 1) * LENGTH), params, carry, chunks)(
+        drifting
+    )
+    _, ends = fed(bptt(cell, squared_error), params, carry, chunks)(drifting)
+
+    def at(tree, number):
+        return jax.tree.map(lambda leaf: leaf[number], tree)
+
+    def loss(params):
+        before = None
+        for number in range(last - back, last + 1):
+            floats, others = split_carry(renew_keys(at(ends, number - 1)))
+            if before is not None:  # the value that was kept, the derivative of the chunk before
+                floats = jax.tree.map(lambda kept, end: kept + end - jax.lax.stop_gradient(end), floats, before)
+            end, ys = cell.unroll(params, join(floats, others), at(chunks.inputs, number))
+            before = split_carry(end)[0]
+        return jnp.sum(at(chunks.weight, last) * squared_error(ys, at(chunks.targets, last)))
+
+    assert_close(at(estimates.grads, last), quick_jit(jax.grad(loss))(at(drifting, last)))
+
+
 @pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 8, 11])  # 0, 1, k - 1, k, k + 1, 2k, and one k does not divide
 def test_a_sequence_of_any_length_is_the_definition(steps):
     """`stop_gradient` on the carry before every k-th step, within one gradient over the whole sequence."""

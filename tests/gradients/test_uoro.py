@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import reference
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import elman, lstm
 from jaxrnn.compose import with_readout
@@ -60,6 +61,33 @@ def test_the_mean_over_all_signs_is_the_exact_gradient(name, marks, length):
     flat = np.concatenate([np.reshape(g, (len(SIGNS), -1)) for g in jax.tree.leaves(grads)], axis=1)
     spread = np.sqrt(np.sum(np.var(flat, axis=0)))
     assert spread > 0.05 * np.linalg.norm(flat.mean(0))  # the outcomes differ: this mean is a mean of something
+
+
+def test_the_state_is_that_of_its_equations_by_hand():
+    """With signs given, row by row in NumPy; the factors that keep the variance small change no mean."""
+    cell, params, h, chunk = prepared("elman")
+    signs = np.array([[1, -1], [-1, -1], [1, 1], [-1, 1]])
+    rule = uoro(cell, squared_error, draw=lambda key, steps, size: jnp.asarray(signs)[steps])
+    _, state = estimate(rule, params, h, chunk)
+    by_hand = reference.elman()
+
+    def size(tree):
+        return np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(tree)))
+
+    def balance(one, other):
+        return np.sqrt((size(one) + 1e-7) / (size(other) + 1e-7))
+
+    for row in range(ROWS):
+        s, theta, now = np.zeros(2), jax.tree.map(np.zeros_like, params), (h[row : row + 1],)
+        for x, nu in zip(chunk.inputs[:, row : row + 1], signs.astype(float), strict=True):
+            now, values = by_hand.forward(params, now, x)
+            units = [by_hand.backward(params, values, (np.eye(2)[[unit]],)) for unit in (0, 1)]
+            pushed = np.array([unit[0][0][0] for unit in units]) @ s
+            seen = by_hand.backward(params, values, (nu[None],))[2]
+            first, second = balance(theta, pushed) if size(theta) else 1.0, balance(seen, nu)
+            theta = {name: theta[name] / first + seen[name] / second for name in params}
+            s = first * pushed + second * nu
+        assert_close(jax.tree.map(lambda leaf, row=row: leaf[row], state.influence), type(state.influence)(s, theta))
 
 
 def test_with_signs_that_are_not_independent_the_mean_is_wrong():

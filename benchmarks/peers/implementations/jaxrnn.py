@@ -58,7 +58,7 @@ def build(
     own = jax.tree.map(lambda leaf: leaf[:, :, :, own_rows(row.batch)], training.stack_chunks([chunk]))
     chunks = jax.device_put(own) if mesh.size == 1 else put_rows(mesh, own, axis=3)
     train_step: Any = training.make_train_step(rule, descent, mesh=mesh)
-    return compiled(train_step, state, chunks, mean_loss, lambda state: as_weights(row, state.params), mesh)
+    return compiled(train_step, state, chunks, mean_loss, lambda state: as_weights(row, state.params), mesh, mesh.size)
 
 
 def choose_mesh(row: Row, config: Config, parameters: int) -> Mesh:

@@ -43,4 +43,4 @@ def build(row: Row, weights: Weights, batch: Batch) -> Prepared:
     everywhere, by_rows = NamedSharding(mesh, Spec()), NamedSharding(mesh, Spec(None, AXIS))
     data = jax.device_put(as_weights(weights), everywhere), jax.device_put(activations(row), by_rows)
     state = jax.device_put(jnp.zeros(()), everywhere)
-    return compiled(step, state, data, lambda told: 0.0, lambda state: {})
+    return compiled(step, state, data, lambda told: 0.0, lambda state: {}, devices=number)

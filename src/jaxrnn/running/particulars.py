@@ -12,6 +12,7 @@ from jax.extend import core
 from jaxrnn.build import ONLINE_RULES
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config, Gradient
+from jaxrnn.consistency import has_segments, readers
 from jaxrnn.running.experiment import Experiment
 from jaxrnn.running.programs import Compiled
 from jaxrnn.running.wording import many, table
@@ -112,10 +113,10 @@ def kept(gradient: Gradient) -> str:
     """
     if gradient.rule in ONLINE_RULES:
         return "nothing: derivatives go forward in time"
-    if gradient.rule not in ("checkpointed", "randomized"):
+    if gradient.rule not in readers(Gradient, "segment_length"):
         return _OF_EACH_STEP
     segments = f"the carry where a segment begins; within the one that is computed again, {_OF_EACH_STEP}"
-    budget = gradient.rule == "checkpointed" and gradient.memory is not None
+    budget = gradient.memory is not None
     return f"what {gradient.memory} allow: of each step everything, or {segments}" if budget else segments
 
 
@@ -133,10 +134,11 @@ def block(config: Config) -> str:
         '16 steps'
     """
     steps, gradient = config.data.chunk_length, config.gradient
-    if gradient.rule == "checkpointed" and gradient.memory is not None:
+    if gradient.rule in readers(Gradient, "memory") and gradient.memory is not None:
         return f"segments that {gradient.memory} allow"
-    parts = {"checkpointed": gradient.segment_length, "randomized": gradient.segment_length}
-    parts |= {"truncated": min(steps, gradient.horizon)} | dict.fromkeys(ONLINE_RULES, 1)
+    if has_segments(gradient):
+        return many(gradient.segment_length, "step")
+    parts = {"truncated": min(steps, gradient.horizon)} | dict.fromkeys(ONLINE_RULES, 1)
     return many(parts.get(gradient.rule, steps), "step")
 
 
