@@ -128,8 +128,10 @@ def test_the_certificate_of_horizons_that_do_not_divide_the_window():
     zero = jnp.zeros((1, 1))
     found = truncation_bias(LINEAR, slopes, LINEAR.init(None), zero, chunk, [20, 60, 64, 70], windows=2)
     for row in found.rows:
-        lost = [0.9 ** (t % row.horizon + 1) for t in range(window)]
-        assert row.relative_bias < row.bound == pytest.approx(np.mean(lost), rel=0.02)
+        lost = [0.9 ** (t % row.horizon) for t in range(window)]
+        assert (
+            row.relative_bias < row.bound == pytest.approx(np.mean(lost), abs=1e-3)
+        )  # the tail from lag 90 on counts twice
 
 
 def test_losses_that_do_not_count_are_not_certified():

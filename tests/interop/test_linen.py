@@ -91,7 +91,7 @@ class Forgetful(Counting):
 
     @nn.compact
     def __call__(self, carry, x):
-        return nn.Dropout(0.5, deterministic=False)(nn.Dense(x.shape[-1])(x)), carry
+        return nn.Dropout(0.5, deterministic=False)(nn.Dense(x.shape[-1], param_dtype=x.dtype)(x)), carry
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.choices import require
 from jaxrnn.errors import InputError
 from jaxrnn.trees import fitted
 from jaxrnn.types import Params
@@ -60,7 +59,8 @@ def from_torch(state: Mapping[str, Any], like: Params | None = None) -> Params:
         >>> from_torch(theirs, like=lstm(3, 4).init(jax.random.key(0)))["w_hh"].shape
         (4, 16)
     """
-    require(state, "from_torch: state", "empty", "the state_dict of a recurrent layer")
+    if not state:
+        raise InputError("from_torch: state is empty; expected the state_dict of a recurrent layer")
     layers: dict[str, dict[str, dict[str, np.ndarray]]] = {}
     for name, value in state.items():
         found = _NAME.fullmatch(name)
