@@ -400,6 +400,18 @@ def test_the_page_on_language_models_has_the_measured_figures():
         assert sum(f"| {one['perplexity'][-1][1]:.1f} | {one['test']:.1f} |" in line for line in lines) == 1
 
 
+def test_the_page_on_language_models_has_what_a_vocabulary_costs():
+    page = PAGES["language_models.md"].read_text("utf-8")
+    found = json.loads((ROOT / "benchmarks/results/vocabulary.json").read_text("utf-8"))
+    assert f"a sample of {found['sample']:,} |" in page and f"in blocks of {found['block']:,} |" in page
+    for one in found["found"]:
+        ways = [
+            f"{1e3 * one['seconds'][way]:.0f} ms, {one['temp_bytes'][way] / 2**20:.0f} MiB"
+            for way in ("all", "block", "sample")
+        ]
+        assert f"| {one['vocabulary']:,} | {' | '.join(ways)} |" in page
+
+
 def test_the_page_on_language_models_has_the_seeds_of_the_plain_model():
     page = " ".join(PAGES["language_models.md"].read_text("utf-8").split())
     tries = json.loads((ROOT / "benchmarks/results/tries_ptb_rnnlm.json").read_text("utf-8"))["tries"]
