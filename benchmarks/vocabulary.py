@@ -25,7 +25,7 @@ from jaxrnn.running import devices
 
 ROWS, STEPS, HIDDEN, BLOCK, SAMPLE = 20, 35, 256, 4096, 2000
 SIZES = (10_000, 30_000, 100_000)
-WAYS: dict[str, dict[str, int]] = {
+WAYS: dict[str, dict[str, Any]] = {
     "all": {},
     "block": {"vocabulary_block": BLOCK},
     "sample": {"vocabulary_sample": SAMPLE},
@@ -52,16 +52,18 @@ def update(size: int, rounds: int) -> dict[str, Any]:
     return {"vocabulary": size, "seconds": seconds, "temp_bytes": {way: bytes for way, (_, bytes) in compiled.items()}}
 
 
-def prepare(size: int, **options: int) -> tuple[Any, int]:
+def prepare(size: int, **options: Any) -> tuple[Any, int]:
     """An update that goes on from the one before, and the temporary memory of its program."""
     cell = build_model(Model(hidden_size=HIDDEN, embedding_size=HIDDEN, tie=True, **options), size)
     estimator, descent = build_estimator(Gradient(), cell, tells=bool(options)), optimizer("sgd", 1.0, clip_norm=1.0)
     ids = np.minimum(np.random.default_rng(0).zipf(1.3, (STEPS + 1, ROWS)) - 1, size - 1).astype(np.int32)
-    chunk = Chunk(ids[:-1], ids[1:], np.ones((STEPS, ROWS), np.float32))
+    weight: Any = np.ones((STEPS, ROWS), np.float32)
+    chunk = Chunk(ids[:-1], ids[1:], weight)
     params, carry = cell.init(jax.random.key(0)), cell.initial_carry(ROWS, jax.random.key(1))
     state = training.init(estimator, descent, jax.random.key(2), params, carry, chunk)
     chunks = training.stack_chunks([chunk])
-    program = training.make_train_step(estimator, descent).lower(state, chunks).compile()
+    train_step: Any = training.make_train_step(estimator, descent)
+    program = train_step.lower(state, chunks).compile()
     states = [state]
 
     def run() -> Any:
