@@ -296,5 +296,5 @@ def test_the_page_is_the_same_every_time(report):
 
 def test_health_counts_what_was_clipped_and_skipped(report):
     caption = report.pictures["health"][0].caption
-    assert "clipped in 18.2%" in caption and "; 1 were skipped" in caption and "was 0.002 of" in caption
+    assert "clipped in 18 %" in caption and "; 1 were skipped" in caption and "was 0.002 of" in caption
     assert health([]) is None
