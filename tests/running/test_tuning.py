@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from jaxrnn.cells import elman
+from jaxrnn.config import Config, Data
 from jaxrnn.data.chunks import make_streams
 from jaxrnn.evaluation import CARRY, Evaluation, Protocol, Score
 from jaxrnn.running import tuning
+from jaxrnn.running.scorer import ANEW
 from jaxrnn.running.tuning import Texts, _choose, with_dynamic
 
 LOSSES = {"valid": {"a": 3.0, "b": math.nan, "c": 1.0, "d": 2.0}, "scored": {"a": 0.0, "b": 0.0, "c": 9.0, "d": 0.0}}
@@ -38,4 +40,6 @@ def test_the_size_of_gradients_is_that_on_as_much_training_text_as_there_is_to_c
         return Evaluation(Score(float(squares), 1.0), Protocol(1, CARRY, "", 1), None)
 
     monkeypatch.setattr(tuning, "make_dynamic_evaluate", lambda _: evaluate)
-    assert with_dynamic(SimpleNamespace(cell=elman(3, 4), params=None), texts).valid.nats == 5
+    config = Config(data=Data(separate_lines=True))
+    helped = with_dynamic(SimpleNamespace(cell=elman(3, 4), params=None, config=config), texts)
+    assert helped.valid.nats == 5 and helped.evaluation.protocol.carry == CARRY + ANEW

@@ -76,7 +76,7 @@ def with_dynamic(best: Trained, texts: Texts, grid: Sequence[Adaptation] = ADAPT
     def score(text: Streams, ways: Sequence[Adaptation]) -> list[Evaluation]:
         return [evaluate(best.params, carry(text), map(tell, scored_chunks(text)), way, squares) for way in ways]
 
-    return _choose(score, texts, grid, best.config.data.separate_lines)
+    return _said_of_lines(_choose(score, texts, grid), best)
 
 
 def with_cache(best: Trained, texts: Texts, grid: Sequence[Pointer] = POINTERS) -> Helped:
@@ -98,7 +98,7 @@ def with_cache(best: Trained, texts: Texts, grid: Sequence[Pointer] = POINTERS) 
     def score(text: Streams, ways: Sequence[Pointer]) -> list[Evaluation]:
         return evaluate(best.params, trunk.initial_carry((text.batch_size,)), scored_chunks(text), ways)
 
-    return _choose(score, texts, grid, best.config.data.separate_lines)
+    return _said_of_lines(_choose(score, texts, grid), best)
 
 
 def helped_json(helped: Helped, result: summary.Result) -> dict[str, Any]:
@@ -140,12 +140,15 @@ def helped_text(name: str, helped: Helped, result: summary.Result) -> str:
     return table((name, scores), ("", f"{ways}; {chosen_on}"))
 
 
-def _choose(
-    score: Callable[[Streams, Any], list[Evaluation]], texts: Texts, grid: Sequence[Any], separate_lines: bool
-) -> Helped:
+def _choose(score: Callable[[Streams, Any], list[Evaluation]], texts: Texts, grid: Sequence[Any]) -> Helped:
     """The best of a grid on the validation text, and what it scores on the other."""
     valid = score(texts.valid, grid)
     losses = [evaluation.score.nats for evaluation in valid]
     number = int(np.argmin(np.nan_to_num(losses, nan=np.inf)))  # NaN where learning went astray
     (evaluation,) = score(texts.scored, [grid[number]])
-    return Helped(grid[number], valid[number].score, by_lines(evaluation, separate_lines))
+    return Helped(grid[number], valid[number].score, evaluation)
+
+
+def _said_of_lines(helped: Helped, best: Trained) -> Helped:
+    """The same, with a protocol that says whether the model starts anew with each line."""
+    return helped._replace(evaluation=by_lines(helped.evaluation, best.config.data.separate_lines))
