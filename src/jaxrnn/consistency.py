@@ -109,6 +109,22 @@ def readers(section: type[Section], name: str) -> tuple[str, ...]:
     return about.extra["names"] if about.extra else ()
 
 
+def has_budget(gradient: Gradient) -> bool:
+    """Tell whether an amount of memory decides how the rule cuts time.
+
+    Args:
+        gradient: the section.
+
+    Returns:
+        Whether the rule is one that reads `gradient.memory`, and it is given.
+
+    Example:
+        >>> [has_budget(Gradient(rule=rule, memory="1MiB")) for rule in ("bptt", "checkpointed")]
+        [False, True]
+    """
+    return gradient.rule in readers(Gradient, "memory") and gradient.memory is not None
+
+
 def has_segments(gradient: Gradient) -> bool:
     """Tell whether the rule goes by segments of a length that is given.
 
@@ -122,7 +138,7 @@ def has_segments(gradient: Gradient) -> bool:
         >>> [has_segments(Gradient(rule=rule)) for rule in ("bptt", "checkpointed", "randomized")]
         [False, True, True]
     """
-    return gradient.rule in readers(Gradient, "segment_length") and gradient.memory is None
+    return gradient.rule in readers(Gradient, "segment_length") and not has_budget(gradient)
 
 
 def _check_processes(parallel: Parallel, training: Training) -> None:

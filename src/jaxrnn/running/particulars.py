@@ -12,7 +12,7 @@ from jax.extend import core
 from jaxrnn.build import ONLINE_RULES
 from jaxrnn.cell import Cell
 from jaxrnn.config import Config, Gradient
-from jaxrnn.consistency import has_segments, readers
+from jaxrnn.consistency import has_budget, has_segments, readers
 from jaxrnn.running.experiment import Experiment
 from jaxrnn.running.programs import Compiled
 from jaxrnn.running.wording import many, table
@@ -116,8 +116,7 @@ def kept(gradient: Gradient) -> str:
     if gradient.rule not in readers(Gradient, "segment_length"):
         return _OF_EACH_STEP
     segments = f"the carry where a segment begins; within the one that is computed again, {_OF_EACH_STEP}"
-    budget = gradient.memory is not None
-    return f"what {gradient.memory} allow: of each step everything, or {segments}" if budget else segments
+    return f"what {gradient.memory} allow: of each step everything, or {segments}" if has_budget(gradient) else segments
 
 
 def block(config: Config) -> str:
@@ -134,7 +133,7 @@ def block(config: Config) -> str:
         '16 steps'
     """
     steps, gradient = config.data.chunk_length, config.gradient
-    if gradient.rule in readers(Gradient, "memory") and gradient.memory is not None:
+    if has_budget(gradient):
         return f"segments that {gradient.memory} allow"
     if has_segments(gradient):
         return many(gradient.segment_length, "step")
