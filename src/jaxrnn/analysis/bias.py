@@ -146,15 +146,8 @@ def truncation_bias(
     rows = []
     for done, k in enumerate(horizons, 3):
         cut = _gradients(truncated_bptt(cell, loss, horizon=k), params, carry, parts, select, around=exact / windows)
-        rows.append(
-            Horizon(
-                k,
-                *_against(exact, cut, windows),
-                float(np.mean(bounds[np.arange(length) % k])),
-                cut.temp_bytes,
-                cut.seconds,
-            )
-        )
+        bound = float(np.mean(bounds[np.arange(length) % k]))
+        rows.append(Horizon(k, *_against(exact, cut, windows), bound, cut.temp_bytes, cut.seconds))
         progress(done, total)
     return Bias(tuple(rows), Horizon(steps, 0.0, 1.0, math.nan, 0.0, whole.temp_bytes, whole.seconds), steps, windows)
 
