@@ -42,16 +42,27 @@ def _softmax_cross_entropy(logits: Array, targets: Array) -> Array:
     That of picking `logits[target]` is a scatter, for which XLA goes once more through an array as large as the logits;
     here everything is elementwise, and one pass.
     """
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    return jnp.where(targets < 0, jnp.nan, loss)  # those of V and more are NaN as they are
+    return _loss_and_softmax(logits, targets)[0]
 
 
 @_softmax_cross_entropy.defjvp
 def _softmax_cross_entropy_jvp(primals, tangents):
     """`d loss = (softmax(logits) - onehot(target)) . d logits`."""
     logits, targets = primals
-    surplus = jax.nn.softmax(logits) - jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
-    return _softmax_cross_entropy(logits, targets), jnp.sum(tangents[0] * surplus, axis=-1)
+    loss, softmax = _loss_and_softmax(logits, targets)
+    surplus = softmax - jax.nn.one_hot(targets, logits.shape[-1], dtype=logits.dtype)
+    return loss, jnp.sum(tangents[0] * surplus, axis=-1)
+
+
+def _loss_and_softmax(logits: Array, targets: Array) -> tuple[Array, Array]:
+    """Both from the same exponentials: XLA would make them twice, and hold one more array as large as the logits."""
+    largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
+    largest = jnp.where(jnp.isfinite(largest), largest, jnp.zeros_like(largest))
+    exponentials = jnp.exp(logits - largest)
+    total = jnp.sum(exponentials, axis=-1, keepdims=True)
+    picked = jnp.take_along_axis(logits, targets[..., None], axis=-1) - largest  # NaN for those of V and more
+    loss = jnp.where(targets[..., None] < 0, jnp.nan, jnp.log(total) - picked)
+    return jnp.squeeze(loss, axis=-1), exponentials / total
 
 
 def sigmoid_cross_entropy(logits: Array, targets: Array) -> Array:
