@@ -249,8 +249,9 @@ def test_a_carry_of_other_precision_than_the_cell_is_made_for_is_reset():
     assert carry.dtype == ys.dtype == jnp.bfloat16
 
 
-def test_every_cell_refuses_marks_that_do_not_fit():
-    cell, _ = CELLS["lstm"]
+@pytest.mark.parametrize("name", CELLS)
+def test_every_cell_refuses_marks_that_do_not_fit(name):
+    cell, _ = CELLS[name]
     params, carry = random_params(1, cell), cell.initial_carry(ROWS)
     for unroll in (cell.unroll, cell.step):
         with pytest.raises(AssertionError, match=r"Marked: reset must have the shape"):

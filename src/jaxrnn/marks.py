@@ -14,7 +14,7 @@ from jaxrnn.choices import require
 from jaxrnn.errors import expect
 from jaxrnn.shapes import choose
 from jaxrnn.trees import expect_rows, is_float, join, split_carry
-from jaxrnn.types import Array, Carry, Marked
+from jaxrnn.types import Array, Carry, Marked, Told
 
 
 def heed_marks(recurrence: Recurrence, initial_carry: Callable[..., Carry]) -> Recurrence:
@@ -38,7 +38,7 @@ def heed_marks(recurrence: Recurrence, initial_carry: Callable[..., Carry]) -> R
     """
 
     def project(params, x):
-        return marked_as(x, recurrence.project(params, blank(x)))
+        return _begun(x, recurrence.project(params, blank(x)))
 
     def recur(params, carry, z, dot, note):
         if not isinstance(z, Marked):
@@ -133,18 +133,22 @@ def begin_where(begins: Callable[[Any], Array], x: Any) -> Marked:
 
     Args:
         begins: `(x [*batch, ...]) -> bool [*batch]`, and with time in front alike.
-        x: an input, plain or `Marked`. Padding begins nothing.
+        x: an input, plain or `Marked`, told its target or not. Padding begins nothing.
 
     Returns:
         The input with its marks.
+
+    Raises:
+        InputError: where `begins` gives no array.
 
     Example:
         >>> begin_where(lambda ids: ids == 0, jnp.array([0, 1, 0])).reset.tolist()
         [True, False, True]
     """
-    plain, (reset, keep) = unmarked(x), marks_of(x)
-    here = begins(plain) if keep is None else begins(plain) & keep
-    return Marked(plain, here if reset is None else reset | here, keep)
+    plain = unmarked(x)
+    here = begins(plain.x if isinstance(plain, Told) else plain)
+    require(hasattr(here, "dtype"), "documents: begins(x)", here, "an array of booleans, [*batch]")
+    return _begun(x, Marked(plain, here))
 
 
 def blank(x: Any) -> Any:
@@ -159,7 +163,7 @@ def blank(x: Any) -> Any:
     Raises:
         AssertionError: (from chex) for marks that are not boolean, or whose axes are not the first ones of x.
     """
-    _check_marks(x)
+    check_marks(x)
     _, keep = marks_of(x)
     if keep is None:
         return unmarked(x)
@@ -227,8 +231,16 @@ def within_lengths(lengths: Array | Sequence[int], steps: int) -> Array:
     return jnp.arange(steps)[:, None] < lengths.astype(int)[None, :]
 
 
-def _check_marks(x: Any) -> None:
-    """Refuse marks that would fit by broadcasting or clamping only, by name."""
+def check_marks(x: Any) -> None:
+    """Refuse marks that would fit by broadcasting or clamping only, by name.
+
+    Args:
+        x: an input, plain or `Marked`.
+
+    Raises:
+        InputError: for a mark that is no array.
+        AssertionError: (from chex) for marks that are not boolean, or whose axes are not the first ones of x.
+    """
     for name, mark in zip(("reset", "keep"), marks_of(x), strict=True):
         if mark is not None:
             require(hasattr(mark, "dtype"), f"Marked: {name}", mark, "an array of booleans, [*batch] or [T, *batch]")
@@ -237,6 +249,16 @@ def _check_marks(x: Any) -> None:
                 rows = leaf.shape[: mark.ndim]
                 message = f"Marked: {name} must have the shape [*batch] or [T, *batch] of x, {rows}"
                 expect(message, chex.assert_shape, mark, rows)
+
+
+def _begun(x: Any, value: Any) -> Any:
+    """A value with the marks of an input; the resets that it brings itself are added, but in padding."""
+    if not isinstance(value, Marked):
+        return marked_as(x, value)
+    assert value.reset is not None  # nothing else is marked on the way
+    reset, keep = marks_of(x)
+    own = value.reset if keep is None else value.reset & keep
+    return Marked(value.x, own if reset is None else reset | own, keep)
 
 
 def _check_rows(marked: Marked, carry: Carry, initial_carry: Callable[..., Carry]) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from jaxrnn.cell import Cell, as_shape, opaque, scan_unroll, step_of
-from jaxrnn.marks import heed_marks
+from jaxrnn.marks import check_marks, heed_marks
 from jaxrnn.types import Array, Carry, Params, Step
 
 
@@ -50,4 +50,8 @@ def from_step(
     def marked_step(params, carry, x):
         return step_of(recurrence, params, carry, x)
 
-    return Cell(init, carry_of, marked_step, scan_unroll(marked_step), recurrence, input_size, output_size)
+    def unroll(params, carry, xs):
+        check_marks(xs)
+        return scan_unroll(marked_step)(params, carry, xs)
+
+    return Cell(init, carry_of, marked_step, unroll, recurrence, input_size, output_size)

@@ -8,8 +8,9 @@ import pytest
 
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
 from jaxrnn.cells import gru, lstm
-from jaxrnn.compose import documents, dropout, embedding, language_model, stack
+from jaxrnn.compose import documents, dropout, embedding, language_model, stack, zoneout
 from jaxrnn.compose.language_model import language_trunk, readout_of
+from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt, rtrl, truncated_bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.types import Marked, Told
@@ -94,3 +95,39 @@ def test_noise_goes_on_across_a_beginning():
     carry = cell.initial_carry(ROWS, jax.random.key(0))
     _, ys = cell.unroll({"0": {"w": np.ones((VOCABULARY, 40))}, "1": {}}, carry, np.zeros((STEPS, ROWS), int))
     assert len({step.tobytes() for step in np.asarray(ys)}) == STEPS
+
+
+@pytest.mark.parametrize("marks", [{}, {"keep": KEEP}, {"reset": RESET}], ids=["plain", "keep", "reset"])
+def test_a_model_that_is_told_its_targets_sees_where_documents_begin(marks):
+    """Beginnings are looked for in the input, without the target beside it."""
+    model = documents(language_model(gru(3, 4), VOCABULARY), begins)
+    params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS))
+    after, logits = model.unroll(params, carry, Marked(IDS, **marks))
+    losses = np.where(marks.get("keep", True), softmax_cross_entropy(logits, TARGETS), 0)
+    told = Marked(Told(IDS, TARGETS), **marks) if marks else Told(IDS, TARGETS)
+    assert_close(model.unroll(params, carry, told), (after, losses))
+
+
+@pytest.mark.parametrize("key", [None, jax.random.key(0)], ids=["evaluation", "training"])
+@pytest.mark.parametrize("around", [False, True], ids=["within zoneout", "around zoneout"])
+def test_units_that_stay_do_not_cross_a_beginning(around, key):
+    """At a rate of 1 all units stay: zero, from the first beginning on, and with marks of nothing as without."""
+
+    def positive(xs):
+        return xs[..., 0] > 0
+
+    cell = documents(zoneout(gru(1, 4), 1.0), positive) if around else zoneout(documents(gru(1, 4), positive), 1.0)
+    params, carry = random_params(1, cell), random_like(2, cell.initial_carry(ROWS, key))
+    xs = RNG.normal(size=(STEPS, ROWS, 1))
+    begun = np.logical_or.accumulate(positive(xs))
+    after, ys = cell.unroll(params, carry, xs)
+    np.testing.assert_array_equal(ys, np.where(begun[..., None], 0, carry[1]))
+    assert_close(cell.unroll(params, carry, Marked(xs)), (after, ys), tolerance=0)
+    (_, h), _ = cell.unroll(params, carry, Marked(xs, keep=np.zeros(begun.shape, bool)))
+    np.testing.assert_array_equal(h, carry[1])  # padding begins nothing
+
+
+def test_what_begins_is_an_array():
+    cell = documents(gru(1, 4), lambda xs: False)
+    with pytest.raises(InputError, match=r"documents: begins\(x\) is False; it must be an array of booleans"):
+        cell.unroll(random_params(1, cell), cell.initial_carry(ROWS), Marked(np.ones((STEPS, ROWS, 1)), keep=KEEP))

@@ -8,7 +8,7 @@ import pytest
 import reference
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import elstm, gru, lstm
-from jaxrnn.compose import stack, temporal_penalty, zoneout
+from jaxrnn.compose import activation_penalty, stack, temporal_penalty, zoneout
 from jaxrnn.errors import InputError
 from jaxrnn.fused import trace
 from jaxrnn.stepwise import from_step
@@ -106,3 +106,16 @@ def test_a_cell_that_has_more_states_with_noise_is_refused():
         InputError, match="zoneout: the number of the cell's states with noise is 3; .*each layer by itself"
     ):
         zoneout(stack(lstm(3, 4), temporal_penalty(4, 0.1)), 0.1, 0.2)
+
+
+@pytest.mark.parametrize("rate", [0.3, 1.0])
+def test_an_output_with_a_penalty_comes_out_of_zoneout_too(rate):
+    """The output is the carry after it, in training as in evaluation."""
+    cell = zoneout(stack(gru(INPUT, HIDDEN), activation_penalty(1.0)), rate)
+    params = random_params(1, cell)
+    noisy, quiet = (random_like(2, cell.initial_carry(ROWS, key)) for key in (jax.random.key(0), None))
+    (_, (h, _)), y = cell.step(params, noisy, XS[0])
+    np.testing.assert_array_equal(y.y, h)
+    assert np.all(y.penalty > 0)
+    (_, (h, _)), y = cell.step(params, quiet, XS[0])
+    np.testing.assert_array_equal(y, h)

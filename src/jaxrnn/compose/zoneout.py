@@ -10,7 +10,7 @@ from jaxrnn.choices import is_number, require
 from jaxrnn.compose.noise import Noise, by_row, initial_noise, noisy_carry, row_masks
 from jaxrnn.fused import derive
 from jaxrnn.trees import join, split_carry, threefry
-from jaxrnn.types import Array
+from jaxrnn.types import Array, Penalized
 
 
 def zoneout(cell: Cell, *rates: float) -> Cell:
@@ -22,8 +22,9 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
         s' = rate * s + (1 - rate) * s'                         # evaluation: the expectation of that
 
     An output that is a state itself (h of an LSTM or a GRU) is handed on as it came out of this. It is known by being
-    the same object, which a step wrapped in `jax.jit` does not return: do not wrap it. Training is with a key in
-    `initial_carry`, evaluation without.
+    the same object, which a step wrapped in `jax.jit` does not return, nor a stack with dropout on top: put what is
+    above a state around zoneout, not inside; `documents`, too. Training is with a key in `initial_carry`, evaluation
+    without.
 
     Args:
         cell: a cell made of a recurrence, such as `lstm(...)`.
@@ -55,6 +56,7 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
     for rate in rates:
         good = is_number(rate) and 0 <= rate <= 1
         require(good, "zoneout: a rate", rate, "a probability in [0, 1]")
+    rates = tuple(float(rate) for rate in rates)
     states, noisy = (
         len(jax.tree.leaves(split_carry(jax.eval_shape(partial(cell.initial_carry, (), key)))[0]))
         for key in (None, threefry(0))
@@ -71,8 +73,9 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
         (before, _), (after, others) = split_carry(old), split_carry(new)
         pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
         kept = [_keep(noise, number, rate, *pair) for number, (rate, pair) in enumerate(zip(rates, pairs, strict=True))]
-        is_output = [leaf is y for leaf in jax.tree.leaves(after)]
-        y = kept[is_output.index(True)] if any(is_output) else y
+        output = y.y if isinstance(y, Penalized) else y
+        output = next((k for k, leaf in zip(kept, jax.tree.leaves(after), strict=True) if leaf is output), output)
+        y = y._replace(y=output) if isinstance(y, Penalized) else output
         return (noise, join(jax.tree.unflatten(jax.tree.structure(after), kept), others)), y
 
     recurrence = Recurrence(cell.recurrence.project, recur)
