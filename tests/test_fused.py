@@ -15,6 +15,8 @@ from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import language_model, stack
 from jaxrnn.fused import fused_scan, trace
 from jaxrnn.initializers import zeros
+from table import CELLS as TABLE
+from table import make_chunk
 
 STEPS, ROWS, INPUT, HIDDEN = 6, 2, 3, 5
 CELLS = {
@@ -131,6 +133,11 @@ def carry_is_the_input(params, h, z, dot, note):
     return z, dot(h, params["w"])
 
 
+def added_nothing(params, h, z, dot, note):
+    h = jnp.tanh(z + dot(h, params["w"], None))
+    return h, h
+
+
 RECURRENCES = {
     "peephole": (peephole, (STATE, STATE[::-1])),
     "counted": (counted, (STATE, np.arange(ROWS))),
@@ -152,6 +159,7 @@ RECURRENCES |= {
         added_in_other_ways,
         integer_parameter,
         carry_is_the_input,
+        added_nothing,
     )
 }
 
@@ -250,14 +258,21 @@ def test_a_carry_of_weak_type_is_differentiated(start):
     assert_close(one, other, tolerance=1e-6)
 
 
-def test_batch_axes():
-    """No batch axis, and two, give what one gives."""
-    cell = CELLS["lstm"]
-    params, xs = random_params(0, cell), ZS[..., :INPUT]
+@pytest.mark.parametrize("name", TABLE)
+def test_batch_axes(name):
+    """No batch axis, and two, give what one gives; a key of all rows has none in any case."""
+    row = TABLE[name]
+    cell, key = row.build(INPUT, 4), jax.random.key(3) if row.noisy else None
+    params, xs = random_params(0, cell), make_chunk(row, cell, 1, 3, 1, INPUT).inputs
+    carry, one_row = random_like(2, cell.initial_carry(1, key)), jax.eval_shape(partial(cell.initial_carry, (), key))
+
+    def reshaped(change):
+        return jax.tree.map(lambda leaf, one: change(leaf) if leaf.ndim > one.ndim else leaf, carry, one_row)
+
     run = quick_jit(lambda carry, xs: cell.unroll(params, carry, xs)[1])
-    rows = run(cell.initial_carry(ROWS), xs)
-    assert_close(run(cell.initial_carry(()), xs[:, 0]), rows[:, 0])
-    assert_close(run(cell.initial_carry((1, ROWS)), xs[:, None]), rows[:, None])
+    rows = run(carry, xs)
+    assert_close(run(reshaped(lambda leaf: leaf[0]), xs[:, 0]), jax.tree.map(lambda y: y[:, 0], rows))
+    assert_close(run(reshaped(lambda leaf: leaf[None]), xs[:, None]), jax.tree.map(lambda y: y[:, None], rows))
 
 
 @pytest.mark.parametrize("name", ["peephole", "drawn", "no_product"])
@@ -273,12 +288,17 @@ def test_the_loop_of_other_backends(name, monkeypatch):
     assert_close(run(), here)
 
 
-@pytest.mark.parametrize("make, kept", [(elman, 4), (lstm, 11), (gru, 9)], ids=["elman", "lstm", "gru"])
+@pytest.mark.parametrize(
+    "make, kept",
+    [(elman, 4), (lstm, 11), (gru, 9), (partial(gru, reset_after=False), 13)],
+    ids=["elman", "lstm", "gru", "gru_reset_before"],
+)
 def test_what_a_gradient_keeps(make, kept):
     """In arrays `[T, B, H]`: of the gates' width two, of the states' a few; nothing is run.
 
     The results of a step's products take the place of the input's, and their cotangents that of these. A GRU, whose
-    input is not just added to its product, keeps both. The input is transposed for the gradient of its weight.
+    input is not just added to its product, keeps both; where the reset comes before, it keeps `r * h` too. The input is
+    transposed for the gradient of its weight.
     """
     steps, rows, hidden = 256, 8, 64
     cell = make(INPUT, hidden)

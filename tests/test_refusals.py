@@ -1,6 +1,7 @@
 """What a caller in Python got wrong is refused by the name of the argument, not by an error from deep within JAX."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrnn import cells, initializers
+from jaxrnn import cells, compose, initializers
 from jaxrnn.cells import elman, lstm
 from jaxrnn.compose import bidirectional, dense, dropout, embedding, language_model, stack, with_readout
 from jaxrnn.data.chunks import make_streams
@@ -33,7 +34,7 @@ from jaxrnn.optimizers import optimizer
 from jaxrnn.sampling import make_generate
 from jaxrnn.stepwise import from_step
 from jaxrnn.training import init, make_train_step, stack_chunks
-from jaxrnn.types import Marked
+from jaxrnn.types import Marked, Told
 
 LAYER = elman(3, 4)
 MODEL = language_model(LAYER, 5)
@@ -323,3 +324,90 @@ def test_what_is_meant_is_understood():
     assert LEAKY.initial_carry(4).shape == (4, 3)
     assert stack_chunks([CHUNK] * 3, accumulation=2).weight.shape == (2, 2, 6, 2)
     assert jax.jit(partial(within_lengths, steps=6))(np.array([5, 2])).sum() == 7
+
+
+@pytest.mark.parametrize(
+    ("cell", "params", "expected"),
+    [
+        (compose.dense(3, 2), {"w": np.ones((3, 2)), "b": np.zeros(1)}, r"dense: params\['b'\] is \[1\]"),
+        (compose.dense(3, 2), {"b": np.zeros(2)}, r"dense: params\['w'\] is missing"),
+        (embedding(10, 4), {"w": np.ones((5, 4))}, r"embedding: params\['w'\] is \[5, 4\]; expected \[10, 4\]"),
+        (LAYER, None, r"elman: params\['b_hh'\] is missing"),
+    ],
+    ids=["a bias of one", "no matrix", "a table of fewer", "none"],
+)
+def test_parameters_of_another_cell(cell, params, expected):
+    xs = np.ones((5, 3)) if cell.input_size == 3 else np.ones(5, int)
+    with pytest.raises(InputError, match=expected):
+        cell.step(params, cell.initial_carry(5), xs)
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_parameters_and_carries_of_another_model(told):
+    sizes: Any = {"core": elman(4, 4), "vocabulary_size": 5, "vocabulary_block": 2, "vocabulary_sample": 5}
+    tied, untied = (language_model(**sizes, tie=tie) for tie in (True, False))
+    ids = np.ones((3, 2), int)
+    xs = Told(ids, ids) if told else ids
+    of_tied, of_untied = (model.init(jax.random.key(0)) for model in (tied, untied))
+    carry = tied.initial_carry(2, jax.random.key(0))
+    with pytest.raises(InputError, match=r"\['readout'\]\['w'\] is there, but the model is tied"):
+        tied.unroll(of_untied, carry, xs)
+    with pytest.raises(InputError, match=r"dense: params\['w'\] is missing"):
+        untied.unroll(of_tied, carry, xs)
+    for model, params in ((tied, of_tied), (untied, of_untied)):
+        with pytest.raises(InputError, match="stack: carry is a NoneType"):
+            model.unroll(params, None, xs)
+        with pytest.raises(InputError, match="stack: params has the keys"):
+            model.unroll(params["core"], carry, xs)
+
+
+@pytest.mark.parametrize("begins_at", [-1, 5, 1.5])
+def test_a_document_begins_at_a_symbol(begins_at):
+    with pytest.raises(InputError, match=f"language_model: begins_at is {begins_at}; it must be a symbol, from 0 to 4"):
+        language_model(LAYER, 5, begins_at=begins_at)
+
+
+@pytest.mark.parametrize("cell", [LAYER, cells.lstm(3, 4), cells.gru(3, 4)], ids=["elman", "lstm", "gru"])
+@pytest.mark.parametrize("method", ["step", "unroll"])
+def test_a_carry_of_another_dtype(cell, method):
+    """It would change its dtype at the first step, which a loop cannot; a weakly typed one takes on any."""
+    params, xs = cell.init(jax.random.key(0)), np.ones((2, 2, 3))
+    xs, run = (xs, cell.unroll) if method == "unroll" else (xs[0], cell.step)
+    narrow = jax.tree.map(lambda state: state.astype(jnp.float16), cell.initial_carry(2))
+    with (
+        jax.numpy_dtype_promotion("standard"),
+        pytest.raises(InputError, match="the dtype of the carry is 'float16'; it must be float64"),
+    ):
+        run(params, narrow, xs)
+    run(params, jax.tree.map(lambda state: jnp.full(state.shape, 0), cell.initial_carry(2)), xs)
+
+
+def test_a_penalty_of_change_keeps_to_its_dtype():
+    layer = compose.temporal_penalty(4, 1.0)
+    with pytest.raises(InputError, match="temporal_penalty: dtype is 'float64'; it must be bfloat16"):
+        layer.unroll({}, layer.initial_carry(2, jax.random.key(0)), jnp.ones((5, 2, 4), jnp.bfloat16))
+
+
+def test_numbers_of_numpy_change_no_dtype():
+    """As rates and weights in a model of bfloat16, forwards and backwards."""
+    half, low = np.float64(0.5), jnp.bfloat16
+    above = stack(
+        compose.dropout(half),
+        compose.locked_dropout(half),
+        compose.activation_penalty(half),
+        compose.temporal_penalty(8, half, dtype=low),
+    )
+    core = compose.weight_drop(compose.zoneout(cells.gru(np.int64(8), 8, dtype=low), half), half)
+    model = language_model(core, 50, above=above, word_dropout=half, tie=True, dtype=low)
+    normal = language_model(core, 50, embedding_init=initializers.normal(half), dtype=low)
+    chunk = Chunk(np.ones((3, 2), int), np.ones((3, 2), int), np.ones((3, 2), np.float32))
+
+    def gradient(model, key):
+        estimator = bptt(model, compose.with_penalties(softmax_cross_entropy))
+        params, carry = model.init(jax.random.key(0)), model.initial_carry(2, key)
+        return estimator.estimate(params, estimator.init(None, params, carry, chunk), chunk)[0].grads
+
+    for each in (model, normal):
+        for key in (None, jax.random.key(1)):
+            grads = jax.eval_shape(partial(gradient, each, key))
+            assert {leaf.dtype for leaf in jax.tree.leaves(grads)} == {jnp.dtype(low)}

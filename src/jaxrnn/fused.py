@@ -6,8 +6,8 @@ product over the whole block of time makes the gradient of the weight::
 
     dw = sum_t a_t^T d_t  =  concatenate(a)^T @ concatenate(d)          # [H, G*H], once a block
 
-The forward loop keeps each step's incoming carry and the result of each product, with what is added to it; the
-elementwise rest of a step is cheap and is computed again.
+The forward loop keeps each step's incoming carry, the left side of each product where it is not that carry, and its
+result, with what is added to it; the elementwise rest of a step is cheap and is computed again.
 
 References:
     J. Appleyard, T. Kocisky, P. Blunsom, "Optimizing Performance of Recurrent Neural Networks on GPUs",
@@ -54,8 +54,8 @@ def derive(
         A cell that obeys the law of `Cell` and takes `Marked` inputs too.
 
     Cost:
-        Forward, the products and elementwise functions of a step, kept: the carry, one result for each `dot`, and `z`
-        where it does not only stand in `dot(a, w, z)`.
+        Forward, the products and elementwise functions of a step, kept: the carry, for each `dot` the result and the
+        left side where it is not the carry, and `z` where it does not only stand in `dot(a, w, z)`.
         Backward, two products for each `dot`: one per step (the cotangent of its left side), one per block of time (the
         gradient of the weight). Reverse mode only: for forward mode use `scan_unroll(cell.step)`.
     """
@@ -95,7 +95,7 @@ def trace(cell: Cell, params: Params, carry: Carry, xs: Any) -> Trace:
 
         for t in range(T):
             notes = {}
-            carry, ys[t] = recur(params, carry, project(params, xs[t]), dot, note=notes.__setitem__)
+            carry, ys[t] = recur(params, carry, project(params, xs[t]), dot, note=notes.setdefault)
             carries[t], all_notes[t] = carry, notes
 
     Args:
@@ -213,11 +213,11 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
                 given = iter(zip(rights, products, strict=True))
                 carry, z = join(carry, carry_rest), join(z, z_rest)
 
-                def dot(a, w, plus=0.0):
+                def dot(a, w, plus=None):
                     del w
                     (right, by_rows), result = next(given)
-                    a, plus = a.astype(result.dtype), jnp.broadcast_to(plus, result.shape).astype(result.dtype)
-                    return _recall(by_rows, a, right, plus, result)
+                    plus = jnp.broadcast_to(0.0 if plus is None else plus, result.shape).astype(result.dtype)
+                    return _recall(by_rows, a.astype(result.dtype), right, plus, result)
 
                 return _floats(recur(join(direct, others), carry, z, dot, unnoted))
 

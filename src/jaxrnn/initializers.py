@@ -99,7 +99,7 @@ def normal(standard_deviation: float) -> Initializer:
     """
     good = is_number(standard_deviation) and standard_deviation >= 0
     require(good, "normal: standard_deviation", standard_deviation, "0 or more")
-    return lambda key, shape, dtype: jax.random.normal(key, shape, dtype) * standard_deviation
+    return lambda key, shape, dtype: jax.random.normal(key, shape, dtype) * float(standard_deviation)
 
 
 def identity(scale: float = 1.0) -> Initializer:
@@ -119,7 +119,7 @@ def identity(scale: float = 1.0) -> Initializer:
         >>> identity(0.5)(jax.random.key(0), (2, 2), float).tolist()
         [[0.5, 0.0], [0.0, 0.5]]
     """
-    return lambda key, shape, dtype: scale * jnp.eye(*shape, dtype=dtype)
+    return lambda key, shape, dtype: float(scale) * jnp.eye(*shape, dtype=dtype)
 
 
 def chrono(longest: float) -> Initializer:

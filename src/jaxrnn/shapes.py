@@ -1,5 +1,6 @@
 """Broadcasting said aloud, and shape errors that name the argument."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import chex
@@ -7,8 +8,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.choices import is_whole, require
-from jaxrnn.errors import expect
-from jaxrnn.types import Array
+from jaxrnn.errors import InputError, expect
+from jaxrnn.types import Array, Params
 
 
 def spread(b: Array, z: Array) -> Array:
@@ -135,3 +136,27 @@ def check_last_axis(name: str, x: Any, size: int) -> None:
         >>> check_last_axis("lstm: x [*batch, I]", jnp.ones((2, 3)), 3)
     """
     expect(f"{name} must end in an axis of size {size}", chex.assert_shape, x, (..., size))
+
+
+def check_params(name: str, params: Params, shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Refuse parameters of another cell: those of this one must be there, and have its shapes.
+
+    Args:
+        name: of the cell.
+        params: the parameters; there may be others among them.
+        shapes: of the cell's own, by their names.
+
+    Raises:
+        InputError: naming the first that does not fit.
+
+    Example:
+        >>> check_params("dense", {"w": jnp.ones((3, 2))}, {"w": (3, 4)})
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: dense: params['w'] is [3, 2]; expected [3, 4], as init makes it
+    """
+    for key, expected in shapes.items():
+        found = params.get(key) if isinstance(params, Mapping) else None
+        shape = "missing" if found is None else list(jnp.shape(found))
+        if shape != list(expected):
+            raise InputError(f"{name}: params[{key!r}] is {shape}; expected {list(expected)}, as init makes it")

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
-from jaxrnn.cells import elman, lstm
-from jaxrnn.compose import mixed_precision, stack, zoneout
+from jaxrnn.cells import elman, gru, lstm
+from jaxrnn.compose import embedding, mixed_precision, stack, zoneout
+from jaxrnn.errors import InputError
 from jaxrnn.gradients import bptt, checkpointed_bptt, truncated_bptt
 from jaxrnn.losses import squared_error
 from jaxrnn.trees import is_float
@@ -170,3 +171,25 @@ def test_what_pushes_derivatives_forward_is_refused():
     h, x = cell.initial_carry(ROWS), jnp.ones((ROWS, INPUT))
     with pytest.raises(TypeError, match="forward-mode"):
         jax.jvp(lambda h: cell.step(random_params(1, cell), h, x)[1], (h,), (h,))
+
+
+def test_a_table_that_is_multiplied_adds_up_cotangents_before_it_rounds_them():
+    """Values are those of the scan; gradients of the table and of what multiplies it are so but for rounding."""
+    cell = mixed_precision(stack(embedding(3, INPUT), gru(INPUT, HIDDEN)))
+    params, carry = random_params(1, cell), random_like(2, cell.initial_carry(ROWS))
+    ids = np.random.default_rng(3).integers(0, 3, (20, ROWS))
+
+    def results(unroll):
+        return quick_jit(lambda *its: all_gradients(lambda p, c: unroll(p, c, ids), 4, *its))(params, carry)
+
+    (values, (d_params, d_carry)), (expected, (d_expected, d_first)) = map(results, (cell.unroll, scanned(cell)))
+    assert_close((values, d_carry), (expected, d_first))
+    assert_close(d_params["1"]["w_hh"], d_expected["1"]["w_hh"])
+    assert_close(d_params, d_expected, tolerance=0.05)  # 2^-9 of each of 40 cotangents
+    assert np.any(d_params["1"]["w_ih"] != d_expected["1"]["w_ih"])
+
+
+@pytest.mark.parametrize("dtype", [jnp.int8, bool])
+def test_operands_are_floats(dtype):
+    with pytest.raises(InputError, match="mixed_precision: dtype is .*; it must be a float dtype"):
+        mixed_precision(lstm(INPUT, HIDDEN), dtype)

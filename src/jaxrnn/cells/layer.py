@@ -1,6 +1,6 @@
 """What recurrent layers share: parameters for each gate, the input's product, and a carry of zeros."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from jaxrnn.choices import require
 from jaxrnn.errors import InputError, expect
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
-from jaxrnn.shapes import check_last_axis, check_sizes, spread
+from jaxrnn.shapes import check_last_axis, check_params, check_sizes, spread
 from jaxrnn.types import Array, Carry, Params
 
 NORM_EPSILON = 1e-5
@@ -158,7 +158,8 @@ def derive_layer(
 
     Returns:
         The cell. It raises an AssertionError (from chex) for an input whose last axis is not I, and for a carry that is
-        not like its `initial_carry(*batch)`, and an InputError for an input of a wider dtype than its own.
+        not like its `initial_carry(*batch)`, and an InputError for an input of a wider dtype than its own, and for a
+        carry of another dtype than a step makes of it.
 
     Raises:
         InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.
@@ -190,12 +191,12 @@ def _checked(
 ) -> Recurrence:
     """The recurrence of a layer, which refuses inputs, parameters and carries that do not fit by name."""
     one_row = jax.eval_shape(lambda: initial_carry(()))
-    own_params = cache(lambda: jax.eval_shape(init, jax.random.key(0)))
+    shapes = cache(lambda: {key: a.shape for key, a in jax.eval_shape(init, jax.random.key(0)).items()})
 
     def project(params, x):
         check_last_axis(f"{name}: the input x [*batch, I]", x, input_size)
         _check_dtype(name, x, jax.dtypes.canonicalize_dtype(dtype))
-        _check_params(name, params, own_params())
+        check_params(name, params, shapes())
         return recurrence.project(params, x)
 
     def recur(params, carry, z, dot, note):
@@ -203,7 +204,9 @@ def _checked(
         expected = jax.tree.map(lambda a: jax.ShapeDtypeStruct((*batch, *a.shape), a.dtype), one_row)
         message = f"{name}: the carry (tree 0) must be like initial_carry({batch}) (tree 1); inputs have time first"
         expect(message, chex.assert_trees_all_equal_shapes, carry, expected)
-        return recurrence.recur(params, carry, z, dot, note)
+        new, y = recurrence.recur(params, carry, z, dot, note)
+        _check_lasting(name, carry, new)
+        return new, y
 
     return Recurrence(project, recur)
 
@@ -216,10 +219,9 @@ def _check_dtype(name: str, x: Array, dtype: jnp.dtype) -> None:
         raise InputError(f"{name}: the input x is {found}, which {dtype} cannot hold; cast it, or build with its dtype")
 
 
-def _check_params(name: str, params: Params, own: Params) -> None:
-    """Refuse parameters of another cell: those of this one must be there, and have its shapes."""
-    for key, expected in own.items():
-        found = params.get(key) if isinstance(params, Mapping) else None
-        shape = "missing" if found is None else list(jnp.shape(found))
-        if shape != list(expected.shape):
-            raise InputError(f"{name}: params[{key!r}] is {shape}; expected {list(expected.shape)}, as init makes it")
+def _check_lasting(name: str, carry: Carry, new: Carry) -> None:
+    """Refuse a carry that a step makes one of another dtype of; what is weakly typed takes on any."""
+    for before, after in zip(jax.tree.leaves(carry), jax.tree.leaves(new), strict=True):
+        found, made = jnp.result_type(before), jnp.result_type(after)
+        lasting = found == made or getattr(before, "weak_type", False)
+        require(lasting, f"{name}: the dtype of the carry", f"{found}", f"{made}, as a step makes it")

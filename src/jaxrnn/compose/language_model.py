@@ -1,11 +1,14 @@
 """Embedding, recurrent core and readout over a vocabulary: a language model is a cell too."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.choices import is_whole, require
 from jaxrnn.compose.documents import documents
 from jaxrnn.compose.locked import word_dropout as drop_words
 from jaxrnn.compose.noise import Noise, check_key
@@ -48,9 +51,9 @@ def language_model(
         tie: use the embedding table, transposed, as the readout's matrix; it is one array and counts once. Needs E = H.
         vocabulary_block: the logits of how many symbols to hold at a time where the model is told its targets; None: of
             all. For large vocabularies, see `jaxrnn.gradients.told`.
-        vocabulary_sample: in training, estimate the loss from the logits of so many symbols where the model is told its
-            targets, drawn anew for each chunk: see `sampled_cross_entropy`; None: it is exact. Then blocks are for
-            evaluation.
+        vocabulary_sample: estimate the loss from the logits of at most so many symbols, drawn anew for each chunk: see
+            `sampled_cross_entropy`. It is done where the model is told its targets and the first carry was made with a
+            key, as in training; elsewhere, and with None, the loss is exact, and in blocks if so asked.
         embedding_init: initializer of the table `[V, E]`; by default normal(1), or normal(1/sqrt(E)) when tied.
         readout_init: initializer of the readout's matrix `[H, V]`, unless tied.
         dtype: of the embedding and the readout.
@@ -59,10 +62,12 @@ def language_model(
         A cell with integer inputs `[*batch]` and outputs `[*batch, V]`, or with `Told` inputs and as outputs the
         cross-entropy of the targets, `[*batch]`. Its params are `{"embedding": {"w"}, "core": ...,
         "readout": {"w", "b"}}`, where "w" of the readout is absent when tied, and "below" and "above" are present where
-        given. The carry of the readout is `()`, or with vocabulary_sample a `Noise` with one key for all rows.
+        given. The carry is a tuple with one for each layer, from the bottom up; that of the readout is `()`,
+        or with vocabulary_sample a `Noise` with one key for all rows.
 
     Raises:
-        InputError: if the core's sizes are not fixed, or are unequal when tied; for a sample that is too small.
+        InputError: if the core's sizes are not fixed, or are unequal when tied; for a `begins_at` that is no symbol of
+            the vocabulary; for a block below 1, or a sample that is too small.
 
     References:
         O. Press, L. Wolf, "Using the Output Embedding to Improve Language Models", EACL 2017, arXiv:1608.05859 (tying).
@@ -77,7 +82,7 @@ def language_model(
         (5, 2, 50)
     """
     layers = _beneath(core, vocabulary_size, below, above, word_dropout, tie, embedding_init, dtype)
-    trunk = _apart(stack(*layers.values(), names=tuple(layers)), begins_at)
+    trunk = _apart(stack(*layers.values(), names=tuple(layers)), vocabulary_size, begins_at)
     assert trunk.output_size is not None  # since the core's is not
     if tie and core.input_size != trunk.output_size:
         raise InputError(
@@ -85,10 +90,12 @@ def language_model(
             f"{trunk.output_size}; make them equal or do not tie"
         )
     readout = dense(trunk.output_size, vocabulary_size, w=readout_init, dtype=dtype)
+    block = vocabulary_block
+    require(block is None or is_whole(block), "language_model: vocabulary_block", block, "at least 1 symbol")
     if vocabulary_sample is not None:
         groups(vocabulary_size, vocabulary_sample)  # or a refusal
         readout = readout._replace(initial_carry=_one_key)
-    model = _apart(stack(*layers.values(), readout, names=(*layers, "readout")), begins_at)
+    model = _apart(stack(*layers.values(), readout, names=(*layers, "readout")), vocabulary_size, begins_at)
     model = loss_where_told(model, trunk, vocabulary_block, vocabulary_sample)
     return _tied(model) if tie else model
 
@@ -126,7 +133,7 @@ def language_trunk(
         True
     """
     layers = _beneath(core, vocabulary_size, below, above, word_dropout)
-    return _apart(stack(*layers.values(), names=tuple(layers)), begins_at)
+    return _apart(stack(*layers.values(), names=tuple(layers)), vocabulary_size, begins_at)
 
 
 def readout_of(params: Params) -> tuple[Array, Array]:
@@ -148,7 +155,7 @@ def _beneath(
     """The layers beneath the readout, by their names."""
     if core.input_size is None or core.output_size is None:
         raise InputError("language_model: the core needs fixed sizes; build it with input_size=... and output_size=...")
-    spread = 1.0 / core.input_size**0.5 if tie else 1.0
+    spread = 1.0 / math.sqrt(core.input_size) if tie else 1.0
     table = embedding(vocabulary_size, core.input_size, w=embedding_init or initializers.normal(spread), dtype=dtype)
     table = drop_words(table, word_dropout) if word_dropout else table
     layers = {"embedding": table, "below": below, "core": core, "above": above}
@@ -162,15 +169,23 @@ def _one_key(batch_shape: Any, key: Array | None = None) -> Noise:
     return Noise(key, None)
 
 
-def _apart(cell: Cell, begins_at: int | None) -> Cell:
+def _apart(cell: Cell, vocabulary_size: int, begins_at: int | None) -> Cell:
     """A cell that reads symbols, anew from each that begins a document, if any does."""
-    return cell if begins_at is None else documents(cell, lambda ids: ids == begins_at)
+    if begins_at is None:
+        return cell
+    good = is_whole(begins_at, least=0) and begins_at < vocabulary_size
+    require(good, "language_model: begins_at", begins_at, f"a symbol, from 0 to {vocabulary_size - 1}")
+    return documents(cell, lambda ids: ids == begins_at)
 
 
 def _tied(model: Cell) -> Cell:
     """The same model with the embedding table, transposed, as the readout's matrix."""
 
     def view(params):
+        if not (isinstance(params, Mapping) and "embedding" in params and "readout" in params):
+            return params  # the stack refuses it
+        if "w" in params["readout"]:
+            raise InputError("language_model: params['readout']['w'] is there, but the model is tied; build it untied")
         return params | {"readout": params["readout"] | {"w": params["embedding"]["w"].T}}
 
     def init(key):

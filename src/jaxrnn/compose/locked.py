@@ -44,7 +44,7 @@ def locked_dropout(rate: float) -> Cell:
         >>> cell.unroll({}, cell.initial_carry(2), jnp.ones((5, 2, 100)))[1].min()
         Array(1., dtype=float32)
     """
-    check_rate("locked_dropout", rate)
+    rate = check_rate("locked_dropout", rate)
 
     def draw(key, size):
         return jax.random.bernoulli(jax.random.fold_in(key, DRAW), 1.0 - rate, (size,))
@@ -95,7 +95,7 @@ def word_dropout(embedding: Cell, rate: float) -> Cell:
         >>> bool(jnp.all(ys[:10] == ys[10:])), 0 < int(jnp.sum(jnp.all(ys == 0, axis=-1))) < 20
         (True, True)
     """
-    check_rate("word_dropout", rate)
+    rate = check_rate("word_dropout", rate)
 
     def stays(key, word):
         return jax.random.bernoulli(jax.random.fold_in(key, DRAW + word.astype(jnp.uint32)), 1.0 - rate)

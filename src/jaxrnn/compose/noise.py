@@ -134,17 +134,21 @@ def check_rows(name: str, noise: Noise, x: Any, axes: int = 1) -> None:
     require(rows == noise.key.shape, f"{name}: the rows of the input", rows, f"{noise.key.shape}, those of the carry")
 
 
-def check_rate(name: str, rate: Any) -> None:
+def check_rate(name: str, rate: Any) -> float:
     """Refuse what is no probability below 1.
 
     Args:
         name: of the function that was given it.
         rate: the probability that something is dropped.
 
+    Returns:
+        The rate, as a number of Python's, which changes no dtype.
+
     Raises:
         InputError: if it is none.
     """
     require(is_number(rate) and 0 <= rate < 1, f"{name}: rate", rate, "a probability in [0, 1)")
+    return float(rate)
 
 
 def dropout(rate: float) -> Cell:
@@ -178,7 +182,7 @@ def dropout(rate: float) -> Cell:
         >>> cell.step({}, cell.initial_carry(1), jnp.ones((1, 3)))[1].tolist()
         [[1.0, 1.0, 1.0]]
     """
-    check_rate("dropout", rate)
+    rate = check_rate("dropout", rate)
 
     def silent(noise):
         return noise.key is None or rate == 0

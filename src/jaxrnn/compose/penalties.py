@@ -51,7 +51,7 @@ def activation_penalty(weight: float) -> Cell:
         >>> layer.step({}, layer.initial_carry(1), jnp.array([[1.0, 3.0]]))[1].tolist()
         [[1.0, 3.0]]
     """
-    _check("activation_penalty", weight)
+    weight = _checked("activation_penalty", weight)
 
     def measure(params, x):
         del params
@@ -74,7 +74,7 @@ def temporal_penalty(size: int, weight: float, *, dtype: jnp.dtype | type = floa
         dtype: of the carry: that of the input.
 
     Returns:
-        A cell without parameters.
+        A cell without parameters. It raises an InputError for an input of another dtype than its carry.
 
     Raises:
         InputError: for a negative weight, and for a size that is not a whole number of at least 1.
@@ -90,7 +90,7 @@ def temporal_penalty(size: int, weight: float, *, dtype: jnp.dtype | type = floa
         [0.5, 4.5, 0.0]
     """
     check_sizes("temporal_penalty", size=size)
-    _check("temporal_penalty", weight)
+    weight = _checked("temporal_penalty", weight)
 
     def initial_carry(batch_shape, key=None):
         del key
@@ -103,6 +103,7 @@ def temporal_penalty(size: int, weight: float, *, dtype: jnp.dtype | type = floa
 
     def recur(params, carry, x, dot, note):
         del params, dot, note
+        require(x.dtype == carry.previous.dtype, "temporal_penalty: dtype", f"{carry.previous.dtype}", f"{x.dtype}")
         return Measuring(x), Penalized(x, weight * jnp.mean(jnp.square(x - carry.previous), axis=-1))
 
     recurrence = Recurrence(project, recur)
@@ -152,6 +153,7 @@ def _in_training_only(measuring: Cell, start: Callable[..., Measuring]) -> Cell:
     return Cell(lambda key: {}, initial_carry, step, either("unroll"), opaque(step), *sizes)
 
 
-def _check(name: str, weight: Any) -> None:
-    """Refuse a weight that is negative or no number."""
+def _checked(name: str, weight: Any) -> float:
+    """The weight as a number of Python's, which changes no dtype; one that is negative or no number is refused."""
     require(is_number(weight) and weight >= 0, f"{name}: weight", weight, "0 or more")
+    return float(weight)

@@ -14,7 +14,7 @@ from jaxrnn.errors import expect
 from jaxrnn.initializers import Initializer
 from jaxrnn.lookup import GivesLookup, Lookup, take_rows
 from jaxrnn.marks import open_marks
-from jaxrnn.shapes import check_last_axis, check_sizes
+from jaxrnn.shapes import check_last_axis, check_params, check_sizes
 from jaxrnn.types import Array, Params
 
 
@@ -75,7 +75,7 @@ def embedding(
 
     Returns:
         A cell with params `w [V, E]`, inputs integer `[*batch]` and outputs `[*batch, E]`. Ids outside `[0, V)` are the
-        caller's to prevent: they give NaN.
+        caller's to prevent: they give NaN. It raises an InputError for other parameters than its own.
 
     Raises:
         InputError: for sizes that are not whole numbers of at least 1.
@@ -96,6 +96,7 @@ def embedding(
 
     def lookup(params, ids):
         expect("embedding: the input must be integer ids [*batch]", chex.assert_type, ids, int)
+        check_params("embedding", params, {"w": (vocabulary_size, embedding_size)})
         return Lookup(params["w"], ids)
 
     cell = pointwise(init, lambda params, ids: take_rows(*lookup(params, ids)), output_size=embedding_size)
@@ -120,7 +121,7 @@ def dense(
         dtype: of the parameters.
 
     Returns:
-        A cell with params `w [I, O]` and `b [O]`.
+        A cell with params `w [I, O]` and `b [O]`. It raises an InputError for other parameters than its own.
 
     Raises:
         InputError: for sizes that are not whole numbers of at least 1.
@@ -139,6 +140,7 @@ def dense(
 
     def apply(params, x):
         check_last_axis("dense: the input x [*batch, I]", x, input_size)
+        check_params("dense", params, {"w": (input_size, output_size), "b": (output_size,)})
         rows = x.reshape(math.prod(x.shape[:-1]), input_size)
         # The bias as a product, too: so both gradients read the same rows of cotangents, and XLA makes these only once.
         y = product(rows, params["w"]) + jnp.ones((len(rows), 1), x.dtype) @ params["b"][None]

@@ -18,7 +18,8 @@ def with_readout(cell: Cell, output_size: int, **dense_options) -> Cell:
         **dense_options: see `jaxrnn.compose.pointwise.dense`.
 
     Returns:
-        A cell with params `{"cell": ..., "readout": {"w": [H, O], "b": [O]}}`.
+        A cell with params `{"cell": ..., "readout": {"w": [H, O], "b": [O]}}`, the carry `(the cell's carry, ())`, and
+        outputs `[*batch, O]`.
 
     Raises:
         InputError: if the cell has no fixed output size.

@@ -1,12 +1,13 @@
 """A model that is told the target gives its loss in the place of its logits, which need never be held all at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 import jax
 
 from jaxrnn.cell import Cell, Recurrence, step_of
+from jaxrnn.compose.noise import Noise
 from jaxrnn.cross_entropy import readout_cross_entropy
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.marks import marked_as, silence, unmarked
@@ -43,8 +44,8 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None, sample: int | N
     def either(of_model, of_trunk, block=None):
         def run(params, carry, x):
             x, target = _told_apart(x)
-            if target is None:
-                return of_model(params, carry, x)
+            if target is None or not _fit(params, carry):
+                return of_model(params, carry, x)  # which refuses what does not fit
             loss = _loss_of_readout(carry[-1], block, sample)
             if loss is None:
                 carry, y = of_model(params, carry, x)
@@ -67,10 +68,16 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None, sample: int | N
 
 def _loss_of_readout(carry: Any, block: int | None, sample: int | None) -> Callable[..., Array] | None:
     """How to make the loss from what the readout reads, or None: from all its logits."""
-    if sample is not None and carry.key is not None:
+    if sample is not None and isinstance(carry, Noise) and carry.key is not None:
         key = jax.random.fold_in(carry.key, 1)  # 0 is for the next key of the chain, see `jaxrnn.trees.renew_keys`
         return partial(sampled_cross_entropy, key, sample=sample)
     return None if block is None else partial(readout_cross_entropy, block=block)
+
+
+def _fit(params: Any, carry: Any) -> bool:
+    """Whether there are parameters of a readout, and a carry of its own."""
+    readout = params.get("readout") if isinstance(params, Mapping) else None
+    return isinstance(carry, tuple) and len(carry) > 1 and isinstance(readout, Mapping) and {"w", "b"} <= set(readout)
 
 
 def _told_apart(x: Any) -> tuple[Any, Array | None]:

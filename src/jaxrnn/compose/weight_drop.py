@@ -53,7 +53,7 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
         >>> 0 < int(jnp.sum(grads["w_hh"] == 0)) < 64, int(jnp.sum(grads["w_ih"] == 0))
         (True, 0)
     """
-    check_rate("weight_drop", rate)
+    rate = check_rate("weight_drop", rate)
     names = (names,) if isinstance(names, str) else tuple(names)
     found = jax.tree.leaves_with_path(jax.eval_shape(cell.init, jax.random.key(0)))
     dropped = [path for path, _ in found if _name(path) in names]

@@ -44,10 +44,10 @@ def checkpointed_bptt(
             `estimate`, as soon as it is traced, if the budget is too small for the chunk.
 
     Cost:
-        The forward pass twice, about 1.33 times the time of `bptt`, and once more for each further level. Memory of
-        `K / C` carries and the intermediates of C steps: least at `C = sqrt(K b_c / b_r)`, with b_c bytes a carry and
-        b_r bytes kept a step. With L levels, about `L (K / C)^(1/L)` carries. A budget costs a few compilations for
-        each new shape.
+        The forward pass twice, by count about 1.33 times the work of `bptt` (`benchmarks.long_sequence` measures the
+        time), and once more for each further level. Memory of `K / C` carries and the intermediates of C steps: least
+        at `C = sqrt(K b_c / b_r)`, with b_c bytes a carry and b_r bytes kept a step. With L levels, about
+        `L (K / C)^(1/L)` carries. A budget costs a few compilations for each new shape.
 
     References:
         T. Chen, B. Xu, C. Zhang, C. Guestrin, "Training Deep Nets with Sublinear Memory Cost", arXiv:1604.06174,

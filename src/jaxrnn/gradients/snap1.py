@@ -137,9 +137,10 @@ def _unit_by_unit(cell: Cell, others: Params, carry: Carry, x: Any) -> tuple[Arr
     return jnp.stack(leaves), step
 
 
-def _diagonal_product(a: Array, w: Array, plus: Any = 0.0) -> Array:
+def _diagonal_product(a: Array, w: Array, plus: Any = None) -> Array:
     """`plus + a @ w`, and for `w [H, G*H]` of its derivative by `a` only what `a_i` does to the gates of unit i."""
     size, columns = w.shape
+    plus = 0.0 if plus is None else plus
     if a.shape[-1] != size or columns % size:
         return plus + a @ w
     own = jax.lax.stop_gradient(jnp.diagonal(w.reshape(size, columns // size, size), axis1=0, axis2=2))
