@@ -6,6 +6,8 @@ import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from jaxrnn import __version__
@@ -47,6 +49,22 @@ def test_a_fault_of_the_program_keeps_its_traceback():
         run(fails, [])
 
 
+def test_what_does_not_fit_into_memory_is_one_line(capsys):
+    def fails(argv):
+        jax.jit(lambda: jnp.ones(1 << 44, jnp.float32))()
+
+    assert run(fails, []) == 2
+    assert capsys.readouterr() == ("", "error: there is not so much memory; choose smaller sizes\n")
+
+
+def test_an_answer_for_which_there_is_no_room_is_one_line():
+    program = "import sys; from jaxrnn.command import run; sys.exit(run(lambda argv: print('x' * 9999) or 0, []))"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "error: the output cannot be written (No space left on device); send it elsewhere\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
 def test_an_interruption_before_training_is_quiet(capsys):
     def interrupted(argv):
         raise KeyboardInterrupt
@@ -85,7 +103,8 @@ def test_a_closed_standard_output_is_no_fault():
 
 
 WAITS = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # where the tests themselves run under nohup
 from jaxrnn.command import stop_on_signals
 with stop_on_signals() as stop:
     print("ready", flush=True)
@@ -96,7 +115,7 @@ with stop_on_signals() as stop:
 """
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("then", ["done", "busy"])
 def test_a_first_signal_asks_and_a_second_one_ends(number, then):
     words = [sys.executable, "-c", WAITS, then]
@@ -108,6 +127,16 @@ def test_a_first_signal_asks_and_a_second_one_ends(number, then):
             process.send_signal(number)
         assert process.wait(timeout=30) == (128 + number if then == "busy" else 0)
         assert "Traceback" not in process.stderr.read()
+
+
+def test_a_terminal_that_goes_away_ends_nothing_under_nohup():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop()
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_elsewhere_than_in_the_main_thread_signals_are_left_alone():

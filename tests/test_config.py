@@ -147,6 +147,10 @@ def test_differences_name_key_and_both_values():
             ["training.updates_per_dispatch = 100", "training.validate_every = 10"],
         ),
         (
+            "[training]\npatience=2\n[optimizer]\nschedule='plateau'",
+            ["training.patience = 2", "before the rate falls", "expected more than optimizer.plateau = 2, or 0"],
+        ),
+        (
             "[training]\npatience=3\n[optimizer]\naverage_after=3",
             ["training.patience = 3", "expected more than 4", "optimizer.average_after"],
         ),
@@ -221,6 +225,12 @@ def test_another_choice_on_the_command_line_forgets_what_the_file_says_for_its_o
     assert config.optimizer == Optimizer(schedule="exponential", decay=0.25, rate=3.0)
     with pytest.raises(InputError, match="optimizer.plateau = 1: only"):
         check_read(resolve(path, {"optimizer.schedule": "exponential", "optimizer.plateau": "1"}))
+
+
+def test_a_byte_order_mark_is_dropped(tmp_path):
+    path = tmp_path / "marked.toml"
+    path.write_text("seed = 7", "utf-8-sig")
+    assert resolve(path).seed == 7
 
 
 def test_a_missing_file_is_named(tmp_path):

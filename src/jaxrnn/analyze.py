@@ -13,7 +13,7 @@ from rich.console import Console
 
 from jaxrnn import snapshots
 from jaxrnn.analysis.report import make_ready, write
-from jaxrnn.command import Parser, check_positive, make_command
+from jaxrnn.command import Parser, check_positive, make_command, path
 from jaxrnn.data.reading import Document
 from jaxrnn.errors import naming_refusals
 from jaxrnn.running.account import account
@@ -81,7 +81,7 @@ def _parser() -> Parser:
     """What a user may ask for."""
     usage = "RUN [--text FILE] [--length N] [--label FILE.py:FUNCTION] [--follow LABEL] [--out DIR] [--json]"
     parser = Parser("jaxrnn analyze", usage, "See what a trained model has learned, and how.", EXAMPLES)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("run", type=path, metavar="RUN", help="the run's folder")
     parser.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
     about = f"symbols to read of each of the two texts, the one to choose on and the one to score on [{LENGTH}]"
     parser.add_argument("--length", type=int, default=LENGTH, metavar="N", help=about)
@@ -89,7 +89,7 @@ def _parser() -> Parser:
     parser.add_argument("--label", metavar="FILE.py:FUNCTION", action="append", default=[], help=about)
     about = "the label whose best unit is followed through the snapshots [inside a string literal]"
     parser.add_argument("--follow", metavar="LABEL", help=about)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="where the report goes [RUN/analysis]")
+    parser.add_argument("--out", type=path, metavar="DIR", help="where the report goes [RUN/analysis]")
     return parser
 
 

@@ -6,9 +6,11 @@
 | 2    | something given was wrong: one line says what, and nothing half-written is left |
 | 130  | stopped by Ctrl-C; a training that is under way is saved first                 |
 | 143  | stopped by SIGTERM, in the same way                                            |
+| 129  | by SIGHUP, when its terminal went away; with `nohup` it goes on                |
 """
 
 import argparse
+import errno
 import json
 import os
 import signal
@@ -17,8 +19,10 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
+import jax
 from rich.console import Console
 
 from jaxrnn.choices import nearest
@@ -27,6 +31,7 @@ from jaxrnn.jsonable import jsonable
 from jaxrnn.running.progress import console
 
 INTERRUPTED = 130
+_OUTPUT_IS_FULL = errno.ENOSPC, errno.EDQUOT, errno.EIO
 
 
 def _wide(prog: str) -> argparse.HelpFormatter:
@@ -79,6 +84,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Refuse the arguments."""
         raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def path(word: str) -> Path:
+    """Read a path, where `~` is the user's home in whatever place: a shell leaves it alone in `--run=~/mine`.
+
+    Args:
+        word: as it was typed.
+
+    Returns:
+        The path.
+    """
+    return Path(word).expanduser()
 
 
 def check_positive(asked: argparse.Namespace, *names: str) -> None:
@@ -155,17 +172,30 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
         _flush()
         return code
     except InputError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return _refused(str(error))
     except MemoryError:
-        print("error: there is not so much memory; choose smaller sizes", file=sys.stderr)
-        return 2
+        return _refused("there is not so much memory; choose smaller sizes")
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return _refused("there is not so much memory; choose smaller sizes")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away, as `| head` does: nothing is left to say to it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # of a stream: those of files have names, and have become an `InputError`
+        if error.filename is not None or error.errno not in _OUTPUT_IS_FULL:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _refused(f"the output cannot be written ({error.strerror}); send it elsewhere")
+
+
+def _refused(what: str) -> int:
+    """Say in one line what was wrong."""
+    print(f"error: {' '.join(what.split())}", file=sys.stderr)
+    return 2
 
 
 def _flush() -> None:
@@ -196,9 +226,10 @@ class Stop:
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """Let Ctrl-C and SIGTERM ask for an orderly stop; a second one ends the process at once.
+    """Let Ctrl-C, SIGTERM and a terminal that goes away ask for an orderly stop; a second one ends the process at once.
 
-    Python hears signals in its main thread only; in another one nothing changes.
+    A SIGHUP that is ignored, as under `nohup`, stays so. Python hears signals in its main thread only; in another one
+    nothing changes.
 
     Yields:
         What says whether a signal has come.
@@ -212,10 +243,18 @@ def stop_on_signals() -> Iterator[Stop]:
             os._exit(128 + number)
         stop.received = signal.Signals(number)
 
-    heard = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    signals = [signal.SIGINT, signal.SIGTERM, *([] if hangup is None else [hangup])]
+    in_main = threading.current_thread() is threading.main_thread()
+    heard = [number for number in signals if in_main and not (number == hangup and _is_ignored(number))]
     before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_ignored(number: signal.Signals) -> bool:
+    """Whether a signal does nothing."""
+    return signal.getsignal(number) is signal.SIG_IGN

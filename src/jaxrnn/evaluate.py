@@ -3,13 +3,12 @@
 import sys
 from argparse import Namespace
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 
-from jaxrnn.command import Parser, check_positive, make_command
+from jaxrnn.command import Parser, check_positive, make_command, path
 from jaxrnn.context import doubling, make_cost_by_context, reset_at, reset_every
 from jaxrnn.data.chunks import Streams
 from jaxrnn.data.dataset import Dataset
@@ -105,7 +104,7 @@ def _parser() -> Parser:
     """What a user may ask for."""
     usage = "RUN [--split SPLIT | --text FILE] [--streams N] [--dynamic] [--cache] [--json]"
     parser = Parser("jaxrnn evaluate", usage, "Score a trained model, and say by what protocol.", EXAMPLES)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("run", type=path, metavar="RUN", help="the run's folder")
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--split", choices=SPLITS, help="a split of the run's own text [test]")
     text.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")

@@ -3,14 +3,13 @@
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from rich.console import Console
 
-from jaxrnn.command import Parser, check_positive, make_command
+from jaxrnn.command import Parser, check_positive, make_command, path
 from jaxrnn.config import Sampling
 from jaxrnn.data.vocabulary import decode, ids_of
 from jaxrnn.errors import InputError, naming_refusals
@@ -72,7 +71,7 @@ def _parser() -> Parser:
     """What a user may ask for. Values stay text: they are read as those of `sampling` in a configuration are."""
     usage = "RUN [--prompt TEXT] [--length N] [--temperature X] [--samples N] [--interactive] [--json]"
     parser = Parser("jaxrnn sample", usage, "Let a trained model write.", EXAMPLES)
-    parser.add_argument("run", type=Path, metavar="RUN", help="the run's folder")
+    parser.add_argument("run", type=path, metavar="RUN", help="the run's folder")
     parser.add_argument("--prompt", metavar="TEXT", help="the text to go on from; - reads it from standard input")
     parser.add_argument("--length", metavar="N", help="symbols to write")
     parser.add_argument("--temperature", metavar="X", help="1 = as learned, lower = safer, 0 = always the likeliest")

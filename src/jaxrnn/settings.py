@@ -102,7 +102,7 @@ def _decided_names(values: Mapping[str, Any]) -> set[str]:
 def _read(path: Path) -> dict[str, Any]:
     """Read a TOML file into values by key."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        table = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; name a TOML file, or none for the built-in configuration") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:

@@ -36,7 +36,7 @@ import safetensors.numpy
 
 import jaxrnn
 from jaxrnn import folders
-from jaxrnn.errors import InputError
+from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.trees import is_key
 
 ARRAYS, META = "arrays.safetensors", "meta.json"
@@ -240,7 +240,8 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
 
 def _snapshots(parent: Path, kind: str) -> list[Path]:
     """Snapshots of a kind by their names, newest first; one that is just being replaced comes after its successor."""
-    names = [_NAME.fullmatch(path.name) for path in parent.iterdir()] if parent.is_dir() else []
+    with naming_refusals(parent, "mend its permissions", "cannot be read"):
+        names = [_NAME.fullmatch(path.name) for path in parent.iterdir()] if parent.is_dir() else []
     ours = [name for name in names if name and name["kind"] == kind]
     ours.sort(key=lambda name: (-int(name["number"]), name["replaced"] or ""))
     return [parent / name[0] for name in ours]

@@ -23,7 +23,7 @@ import numpy as np
 from rich.console import Console
 
 from jaxrnn.build import NAMES, check_names
-from jaxrnn.command import Parser, make_command, stop_on_signals
+from jaxrnn.command import Parser, make_command, path, stop_on_signals
 from jaxrnn.config import Config
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.mesh import gathered, on_one_device
@@ -128,14 +128,14 @@ def _parser() -> Parser:
         "Train a recurrent language model, show how it goes, and keep everything in a folder.",
         EXAMPLES,
     )
-    parser.add_argument("file", nargs="?", type=Path, metavar="config.toml", help="what differs from the values below")
-    parser.add_argument("--run", type=Path, metavar="DIR", help="the run's folder [runs/CORPUS-CELL-NUMBER]")
+    parser.add_argument("file", nargs="?", type=path, metavar="config.toml", help="what differs from the values below")
+    parser.add_argument("--run", type=path, metavar="DIR", help="the run's folder [runs/CORPUS-CELL-NUMBER]")
     begin = parser.add_mutually_exclusive_group()
     begin.add_argument("--resume", action="store_true", help="go on with the run in that folder")
     begin.add_argument(
         "--from",
         dest="parent",
-        type=Path,
+        type=path,
         metavar="RUN",
         help="begin with the settings of another run, its symbols and its best parameters",
     )
@@ -161,8 +161,8 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     if not its_run:
         check_names(config)
         check_read(config)
-        if asked.run and is_first():
-            runs.check_free(asked.run)
+        if is_first():
+            runs.check_free(asked.run or runs.free_folder(config))
     parent = load_trained(origin.parent) if origin.parent else None
     experiment = set_up(config, its_run, parent.vocabulary if parent else None)
     check_memory(experiment)
@@ -186,14 +186,15 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     start = start or (_beginning(experiment, programs, parent), Position())
     if asked.verbose:
         screen.print(particulars(experiment, compiled))
-    folder = asked.run or runs.free_folder(config)  # not before: another training may have begun meanwhile
+    folder = asked.run
     if not is_first():  # it writes what the first one writes, where nobody looks
         folder, its_run = Path(held.enter_context(TemporaryDirectory())) / "run", None
     if not its_run:
         more = _first_snapshot(start, experiment.config) if parent else None
-        its_run = runs.create(folder, first_files(experiment, parent), more)
+        files = first_files(experiment, parent)
+        its_run = runs.create(folder, files, more) if folder else runs.create_next(config, files, more)
         held.enter_context(runs.locked(its_run))
-    screen.print(f"{'run':<11} {folder}\n")
+    screen.print(f"{'run':<11} {its_run.folder}\n")
     return Session(experiment, programs, its_run, start, n_grams, _make_score(experiment), screen)
 
 

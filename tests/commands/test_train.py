@@ -519,6 +519,12 @@ def test_a_bad_text_is_refused(refusal, tmp_path, content, named):
         (["--gradient.rule", "checkpointed", "--gradient.memory", ""], ["gradient.memory = ''", "length >= 1"]),
         (["--sampling.prompt", "Ω"], ["sampling.prompt", "'Ω' not in the vocabulary"]),
         (["missing.toml"], ["missing.toml: no such file"]),
+        (["--training.accumulate", "999"], ["training.accumulate = 999: expected at most", "the chunks of an epoch"]),
+        (
+            ["--data.tokenizer", "word", "--data.minimum_count", "99999"],
+            ["data.minimum_count = 99999: no symbol is there so often; expected at most"],
+        ),
+        (["--run", "/proc/mine"], ["--run /proc/mine: cannot be written"]),
         (["--training.length", "2000000000 epochs"], ["training.length", "epochs", "updates; expected", "2^31"]),
     ],
 )
@@ -531,6 +537,14 @@ def test_a_bad_setting_is_refused(refusal, settings, words, named):
 def test_a_file_with_an_unknown_key_is_refused(refusal, tmp_path):
     (tmp_path / "mine.toml").write_text("[model]\nhidden = 3\n")
     assert "model.hidden (mine.toml): no such key; did you mean 'model.hidden_size'?" in refusal("train", "mine.toml")
+
+
+def test_a_bad_text_of_its_own_is_refused_by_its_key(refusal, settings, tmp_path):
+    (tmp_path / "short.txt").write_text("x")
+    (tmp_path / "long.txt").write_text("a text\n" * 99)
+    for key, other in (("valid", "test"), ("test", "valid")):
+        texts = [f"--data.{key}", "short.txt", f"--data.{other}", "long.txt"]
+        assert f"data.{key} = 'short.txt'" in refusal("train", *settings(), *texts)
 
 
 def test_an_existing_run_is_not_overwritten(refusal, finished_run, settings):

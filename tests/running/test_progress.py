@@ -1,9 +1,11 @@
 """What a terminal sees, and what a log file gets."""
 
+import errno
 import io
 import os
 import sys
 
+import pytest
 from rich.console import Console
 
 from jaxrnn.running.progress import console, progress, show
@@ -62,6 +64,21 @@ def test_a_reader_that_goes_away_ends_no_training(monkeypatch):
                 shown.update(step, "")
         assert screen.quiet
         file.write("what is written past the screen is lost as well\n")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_log_without_room_or_a_terminal_that_is_gone_ends_no_training(number, monkeypatch, tmp_path):
+    class Refusing(io.TextIOWrapper):
+        def write(self, text):
+            raise OSError(number, os.strerror(number))
+
+    with open(tmp_path / "log", "wb") as file, Refusing(file) as log:
+        monkeypatch.setattr(sys, "stdout", log)
+        screen = console()
+        with progress(screen, total=2, every=0.0) as shown:
+            for step in (1, 2):
+                shown.update(step, "")
+        assert screen.quiet
 
 
 def test_words_are_shown_as_they_are(capsys):

@@ -56,6 +56,39 @@ def test_the_folder_that_one_is_in_is_refused(tmp_path, monkeypatch):
         runs.check_free(Path("."))
 
 
+def test_a_folder_that_no_other_can_take_the_place_of_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with pytest.raises(InputError, match=r"link: is a link or a mount point; choose a folder in it: .*link/mine"):
+        runs.check_free(tmp_path / "link")
+    monkeypatch.setattr(os.path, "ismount", lambda path: path.name == "real")
+    with pytest.raises(InputError, match="real: is a link or a mount point"):
+        runs.check_free(tmp_path / "real")
+    runs.check_free(tmp_path / "link" / "mine")
+
+
+def test_whether_a_run_can_be_made_is_known_before_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
+    with pytest.raises(InputError, match=r"a/b: cannot be written \(nothing can be in .*\); choose another place"):
+        runs.check_free(tmp_path / "a" / "b")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_another_training_takes_meanwhile_is_left_to_it(tmp_path, monkeypatch):
+    def free_folder(config):
+        found = looked(config, tmp_path)
+        if found.name.endswith("-2"):
+            found.mkdir()
+            (found / "config.toml").touch()
+        return found
+
+    looked = runs.free_folder
+    monkeypatch.setattr(runs, "free_folder", free_folder)
+    assert [runs.create_next(Config(), FILES).folder.name[-2:] for _ in range(3)] == ["-1", "-3", "-4"]
+    with pytest.raises(InputError, match="cannot be written"):
+        runs.create_next(Config(), {"no/such/folder": "x"})
+
+
 def test_a_disk_that_refuses_is_named(tmp_path):
     run = runs.create(tmp_path / "run", FILES)
     run.metrics.mkdir()  # as good as a full disk
@@ -64,6 +97,8 @@ def test_a_disk_that_refuses_is_named(tmp_path):
         with pytest.raises(InputError, match="cannot be written .*; mend that, and go on with --resume"):
             write()
     assert run.config.read_text() == FILES["config.toml"]
+    with pytest.raises(InputError, match="metrics.jsonl: cannot be read"):
+        runs.metrics(run)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -100,6 +100,9 @@ def _counted_vocabulary(corpus: Corpus, tokenizer: Tokenizer, least: int, digest
         """Count every split and write the vocabulary."""
         counts = {split: _count(documents, tokenizer) for split, documents in corpus.splits.items()}
         elsewhere = set().union(*counts.values())
+        most = max(counts["train"].values(), default=0)
+        if 0 < most < least:
+            raise InputError(f"data.minimum_count = {least}: no symbol is there so often; expected at most {most}")
         built = build_vocabulary(tokenizer, counts["train"], elsewhere=elsewhere, minimum_count=least)
         (folder / "vocabulary.json").write_text(to_json(built), encoding="utf-8")
 

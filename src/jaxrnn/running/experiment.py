@@ -78,8 +78,9 @@ def set_up(config: Config, run: Run | None = None, vocabulary: Vocabulary | None
     corpus, dataset = open_text(config, run, vocabulary=vocabulary)
     data = config.data
     name = f"data.corpus = {data.corpus!r}"
-    for split, text in (("valid", "validation text"), ("test", "test text")):  # one without a target is refused here
-        make_streams(dataset.ids[split], 1, 1, drop_tail=False, name=f"{name}: {text}")
+    for split, given, text in (("valid", data.valid, "validation text"), ("test", data.test, "test text")):
+        place = name if given is None else f"data.{split} = {given!r}"
+        make_streams(dataset.ids[split], 1, 1, drop_tail=False, name=f"{place}: {text}")  # or it has no target
     places = longest(data.chunk_length, data.chunk_spread)
     spread = (
         f", data.chunk_length = {data.chunk_length} and data.chunk_spread = {data.chunk_spread:g} want {places} steps"
@@ -87,7 +88,7 @@ def set_up(config: Config, run: Run | None = None, vocabulary: Vocabulary | None
     named = f"{name}: training text{spread if data.chunk_spread else ''}"
     streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=named)
     streams = epoch_streams(config, streams, 0)
-    _check_lap(config, streams)
+    _check_accumulate(config, streams)
     updates = total_updates(config, streams)
     learner = build_learner(config, dataset.vocabulary)
     return Experiment(config, corpus, dataset, streams, learner, updates, _mesh(config, learner))
@@ -110,9 +111,14 @@ def epoch_streams(config: Config, streams: Streams, epoch: int) -> Streams:
     return vary_lengths(streams, data.chunk_length, data.chunk_spread, seed=config.seed, epoch=epoch)
 
 
-def _check_lap(config: Config, streams: Streams) -> None:
-    """Refuse a lap that ends within an update: what would fill that up would be read by the carry, which goes on."""
+def _check_accumulate(config: Config, streams: Streams) -> None:
+    """Refuse an update of more than an epoch, and a lap on the circle that ends within one.
+
+    What would fill that up would be read by the carry, which goes on.
+    """
     chunks, accumulate = number_of_chunks(streams), config.training.accumulate
+    if accumulate > chunks:
+        raise InputError(f"training.accumulate = {accumulate}: expected at most {chunks}, the chunks of an epoch")
     if config.data.circular and chunks % accumulate:
         expected = f"expected a divisor of {chunks}, the chunks of a lap, with data.circular = true"
         raise InputError(f"training.accumulate = {accumulate}: {expected}")

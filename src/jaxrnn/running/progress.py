@@ -27,7 +27,14 @@ class Progress(NamedTuple):
 
 
 class _Screen(Console):
-    """A console whose reader may go away, as `| head` does."""
+    """A console whose reader may go away, as `| head` does, or a terminal, or the room in a log file."""
+
+    def _check_buffer(self) -> None:
+        """Write what is to be written; rich forgives a broken pipe alone."""
+        try:
+            super()._check_buffer()
+        except OSError:
+            self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
         """Say no more, and let the work go on to its end: rich would end the process here, and a training unsaved."""

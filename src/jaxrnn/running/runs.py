@@ -109,11 +109,17 @@ def check_free(folder: Path) -> None:
         folder: where a new run shall lie.
 
     Raises:
-        InputError: if it exists and is not an empty folder, or is the one that the process is in.
+        InputError: if it exists and is not an empty folder, is one that no other can take the place of, or cannot be
+            made.
     """
-    if folder.resolve() == Path.cwd():  # a new folder cannot take its place
+    if folder.resolve() == Path.cwd():
         raise InputError(f"--run {folder}: is the folder that you are in; choose one in it, such as {RUNS / 'mine'}")
     with naming_refusals(f"--run {folder}", "choose another", "cannot be looked into"):
+        if folder.is_symlink() or os.path.ismount(folder):
+            raise InputError(f"--run {folder}: is a link or a mount point; choose a folder in it: {folder / 'mine'}")
+        above = next(parent for parent in folder.absolute().parents if parent.exists())
+        if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+            raise InputError(f"--run {folder}: cannot be written (nothing can be in {above}); choose another place")
         taken = folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None)
         is_run = at(folder).config.exists()
     if taken:
@@ -152,6 +158,29 @@ def create(folder: Path, files: Mapping[str, str], more: Callable[[Run], object]
             shutil.rmtree(building, ignore_errors=True)
             raise
     return at(folder)
+
+
+def create_next(config: Config, files: Mapping[str, str], more: Callable[[Run], object] | None = None) -> Run:
+    """Make a run's folder under the next free name: another training may take one between the look and the making.
+
+    Args:
+        config: the run's configuration.
+        files: see `create`.
+        more: likewise.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    while True:
+        folder = free_folder(config)
+        try:
+            return create(folder, files, more)
+        except InputError:
+            if not folder.exists():
+                raise
 
 
 def find(folder: Path) -> tuple[Run, Config]:
@@ -242,7 +271,8 @@ def metrics(run: Run) -> list[dict[str, Any]]:
     Raises:
         InputError: if a line is not as `append` has written it.
     """
-    lines = run.metrics.read_bytes().splitlines(keepends=True) if run.metrics.exists() else []
+    with naming_refusals(run.metrics, "mend its permissions", "cannot be read"):
+        lines = run.metrics.read_bytes().splitlines(keepends=True) if run.metrics.exists() else []
     rows = []
     for number, line in enumerate(lines, 1):
         if line.endswith(b"\n"):

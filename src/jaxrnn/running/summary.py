@@ -89,6 +89,8 @@ def introduction(experiment: Experiment, asked: str) -> str:
     shares = ", ".join(f"{split} {size:,}" for split, size in sizes.items())
     measured = "" if asked == config.training.length else f"{asked}; as measured now, that is "
     drawn = f", logits of {model.vocabulary_sample:,} symbols" if model.vocabulary_sample else ""
+    warmup = optimizer.warmup
+    lower = f", which a warm-up of {warmup:,} updates does not reach" if warmup >= experiment.updates else ""
     extras = f", dropout {model.dropout:g}" * (model.dropout > 0) + ", tied" * model.tie
     return table(
         ("corpus", f"{corpus.name}{origin}, {many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),
@@ -98,7 +100,7 @@ def introduction(experiment: Experiment, asked: str) -> str:
         ("", f"{many(parameters(params), 'parameter')}"),
         ("gradient", f"{_rule(config)} over {_steps(data)}, {many(data.batch_size, 'stream')}{drawn}"),
         ("devices", _devices(experiment)),
-        ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}{clips}"),
+        ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}{lower}, {optimizer.schedule}{clips}"),
         ("length", f"{measured}{many(experiment.updates, 'update')} = {epochs:.2f} epochs"),
     )
 
