@@ -1,4 +1,4 @@
-"""The README's picture, for light pages and for dark ones: `python docs/credit_flow.py` (needs the extra `bench`)."""
+"""The README's picture, for light pages and for dark ones: `python docs/credit_flow.py`."""
 
 from pathlib import Path
 from typing import NamedTuple
