@@ -352,8 +352,11 @@ def test_parameters_and_carries_of_another_model(told):
     carry = tied.initial_carry(2, jax.random.key(0))
     with pytest.raises(InputError, match=r"\['readout'\]\['w'\] is there, but the model is tied"):
         tied.unroll(of_untied, carry, xs)
-    with pytest.raises(InputError, match=r"dense: params\['w'\] is missing"):
+    with pytest.raises(InputError, match=r"(dense|readout): params\['w'\] is missing"):
         untied.unroll(of_tied, carry, xs)
+    larger = of_untied | {"readout": {"w": np.ones((4, 7)), "b": np.zeros(7)}}
+    with pytest.raises(InputError, match=r"(dense|readout): params\['w'\] is \[4, 7\]"):
+        untied.unroll(larger, carry, xs)
     for model, params in ((tied, of_tied), (untied, of_untied)):
         with pytest.raises(InputError, match="stack: carry is a NoneType"):
             model.unroll(params, None, xs)

@@ -38,7 +38,7 @@ def heed_marks(recurrence: Recurrence, initial_carry: Callable[..., Carry]) -> R
     """
 
     def project(params, x):
-        return _begun(x, recurrence.project(params, blank(x)))
+        return _marked_too(x, recurrence.project(params, blank(x)))
 
     def recur(params, carry, z, dot, note):
         if not isinstance(z, Marked):
@@ -148,7 +148,7 @@ def begin_where(begins: Callable[[Any], Array], x: Any) -> Marked:
     plain = unmarked(x)
     here = begins(plain.x if isinstance(plain, Told) else plain)
     require(hasattr(here, "dtype"), "documents: begins(x)", here, "an array of booleans, [*batch]")
-    return _begun(x, Marked(plain, here))
+    return _marked_too(x, Marked(plain, here))
 
 
 def blank(x: Any) -> Any:
@@ -251,7 +251,7 @@ def check_marks(x: Any) -> None:
                 expect(message, chex.assert_shape, mark, rows)
 
 
-def _begun(x: Any, value: Any) -> Any:
+def _marked_too(x: Any, value: Any) -> Any:
     """A value with the marks of an input; the resets that it brings itself are added, but in padding."""
     if not isinstance(value, Marked):
         return marked_as(x, value)

@@ -160,3 +160,22 @@ def check_params(name: str, params: Params, shapes: Mapping[str, tuple[int, ...]
         shape = "missing" if found is None else list(jnp.shape(found))
         if shape != list(expected):
             raise InputError(f"{name}: params[{key!r}] is {shape}; expected {list(expected)}, as init makes it")
+
+
+def is_float_dtype(dtype: Any) -> bool:
+    """Tell whether something is a float dtype, or the name of one.
+
+    Args:
+        dtype: anything.
+
+    Returns:
+        True or False.
+
+    Example:
+        >>> is_float_dtype("bfloat16"), is_float_dtype(int), is_float_dtype("bf16")
+        (True, False, False)
+    """
+    try:
+        return bool(jnp.issubdtype(jnp.dtype(dtype), jnp.floating))
+    except TypeError:
+        return False

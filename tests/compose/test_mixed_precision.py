@@ -189,7 +189,7 @@ def test_a_table_that_is_multiplied_adds_up_cotangents_before_it_rounds_them():
     assert np.any(d_params["1"]["w_ih"] != d_expected["1"]["w_ih"])
 
 
-@pytest.mark.parametrize("dtype", [jnp.int8, bool])
+@pytest.mark.parametrize("dtype", [jnp.int8, bool, "bf16"])
 def test_operands_are_floats(dtype):
     with pytest.raises(InputError, match="mixed_precision: dtype is .*; it must be a float dtype"):
         mixed_precision(lstm(INPUT, HIDDEN), dtype)

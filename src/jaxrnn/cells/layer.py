@@ -14,7 +14,7 @@ from jaxrnn.choices import require
 from jaxrnn.errors import InputError, expect
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
-from jaxrnn.shapes import check_last_axis, check_params, check_sizes, spread
+from jaxrnn.shapes import check_last_axis, check_params, check_sizes, is_float_dtype, spread
 from jaxrnn.types import Array, Carry, Params
 
 NORM_EPSILON = 1e-5
@@ -173,8 +173,7 @@ def derive_layer(
     input_size, *state_sizes = sizes
     for size in state_sizes:
         check_sizes(name, input_size=input_size, hidden_size=size)
-    real = jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
-    require(real, f"{name}: dtype", dtype, "a float dtype, such as 'float32'")
+    require(is_float_dtype(dtype), f"{name}: dtype", dtype, "a float dtype, such as 'float32'")
 
     def initial_carry(batch_shape, key=None):
         del key  # the layer is not noisy

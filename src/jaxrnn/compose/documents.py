@@ -19,7 +19,8 @@ def documents(cell: Cell, begins: Callable[[Any], Array]) -> Cell:
             carry, ys[t] = step(params, carry, xs[t])
 
     So the first output of a document depends on the input that begins it, and on nothing before. No gradient crosses.
-    It goes around `zoneout`, whose units would else keep what they were across a beginning.
+    It goes around `zoneout`, or directly within it: in a stack within, units would keep what they were across a
+    beginning.
 
     Args:
         cell: any cell that takes marks.

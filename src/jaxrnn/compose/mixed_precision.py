@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.choices import require
 from jaxrnn.products import made_from
+from jaxrnn.shapes import is_float_dtype
 
 
 def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
@@ -52,8 +53,9 @@ def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
         >>> rounded.dtype, 0 < float(abs(ys - rounded).max()) < 0.01
         (dtype('float32'), True)
     """
-    good = dtype is None or jnp.issubdtype(jnp.dtype(dtype), jnp.floating)
-    require(good, "mixed_precision: dtype", dtype, "a float dtype, such as jax.numpy.bfloat16")
+    require(
+        dtype is None or is_float_dtype(dtype), "mixed_precision: dtype", dtype, "a float dtype, such as 'bfloat16'"
+    )
     project, recur = (made_from(dtype, function) for function in cell.recurrence)
     return cell._replace(
         step=made_from(dtype, cell.step), unroll=made_from(dtype, cell.unroll), recurrence=Recurrence(project, recur)

@@ -7,11 +7,13 @@ from typing import Any
 import jax
 
 from jaxrnn.cell import Cell, Recurrence, step_of
+from jaxrnn.choices import require
 from jaxrnn.compose.noise import Noise
 from jaxrnn.cross_entropy import readout_cross_entropy
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.marks import marked_as, silence, unmarked
 from jaxrnn.sampled_cross_entropy import sampled_cross_entropy
+from jaxrnn.shapes import check_params
 from jaxrnn.types import Array, Penalized, Told
 
 
@@ -40,6 +42,8 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None, sample: int | N
         >>> losses.shape, bool(jnp.allclose(losses, softmax_cross_entropy(logits, ids[::-1])))
         ((5, 2), True)
     """
+    assert trunk.output_size is not None and model.output_size is not None  # a readout has both
+    shapes = {"w": (trunk.output_size, model.output_size), "b": (model.output_size,)}
 
     def either(of_model, of_trunk, block=None):
         def run(params, carry, x):
@@ -47,6 +51,7 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None, sample: int | N
             if target is None or not _fit(params, carry):
                 return of_model(params, carry, x)  # which refuses what does not fit
             loss = _loss_of_readout(carry[-1], block, sample)
+            check_params("language_model: readout", params["readout"], shapes)
             if loss is None:
                 carry, y = of_model(params, carry, x)
                 return carry, _in_place_of_output(y, lambda logits: silence(x, softmax_cross_entropy(logits, target)))
@@ -68,7 +73,9 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None, sample: int | N
 
 def _loss_of_readout(carry: Any, block: int | None, sample: int | None) -> Callable[..., Array] | None:
     """How to make the loss from what the readout reads, or None: from all its logits."""
-    if sample is not None and isinstance(carry, Noise) and carry.key is not None:
+    expected = "a Noise, as initial_carry gives it"
+    require(sample is None or isinstance(carry, Noise), "language_model: the readout's carry", type(carry), expected)
+    if sample is not None and carry.key is not None:
         key = jax.random.fold_in(carry.key, 1)  # 0 is for the next key of the chain, see `jaxrnn.trees.renew_keys`
         return partial(sampled_cross_entropy, key, sample=sample)
     return None if block is None else partial(readout_cross_entropy, block=block)
@@ -76,8 +83,7 @@ def _loss_of_readout(carry: Any, block: int | None, sample: int | None) -> Calla
 
 def _fit(params: Any, carry: Any) -> bool:
     """Whether there are parameters of a readout, and a carry of its own."""
-    readout = params.get("readout") if isinstance(params, Mapping) else None
-    return isinstance(carry, tuple) and len(carry) > 1 and isinstance(readout, Mapping) and {"w", "b"} <= set(readout)
+    return isinstance(carry, tuple) and len(carry) > 1 and isinstance(params, Mapping) and "readout" in params
 
 
 def _told_apart(x: Any) -> tuple[Any, Array | None]:

@@ -23,8 +23,8 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
 
     An output that is a state itself (h of an LSTM or a GRU) is handed on as it came out of this. It is known by being
     the same object, which a step wrapped in `jax.jit` does not return, nor a stack with dropout on top: put what is
-    above a state around zoneout, not inside; `documents`, too. Training is with a key in `initial_carry`, evaluation
-    without.
+    above a state around zoneout, not inside. A penalty that comes with the output is that of the state as it was made.
+    Training is with a key in `initial_carry`, evaluation without.
 
     Args:
         cell: a cell made of a recurrence, such as `lstm(...)`.
@@ -73,9 +73,12 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
         (before, _), (after, others) = split_carry(old), split_carry(new)
         pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
         kept = [_keep(noise, number, rate, *pair) for number, (rate, pair) in enumerate(zip(rates, pairs, strict=True))]
-        output = y.y if isinstance(y, Penalized) else y
-        output = next((k for k, leaf in zip(kept, jax.tree.leaves(after), strict=True) if leaf is output), output)
-        y = y._replace(y=output) if isinstance(y, Penalized) else output
+        came_out = {id(leaf): state for leaf, state in zip(jax.tree.leaves(after), kept, strict=True)}
+
+        def handed_on(output):
+            return came_out.get(id(output), output)
+
+        y = y._replace(y=handed_on(y.y)) if isinstance(y, Penalized) else handed_on(y)
         return (noise, join(jax.tree.unflatten(jax.tree.structure(after), kept), others)), y
 
     recurrence = Recurrence(cell.recurrence.project, recur)
