@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn import snapshots, training
 from jaxrnn.cells import elman, lstm
-from jaxrnn.compose import dropout, language_model, mixed_precision, stack
+from jaxrnn.compose import dropout, language_model, mixed_precision, stack, weight_drop
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import make_evaluate
 from jaxrnn.gradients import (
@@ -47,11 +47,11 @@ def test_there_are_eight_devices():
     assert jax.device_count() == 8
 
 
-def test_a_program_of_several_cores_ends_before_the_next_begins():
-    mesh = data_mesh(2)
-    program = jax.jit(lambda rows: rows.sum())
-    waiting = in_turn(program, mesh)
-    assert waiting is not program and waiting(np.ones((2, 3))).is_ready()
+def test_a_program_of_several_cores_ends_before_the_next_begins(monkeypatch):
+    waited, program = [], jax.jit(lambda rows: rows.sum())
+    monkeypatch.setattr(jax, "block_until_ready", lambda result: waited.append(result) or result)
+    result = in_turn(program, data_mesh(2))(np.ones((2, 3)))
+    assert len(waited) == 1 and waited[0] is result
     assert in_turn(program, data_mesh(1)) is program and in_turn(program, None) is program
 
 
@@ -202,6 +202,23 @@ def test_an_estimator_that_mixes_rows_is_refused_by_name():
         jax.eval_shape(data_parallel(estimator, data_mesh(2)).estimate, params, state, chunks[0])
 
 
+def test_an_estimator_of_which_it_cannot_be_told_is_refused_by_name():
+    """Such as one of a kernel that `vmap` does not know, with a key that all rows share."""
+    cell = weight_drop(elman(INPUT, HIDDEN), 0.5)
+    chunk = make_chunk(CELLS["elman_tanh"], cell, 1, STEPS, ROWS, INPUT)
+    estimator = bptt(cell, squared_error)
+    params, carry = random_params(1, cell), cell.initial_carry(ROWS, jax.random.key(3))
+
+    def estimate(params, state, chunk):
+        if hasattr(chunk.inputs, "aval") and chunk.inputs.shape[1] < ROWS:
+            raise NotImplementedError("Batching rule for 'kernel' not implemented")
+        return estimator.estimate(params, state, chunk)
+
+    split = data_parallel(estimator._replace(estimate=estimate), data_mesh(2))
+    with pytest.raises(InputError, match="cannot be told whether rows stay apart .*'kernel'.*use one device"):
+        jax.eval_shape(split.estimate, params, CarryState(carry), chunk)
+
+
 def test_rows_that_do_not_fit_are_refused():
     cell, params, carry, chunks = noisy_case()
     estimator = bptt(cell, squared_error)
@@ -308,7 +325,10 @@ def test_a_text_in_rows_is_scored_as_on_one_device(streams):
     """Also where its streams do not divide by the devices, which one of them then has."""
     ids = np.random.default_rng(0).integers(0, VOCABULARY, 100)
     text = text_in_rows(ids, streams, LENGTH)
-    one, several = (make_score(MODEL, mesh)(on_mesh(alone().state.params, 2), text) for mesh in (None, data_mesh(2)))
+    params = alone().state.params
+    one, several = make_score(MODEL)(params, text), make_score(MODEL, data_mesh(2))(on_mesh(params, 2), text)
+    devices = {len(leaf.sharding.device_set) for leaf in jax.tree.leaves(several.carry)}
+    assert devices == {2 if streams == 8 else 1}
     assert_close(np.array(several.score), np.array(one.score))
     assert several.protocol == one.protocol and one.score.weight == 99
 

@@ -73,7 +73,7 @@ def place(tree: Any, shardings: Any) -> Any:
     Returns:
         The same arrays there.
     """
-    return jax.jit(lambda tree: tree, out_shardings=shardings)(tree)
+    return jax.jit(_identity, out_shardings=shardings)(tree)
 
 
 def put_rows(mesh: Mesh, tree: Any, axis: int) -> Any:
@@ -122,12 +122,12 @@ def on_one_device(tree: Any) -> Any:
     """Take what every device has, such as parameters, from one of them.
 
     Args:
-        tree: arrays that are the same on all devices of a mesh.
+        tree: arrays that are the same on all devices of a mesh; those of NumPy stay what they are.
 
     Returns:
         The arrays as the first device of this process has them. Nothing is copied.
     """
-    return jax.tree.map(lambda leaf: leaf.addressable_data(0), tree)
+    return jax.tree.map(lambda leaf: leaf.addressable_data(0) if isinstance(leaf, jax.Array) else leaf, tree)
 
 
 def gathered(tree: Any) -> Any:
@@ -141,4 +141,10 @@ def gathered(tree: Any) -> Any:
     """
     if jax.process_count() == 1:
         return tree
-    return jax.tree.map(lambda leaf: place(leaf, NamedSharding(leaf.sharding.mesh, PartitionSpec())), tree)
+    everywhere = jax.tree.map(lambda leaf: NamedSharding(leaf.sharding.mesh, PartitionSpec()), tree)
+    return jax.block_until_ready(place(tree, everywhere))
+
+
+def _identity(tree: Any) -> Any:
+    """The tree; a function with a name is compiled once for trees of one form."""
+    return tree

@@ -212,6 +212,9 @@ def _refuse_mixed_rows(
             if "out_axes" not in str(error):
                 raise
             return False
+        except NotImplementedError as error:  # of a kernel that is not written in JAX, such as cuDNN's
+            remedy = "use one device, or a cell written in JAX, such as lstm in the place of cudnn_lstm"
+            raise InputError(f"data_parallel: it cannot be told whether rows stay apart ({error}); {remedy}") from None
         return True
 
     shared = [number for number, axis in enumerate(axes) if axis is None]

@@ -44,6 +44,17 @@ def test_what_does_not_fit_is_refused_with_what_would():
     check_memory(experiment("bptt"), 0)
 
 
+def test_rows_are_spread_over_the_memories_of_accelerators(monkeypatch):
+    one = experiment("rtrl")._replace(mesh=SimpleNamespace(size=2))
+    enough = 4 * influence_bytes(one.config, one.learner)
+    with pytest.raises(InputError, match="gradient.rule = 'rtrl'"):
+        check_memory(one, enough // 2)  # the cores of a CPU have one together
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    check_memory(one, enough // 2)
+    with pytest.raises(InputError, match="gradient.rule = 'rtrl'"):
+        check_memory(one, enough // 2 - 4)
+
+
 def test_the_influence_of_the_default_model_fits_into_no_memory():
     config = Config(gradient=Gradient(rule="rtrl"))
     assert influence_bytes(config, build_learner(config, Vocabulary("byte", BYTE.alphabet))) > 2**40 / 8

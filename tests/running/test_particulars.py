@@ -43,6 +43,13 @@ def test_a_budget_decides_on_segments():
     assert "64MiB" in block(config) and "64MiB allow: of each step everything, or" in kept(config.gradient)
 
 
+def test_an_accelerator_may_round_operands_of_float32(monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert precision(Config()) != "float32" and "JAX_DEFAULT_MATMUL_PRECISION" in precision(Config())
+    with jax.default_matmul_precision("highest"):
+        assert precision(Config()) == "float32"
+
+
 def test_products_that_stay_in_float32_are_named():
     narrow = Training(precision="bfloat16")
     assert precision(Config(training=narrow)).startswith("products of bfloat16 operands; ")

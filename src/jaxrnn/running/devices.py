@@ -93,15 +93,34 @@ def cores_pay(parameters: int, steps: int) -> bool:
     return parameters <= 10_000 * steps
 
 
+def devices_of(cores: int, config: Config) -> int:
+    """Tell how many devices a process makes of a CPU's cores, which the processes share.
+
+    Args:
+        cores: how many there are.
+        config: the configuration.
+
+    Returns:
+        Its part of the devices asked for; or, where no number is asked for, of the cores as many as divide its rows.
+
+    Example:
+        >>> from jaxrnn.config import Data, Parallel
+        >>> devices_of(8, Config(data=Data(batch_size=64), parallel=Parallel(processes=2)))
+        4
+    """
+    processes, asked = config.parallel.processes or 1, config.parallel.devices
+    each = cores if asked is None else asked
+    rows = max(1, config.data.batch_size // processes)
+    return max(1, each // processes) if asked else _most(max(1, each // processes), rows)
+
+
 def _divide_cpu(config: Config) -> None:
     """Make devices of the cores of a CPU: one runs its rows through the whole time loop by itself."""
     if jax.config.jax_num_cpu_devices > 0:  # type: ignore[attr-defined]
         return
-    processes = config.parallel.processes or 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    number = config.parallel.devices or _most(max(1, cores // processes), config.data.batch_size // processes)
     try:
-        jax.config.update("jax_num_cpu_devices", max(1, number // processes))
+        jax.config.update("jax_num_cpu_devices", devices_of(cores, config))
     except RuntimeError:  # JAX has its devices already, as in a notebook or a test
         pass
 

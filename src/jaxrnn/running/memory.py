@@ -30,8 +30,10 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
         Traces the first state; computes nothing.
     """
     config, rule = experiment.config, experiment.config.gradient.rule
-    needed = influence_bytes(config, experiment.learner) if rule in ONLINE_RULES else 0
-    room = (_memory() if memory is None else memory) // _TIMES
+    if rule not in ONLINE_RULES:
+        return
+    needed = influence_bytes(config, experiment.learner)
+    room = (_memory() if memory is None else memory) * _memories(experiment) // _TIMES
     if needed <= room:
         return
     vocabulary = experiment.dataset.vocabulary
@@ -43,6 +45,11 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
         f"gradient.rule = {rule!r}: the influence of every parameter on the carry takes {_gib(needed)}, an update "
         f"{_TIMES} times that; there is {_gib(room * _TIMES)} of memory: {fits}a rule that keeps less: {others}"
     )
+
+
+def _memories(experiment: Experiment) -> int:
+    """Over how many memories the rows are spread: the devices' own, or on CPUs those of the processes."""
+    return jax.process_count() if jax.default_backend() == "cpu" else experiment.mesh.size
 
 
 def check_program(compiled: Compiled, devices: int = 1, memory: int | None = None) -> None:

@@ -10,6 +10,7 @@ from jaxrnn.config import Data
 from jaxrnn.data.chunks import Streams, make_streams, number_of_chunks, read, rows
 from jaxrnn.evaluation import Evaluation, make_evaluate
 from jaxrnn.gradients import Chunk, given, tell
+from jaxrnn.mesh import on_one_device
 from jaxrnn.types import Params
 
 ANEW = "; initial again at the beginning of each line"
@@ -48,7 +49,8 @@ def make_score(
     evaluate_all, evaluate_alone = make_evaluate(cell, given, mesh=mesh), make_evaluate(cell, given)
 
     def score(params: Params, text: Streams) -> Evaluation:
-        evaluate = evaluate_all if mesh is not None and text.batch_size % mesh.size == 0 else evaluate_alone
+        alone = mesh is None or text.batch_size % mesh.size != 0
+        params, evaluate = (on_one_device(params), evaluate_alone) if alone else (params, evaluate_all)
         evaluation = evaluate(params, cell.initial_carry((text.batch_size,)), map(tell, scored_chunks(text)))
         dropped = len(text.ids) - 1 - evaluation.protocol.targets
         tail = f"{dropped} targets dropped" if text.drop_tail else f"nothing dropped, {evaluation.protocol.tail}"

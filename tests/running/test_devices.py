@@ -1,0 +1,28 @@
+"""How many devices a run has, before JAX has made any."""
+
+import pytest
+
+from jaxrnn.config import Config, Data, Parallel
+from jaxrnn.running.devices import cores_pay, devices_of
+
+
+@pytest.mark.parametrize(
+    ("cores", "rows", "processes", "asked", "expected"),
+    [
+        (8, 64, None, None, 8),
+        (8, 20, None, None, 5),  # as many as divide the rows
+        (8, 64, 2, None, 4),  # processes share the cores
+        (16, 64, 4, None, 4),
+        (2, 64, 4, None, 1),
+        (8, 64, None, 3, 3),  # what is asked for is all processes' together
+        (8, 64, 2, 6, 3),
+        (8, 64, 4, 2, 1),
+    ],
+)
+def test_a_process_has_its_part_of_the_cores(cores, rows, processes, asked, expected):
+    config = Config(data=Data(batch_size=rows), parallel=Parallel(processes=processes, devices=asked))
+    assert devices_of(cores, config) == expected
+
+
+def test_cores_pay_where_steps_are_many_beside_the_parameters():
+    assert cores_pay(10_000, 1) and cores_pay(70_000, 784) and not cores_pay(10_001, 1)
