@@ -147,10 +147,6 @@ def test_differences_name_key_and_both_values():
             ["training.updates_per_dispatch = 100", "training.validate_every = 10"],
         ),
         (
-            "[training]\npatience=2\n[optimizer]\nschedule='plateau'",
-            ["training.patience = 2", "before the rate falls", "expected more than optimizer.plateau = 2, or 0"],
-        ),
-        (
             "[training]\npatience=3\n[optimizer]\naverage_after=3",
             ["training.patience = 3", "expected more than 4", "optimizer.average_after"],
         ),

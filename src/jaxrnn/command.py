@@ -18,7 +18,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,7 +28,7 @@ from rich.console import Console
 from jaxrnn.choices import nearest
 from jaxrnn.errors import InputError
 from jaxrnn.jsonable import jsonable
-from jaxrnn.running.progress import console
+from jaxrnn.running.progress import console, send_nowhere
 
 INTERRUPTED = 130
 _OUTPUT_IS_FULL = errno.ENOSPC, errno.EDQUOT, errno.EIO
@@ -94,8 +94,12 @@ def path(word: str) -> Path:
 
     Returns:
         The path.
+
+    Example:
+        >>> path("~no such user/mine").as_posix()
+        '~no such user/mine'
     """
-    return Path(word).expanduser()
+    return Path(os.path.expanduser(word))
 
 
 def check_positive(asked: argparse.Namespace, *names: str) -> None:
@@ -173,22 +177,20 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
         return code
     except InputError as error:
         return _refused(str(error))
-    except MemoryError:
-        return _refused("there is not so much memory; choose smaller sizes")
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return _refused("there is not so much memory; choose smaller sizes")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe went away, as `| head` does: nothing is left to say to it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        send_nowhere(sys.stdout)
         return 0
-    except OSError as error:  # of a stream: those of files have names, and have become an `InputError`
+    except OSError as error:  # of a stream: those of files have become an `InputError` where they came up
         if error.filename is not None or error.errno not in _OUTPUT_IS_FULL:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        send_nowhere(sys.stdout)
         return _refused(f"the output cannot be written ({error.strerror}); send it elsewhere")
 
 
@@ -228,33 +230,30 @@ class Stop:
 def stop_on_signals() -> Iterator[Stop]:
     """Let Ctrl-C, SIGTERM and a terminal that goes away ask for an orderly stop; a second one ends the process at once.
 
-    A SIGHUP that is ignored, as under `nohup`, stays so. Python hears signals in its main thread only; in another one
-    nothing changes.
+    A second SIGHUP does not, for a shell and the system each send one. One that is ignored, as under `nohup`, stays
+    so. Python hears signals in its main thread only; in another one nothing changes.
 
     Yields:
         What says whether a signal has come.
     """
     stop = Stop()
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
 
     def handle(number, frame):
         del frame
-        if stop():
-            os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # give a terminal its cursor back
+        if not stop():
+            stop.received = signal.Signals(number)
+        elif number != hangup:
+            with suppress(OSError):  # there may be no terminal any more
+                os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # give it its cursor back
             os._exit(128 + number)
-        stop.received = signal.Signals(number)
 
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
-    signals = [signal.SIGINT, signal.SIGTERM, *([] if hangup is None else [hangup])]
-    in_main = threading.current_thread() is threading.main_thread()
-    heard = [number for number in signals if in_main and not (number == hangup and _is_ignored(number))]
+    hears_hangup = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
+    signals = (signal.SIGINT, signal.SIGTERM, *((hangup,) if hears_hangup else ()))
+    heard = signals if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _is_ignored(number: signal.Signals) -> bool:
-    """Whether a signal does nothing."""
-    return signal.getsignal(number) is signal.SIG_IGN

@@ -45,9 +45,6 @@ that work are 32 and 64
     if after is not None and 0 < patience <= after + 1:
         expected = f"expected more than {after + 1}, one more than optimizer.average_after, or 0"
         raise InputError(f"training.patience = {patience}: training would stop first; {expected}")
-    if config.optimizer.schedule == "plateau" and 0 < patience <= config.optimizer.plateau:
-        expected = f"expected more than optimizer.plateau = {config.optimizer.plateau}, or 0"
-        raise InputError(f"training.patience = {patience}: training would stop before the rate falls; {expected}")
     dispatch, every = config.training.updates_per_dispatch, config.training.validate_every
     if dispatch > every:
         expected = f"expected at most training.validate_every = {every}: validations come between dispatches"

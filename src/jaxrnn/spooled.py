@@ -88,6 +88,8 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
         begun, first = _digest((params, carry), f"{number} chunks"), read(0)
         credit = jax.tree.map(jnp.zeros_like, split_carry(carry)[0])
         nothing = jax.eval_shape(backward, params, carry, first, credit)
+        beginning = _digest(first, begun)
+        del first  # of chunks, which may be large, one is there at a time
         summed = jax.tree.map(lambda a: jnp.zeros(a.shape, sum_dtype(a.dtype)), nothing[0])
 
         last, meta = _resumed(folder, "carry", carry, begun) or _saved(folder, "carry", 0, carry, begun, begun)
@@ -99,7 +101,7 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
         start = (summed, credit), {"chunks": 0, "history": meta["history"]}
         (summed, credit), meta = _resumed(folder, "credit", (summed, credit), begun) or start
         if meta["chunks"] == number:  # nothing is left to do that would tell whether these are other data
-            _check_same(folder, 0, _digest(first, begun), snapshots.load_meta(folder / "carry_1")["history"])
+            _check_same(folder, 0, beginning, snapshots.load_meta(folder / "carry_1")["history"])
         for n in reversed(range(number - meta["chunks"])):
             before, about = snapshots.load(folder / f"carry_{n}", carry)
             chunk = read(n)

@@ -64,7 +64,8 @@ EXAMPLES = """\
   jaxrnn train --from runs/mine --data.corpus letters.txt --optimizer.rate 1e-3    a new run with what it has learned
   zcat news.gz | jaxrnn train --data.corpus -     read the text from standard input
 
-Ctrl-C finishes the update, saves and ends with code 130 (SIGTERM: 143); a second one leaves at once.
+Ctrl-C finishes the update, saves and ends with code 130 (SIGTERM: 143; a terminal that goes away: 129); a second
+one leaves at once.
 Wrong input ends with one line and code 2.
 """
 

@@ -524,7 +524,10 @@ def test_a_bad_text_is_refused(refusal, tmp_path, content, named):
             ["--data.tokenizer", "word", "--data.minimum_count", "99999"],
             ["data.minimum_count = 99999: no symbol is there so often; expected at most"],
         ),
-        (["--run", "/proc/mine"], ["--run /proc/mine: cannot be written"]),
+        (
+            ["--training.patience", "2", "--optimizer.plateau", "2"],
+            ["training.patience = 2", "before the rate falls", "expected more than optimizer.plateau = 2, or 0"],
+        ),
         (["--training.length", "2000000000 epochs"], ["training.length", "epochs", "updates; expected", "2^31"]),
     ],
 )
@@ -616,6 +619,12 @@ def test_a_training_that_diverges_leaves_the_last_good_snapshot(finished_run, ja
     assert arrays(folder) == arrays(finished_run[0])
 
 
+@pytest.mark.parametrize(("warmup", "said"), [(0, "rate 0.3, plateau"), (1, "0.3, which a warm-up of 1 update does")])
+def test_a_rate_that_the_warm_up_does_not_reach_is_named(warmup, said, jaxrnn, settings, tmp_path):
+    words = settings(training__length="1 updates", sampling__length=1, optimizer__warmup=warmup)
+    assert said in jaxrnn("train", *words, "--run", tmp_path / "run").out
+
+
 def test_a_rate_that_is_too_high_is_named(jaxrnn, settings, tmp_path):
     folder = tmp_path / "apart"
     words = settings(
@@ -633,6 +642,8 @@ def test_a_rate_that_is_too_high_is_named(jaxrnn, settings, tmp_path):
 def test_default_folders_count_up_in_runs(jaxrnn, settings, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = settings(training__length="1 updates", sampling__length=1)
-    assert jaxrnn("train", *words, "--json").answer["run"] == "runs/tiny-gru-1"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    said = jaxrnn("train", *words, "--run=~/runs/tiny-gru-1", "--json")  # a shell leaves this `~` alone
+    assert said.answer["run"] == str(tmp_path / "runs/tiny-gru-1") and not Path("~").exists()
     monkeypatch.setattr(train, "check_memory", lambda _: Path("runs/tiny-gru-2").mkdir())  # as another training does
     assert jaxrnn("train", *words, "--json").answer["run"] == "runs/tiny-gru-3"

@@ -8,7 +8,7 @@ import pytest
 from jaxrnn.config import Config, Data, Training
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.errors import InputError
-from jaxrnn.running.experiment import Experiment, _check_accumulate, epoch_streams, updates_per_epoch
+from jaxrnn.running.experiment import Experiment, _check_lap, epoch_streams, updates_per_epoch
 from jaxrnn.running.feed import next_chunks
 from jaxrnn.running.position import Position
 
@@ -80,9 +80,9 @@ def test_on_a_circle_every_row_goes_on_over_the_end_of_an_epoch():
 def test_on_a_circle_no_update_is_filled_up():
     config = Config(data=Data(circular=True), training=Training(accumulate=3))
     with pytest.raises(InputError, match="training.accumulate = 3: expected a divisor of 7, the chunks of a lap"):
-        _check_accumulate(config, epoch_streams(config, experiment(ids=60).streams, 0))
-    _check_accumulate(config, epoch_streams(config, experiment(ids=52).streams, 0))
-    _check_accumulate(Config(training=Training(accumulate=3)), experiment(ids=60).streams)
+        _check_lap(config, epoch_streams(config, experiment(ids=60).streams, 0))
+    _check_lap(config, epoch_streams(config, experiment(ids=52).streams, 0))
+    _check_lap(Config(training=Training(accumulate=3)), experiment(ids=60).streams)
 
 
 def test_a_dispatch_never_crosses_the_end_of_an_epoch():

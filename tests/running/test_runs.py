@@ -59,6 +59,9 @@ def test_the_folder_that_one_is_in_is_refused(tmp_path, monkeypatch):
 def test_a_folder_that_no_other_can_take_the_place_of_is_refused(tmp_path, monkeypatch):
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
+    (tmp_path / "other").symlink_to(runs.create(tmp_path / "run", FILES).folder)
+    with pytest.raises(InputError, match=r"other: exists already; go on with it by --resume"):
+        runs.check_free(tmp_path / "other")
     with pytest.raises(InputError, match=r"link: is a link or a mount point; choose a folder in it: .*link/mine"):
         runs.check_free(tmp_path / "link")
     monkeypatch.setattr(os.path, "ismount", lambda path: path.name == "real")
@@ -69,9 +72,8 @@ def test_a_folder_that_no_other_can_take_the_place_of_is_refused(tmp_path, monke
 
 def test_whether_a_run_can_be_made_is_known_before_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # root may write anywhere
-    with pytest.raises(InputError, match=r"a/b: cannot be written \(nothing can be in .*\); choose another place"):
+    with pytest.raises(InputError, match=r"a/b: cannot be written \(no folder can be made in .*\); choose another"):
         runs.check_free(tmp_path / "a" / "b")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_name_that_another_training_takes_meanwhile_is_left_to_it(tmp_path, monkeypatch):
@@ -87,6 +89,18 @@ def test_a_name_that_another_training_takes_meanwhile_is_left_to_it(tmp_path, mo
     assert [runs.create_next(Config(), FILES).folder.name[-2:] for _ in range(3)] == ["-1", "-3", "-4"]
     with pytest.raises(InputError, match="cannot be written"):
         runs.create_next(Config(), {"no/such/folder": "x"})
+
+
+def test_a_run_whose_name_cannot_be_kept_is_not_there_and_no_other_is_tried(tmp_path, monkeypatch):
+    def flush(folder):
+        if folder == tmp_path:
+            raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(runs, "flush", flush)
+    monkeypatch.setattr(runs, "free_folder", lambda config: tmp_path / "next")
+    with pytest.raises(InputError, match="next: cannot be written"):
+        runs.create_next(Config(), FILES)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_refuses_is_named(tmp_path):

@@ -88,7 +88,9 @@ def set_up(config: Config, run: Run | None = None, vocabulary: Vocabulary | None
     named = f"{name}: training text{spread if data.chunk_spread else ''}"
     streams = make_streams(dataset.ids["train"], data.batch_size, places, drop_tail=True, name=named)
     streams = epoch_streams(config, streams, 0)
-    _check_accumulate(config, streams)
+    _check_lap(config, streams)
+    if run is None:
+        _check_new(config, streams)
     updates = total_updates(config, streams)
     learner = build_learner(config, dataset.vocabulary)
     return Experiment(config, corpus, dataset, streams, learner, updates, _mesh(config, learner))
@@ -111,14 +113,20 @@ def epoch_streams(config: Config, streams: Streams, epoch: int) -> Streams:
     return vary_lengths(streams, data.chunk_length, data.chunk_spread, seed=config.seed, epoch=epoch)
 
 
-def _check_accumulate(config: Config, streams: Streams) -> None:
-    """Refuse an update of more than an epoch, and a lap on the circle that ends within one.
-
-    What would fill that up would be read by the carry, which goes on.
-    """
+def _check_new(config: Config, streams: Streams) -> None:
+    """Refuse what is of no use, where a run begins; one that has begun so may go on, and can be read."""
     chunks, accumulate = number_of_chunks(streams), config.training.accumulate
     if accumulate > chunks:
         raise InputError(f"training.accumulate = {accumulate}: expected at most {chunks}, the chunks of an epoch")
+    patience, plateau = config.training.patience, config.optimizer.plateau
+    if config.optimizer.schedule == "plateau" and 0 < patience <= plateau:
+        expected = f"expected more than optimizer.plateau = {plateau}, or 0"
+        raise InputError(f"training.patience = {patience}: training would stop before the rate falls; {expected}")
+
+
+def _check_lap(config: Config, streams: Streams) -> None:
+    """Refuse a lap that ends within an update: what would fill that up would be read by the carry, which goes on."""
+    chunks, accumulate = number_of_chunks(streams), config.training.accumulate
     if config.data.circular and chunks % accumulate:
         expected = f"expected a divisor of {chunks}, the chunks of a lap, with data.circular = true"
         raise InputError(f"training.accumulate = {accumulate}: {expected}")

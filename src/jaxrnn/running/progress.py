@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -39,7 +39,16 @@ class _Screen(Console):
     def on_broken_pipe(self) -> None:
         """Say no more, and let the work go on to its end: rich would end the process here, and a training unsaved."""
         self.quiet = True
-        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())
+        send_nowhere(self.file)
+
+
+def send_nowhere(stream: IO[str]) -> None:
+    """Let what is written to a stream vanish, what is left in its buffer too.
+
+    Args:
+        stream: standard output or error, say, where nobody reads any more.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def console(*, stderr: bool = False) -> Console:

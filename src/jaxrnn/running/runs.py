@@ -115,16 +115,16 @@ def check_free(folder: Path) -> None:
     if folder.resolve() == Path.cwd():
         raise InputError(f"--run {folder}: is the folder that you are in; choose one in it, such as {RUNS / 'mine'}")
     with naming_refusals(f"--run {folder}", "choose another", "cannot be looked into"):
-        if folder.is_symlink() or os.path.ismount(folder):
-            raise InputError(f"--run {folder}: is a link or a mount point; choose a folder in it: {folder / 'mine'}")
-        above = next(parent for parent in folder.absolute().parents if parent.exists())
-        if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
-            raise InputError(f"--run {folder}: cannot be written (nothing can be in {above}); choose another place")
         taken = folder.exists() and not (folder.is_dir() and next(folder.iterdir(), None) is None)
         is_run = at(folder).config.exists()
     if taken:
         remedy = "go on with it by --resume, or choose another name" if is_run else "choose another"
         raise InputError(f"--run {folder}: exists already; {remedy}")
+    if folder.is_symlink() or os.path.ismount(folder):
+        raise InputError(f"--run {folder}: is a link or a mount point; choose a folder in it: {folder / 'mine'}")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not (above.is_dir() and os.access(above, os.W_OK | os.X_OK)):
+        raise InputError(f"--run {folder}: cannot be written (no folder can be made in {above}); choose another place")
 
 
 def create(folder: Path, files: Mapping[str, str], more: Callable[[Run], object] | None = None) -> Run:
@@ -155,7 +155,7 @@ def create(folder: Path, files: Mapping[str, str], more: Callable[[Run], object]
             building.rename(folder)
             flush(folder.parent)
         except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
+            shutil.rmtree(building if building.exists() else folder, ignore_errors=True)
             raise
     return at(folder)
 
@@ -269,7 +269,7 @@ def metrics(run: Run) -> list[dict[str, Any]]:
         One dict a line; none where there is no file yet.
 
     Raises:
-        InputError: if a line is not as `append` has written it.
+        InputError: if the file cannot be read, or a line is not as `append` has written it.
     """
     with naming_refusals(run.metrics, "mend its permissions", "cannot be read"):
         lines = run.metrics.read_bytes().splitlines(keepends=True) if run.metrics.exists() else []

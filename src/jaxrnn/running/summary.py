@@ -90,7 +90,7 @@ def introduction(experiment: Experiment, asked: str) -> str:
     measured = "" if asked == config.training.length else f"{asked}; as measured now, that is "
     drawn = f", logits of {model.vocabulary_sample:,} symbols" if model.vocabulary_sample else ""
     warmup = optimizer.warmup
-    lower = f", which a warm-up of {warmup:,} updates does not reach" if warmup >= experiment.updates else ""
+    lower = f", which a warm-up of {many(warmup, 'update')} does not reach" if warmup >= experiment.updates else ""
     extras = f", dropout {model.dropout:g}" * (model.dropout > 0) + ", tied" * model.tie
     return table(
         ("corpus", f"{corpus.name}{origin}, {many(files, 'file')}, SHA-256 {dataset.digest[:16]}"),

@@ -105,9 +105,10 @@ def until(pieces: Iterator[str], stops: Sequence[str], after: int = 0) -> Iterat
         free, piece = piece[:after], piece[after:]
         after -= len(free)
         held += piece
-        ends = [held.index(stop) for stop in stops if stop in held]
-        if ends:
-            if last := free + held[: min(ends)]:
+        found = [(held.index(stop) + len(stop), held.index(stop)) for stop in stops if stop in held]
+        if found:
+            _, end = min(found)  # the first to be complete, however the text is cut into pieces
+            if last := free + held[:end]:
                 yield last
             return
         safe = len(held) - max((_begun(held, stop) for stop in stops), default=0)
