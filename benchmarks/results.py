@@ -51,6 +51,21 @@ def save(name: str, result: dict[str, Any], figure: Figure, folder: Path = FOLDE
     return path
 
 
+def before(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+    """Read what was measured before on the same machine, with the same versions.
+
+    Args:
+        name: the benchmark's name.
+        folder: where it lies.
+
+    Returns:
+        The result, empty where there is none or it is of another machine.
+    """
+    path = folder / f"{name}.json"
+    found = json.loads(path.read_text()) if path.exists() else {}
+    return {key: value for key, value in found.items() if key != "machine"} if found.get("machine") == machine() else {}
+
+
 def _of_cpu(key: str) -> str:
     """What Linux tells of the processor under a name; nothing elsewhere."""
     try:

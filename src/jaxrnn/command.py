@@ -248,8 +248,8 @@ def stop_on_signals() -> Iterator[Stop]:
                 os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # give it its cursor back
             os._exit(128 + number)
 
-    hears_hangup = hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN
-    signals = (signal.SIGINT, signal.SIGTERM, *((hangup,) if hears_hangup else ()))
+    hangups = () if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN else (hangup,)
+    signals: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *hangups)
     heard = signals if threading.current_thread() is threading.main_thread() else ()
     before = {number: signal.signal(number, handle) for number in heard}
     try:

@@ -7,7 +7,7 @@ import pytest
 
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
 from jaxrnn.cells import elman, gru, lstm
-from jaxrnn.compose import embedding, mixed_precision, stack, zoneout
+from jaxrnn.compose import dense, embedding, mixed_precision, stack, zoneout
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import bptt, checkpointed_bptt, truncated_bptt
 from jaxrnn.losses import squared_error
@@ -187,6 +187,13 @@ def test_a_table_that_is_multiplied_adds_up_cotangents_before_it_rounds_them():
     assert_close(d_params["1"]["w_hh"], d_expected["1"]["w_hh"])
     assert_close(d_params, d_expected, tolerance=0.05)  # 2^-9 of each of 40 cotangents
     assert np.any(d_params["1"]["w_ih"] != d_expected["1"]["w_ih"])
+
+
+@pytest.mark.parametrize("rows", [1, 99])
+def test_a_bias_is_not_rounded(rows):
+    params = {"w": np.zeros((2, 9)), "b": np.full(9, 1 + 2**-9)}
+    _, ys = mixed_precision(dense(2, 9)).step(params, (), np.ones((rows, 2)))
+    np.testing.assert_array_equal(ys, 1 + 2**-9)
 
 
 @pytest.mark.parametrize("dtype", [jnp.int8, bool, "bf16"])

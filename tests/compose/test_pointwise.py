@@ -41,3 +41,13 @@ def test_padding_reaches_neither_output_nor_gradient(filler):
     assert_close(ys[KEEP], xs[KEEP] @ params["w"] + params["b"])
     assert not np.any(ys[~KEEP]) and not np.any(d_xs[~KEEP])
     assert all(np.all(np.isfinite(d)) for d in d_params.values())
+
+
+@pytest.mark.parametrize("rows", [3, 20])
+def test_a_dense_layer_and_its_gradients_by_hand(rows):
+    """With few rows beside its inputs and with many, which it computes in different ways."""
+    cell = dense(4, 9)
+    params, x, d = random_params(1, cell), RNG.normal(size=(rows, 4)), RNG.normal(size=(rows, 9))
+    y, pull = jax.vjp(lambda params, x: cell.step(params, (), x)[1], params, x)
+    assert_close(y, x @ params["w"] + params["b"])
+    assert_close(pull(d), ({"w": x.T @ d, "b": d.sum(axis=0)}, d @ params["w"].T))

@@ -186,7 +186,7 @@ def _tied(model: Cell) -> Cell:
             return params  # the stack refuses it
         if "w" in params["readout"]:
             raise InputError("language_model: params['readout']['w'] is there, but the model is tied; build it untied")
-        return params | {"readout": params["readout"] | {"w": params["embedding"]["w"].T}}
+        return {**params, "readout": {**params["readout"], "w": params["embedding"]["w"].T}}
 
     def init(key):
         params = model.init(key)

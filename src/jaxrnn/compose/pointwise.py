@@ -14,6 +14,7 @@ from jaxrnn.errors import expect
 from jaxrnn.initializers import Initializer
 from jaxrnn.lookup import GivesLookup, Lookup, take_rows
 from jaxrnn.marks import open_marks
+from jaxrnn.products import narrowed
 from jaxrnn.shapes import check_last_axis, check_params, check_sizes
 from jaxrnn.types import Array, Params
 
@@ -142,8 +143,18 @@ def dense(
         check_last_axis("dense: the input x [*batch, I]", x, input_size)
         check_params("dense", params, {"w": (input_size, output_size), "b": (output_size,)})
         rows = x.reshape(math.prod(x.shape[:-1]), input_size)
-        # The bias as a product, too: so both gradients read the same rows of cotangents, and XLA makes these only once.
-        y = product(rows, params["w"]) + jnp.ones((len(rows), 1), x.dtype) @ params["b"][None]
-        return y.reshape(*x.shape[:-1], output_size)
+        return _affine(rows, params["w"], params["b"]).reshape(*x.shape[:-1], output_size)
 
     return pointwise(init, apply, input_size=input_size, output_size=output_size)
+
+
+def _affine(rows: Array, w: Array, b: Array) -> Array:
+    """`rows @ w + b`. The bias is in a product, too: so all gradients read the same cotangents, which XLA makes once.
+
+    Where rows and outputs are many beside the inputs it is one more row of the weights: that copies both sides of the
+    product, and saves passes over the outputs. Not where operands are rounded, for the bias is not to be.
+    """
+    ones = jnp.ones((len(rows), 1), rows.dtype)
+    if min(len(rows), len(b)) >= 2 * len(w) and narrowed(b).dtype == b.dtype:
+        return product(jnp.concatenate([rows, ones], axis=1), jnp.concatenate([w, b[None]]))
+    return product(rows, w) + ones @ b[None]
