@@ -52,7 +52,7 @@ def save(name: str, result: dict[str, Any], figure: Figure, folder: Path = FOLDE
 
 
 def before(name: str, folder: Path = FOLDER) -> dict[str, Any]:
-    """Read what was measured before on the same machine, with the same versions.
+    """Read what was measured before on the same machine, with the same versions of JAX and NumPy.
 
     Args:
         name: the benchmark's name.
@@ -62,8 +62,8 @@ def before(name: str, folder: Path = FOLDER) -> dict[str, Any]:
         The result, empty where there is none or it is of another machine.
     """
     path = folder / f"{name}.json"
-    found = json.loads(path.read_text()) if path.exists() else {}
-    return {key: value for key, value in found.items() if key != "machine"} if found.get("machine") == machine() else {}
+    found = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found if found.pop("machine", None) == machine() else {}
 
 
 def _of_cpu(key: str) -> str:

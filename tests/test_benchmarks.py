@@ -22,13 +22,14 @@ pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e 
 
 import jax
 import jax.numpy as jnp
-from benchmarks import commands, recipes, start, tries, units, vocabulary
+from benchmarks import commands, recipes, results, start, tries, units, vocabulary
 from benchmarks.full_vs_truncated import __main__ as full_vs_truncated
 from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, problems, text
 from benchmarks.full_vs_truncated.kept import Kept
 from benchmarks.full_vs_truncated.pictures import picture_of_cost, picture_of_learning
 from benchmarks.full_vs_truncated.setting import TINY
 from benchmarks.full_vs_truncated.tables import tables
+from matplotlib.figure import Figure
 
 from jaxrnn.__main__ import main as jaxrnn
 from jaxrnn.running.trained import load_trained
@@ -264,3 +265,11 @@ def test_a_large_vocabulary_is_timed_in_every_way(monkeypatch):
     assert min(found["seconds"].values()) > 0 and found["temp_bytes"]["sample"] < found["temp_bytes"]["all"]
     axes = vocabulary.picture([found]).axes
     assert [len(axis.lines) for axis in axes] == [3, 3]
+
+
+def test_what_was_measured_before_counts_on_the_same_machine(tmp_path, monkeypatch):
+    assert results.before("some", tmp_path) == {}
+    results.save("some", {"row": {"seconds": 1.0}}, Figure(), tmp_path)
+    assert results.before("some", tmp_path) == {"row": {"seconds": 1.0}}
+    monkeypatch.setattr(results.os, "cpu_count", lambda: 999)
+    assert results.before("some", tmp_path) == {}

@@ -357,6 +357,9 @@ def test_parameters_and_carries_of_another_model(told):
     larger = of_untied | {"readout": {"w": np.ones((4, 7)), "b": np.zeros(7)}}
     with pytest.raises(InputError, match=r"(dense|readout): params\['w'\] is \[4, 7\]"):
         untied.unroll(larger, carry, xs)
+    if told:
+        with pytest.raises(InputError, match="the readout's carry is .*; it must be a Noise"):
+            untied.unroll(of_untied, (*carry[:-1], ()), xs)
     for model, params in ((tied, of_tied), (untied, of_untied)):
         with pytest.raises(InputError, match="stack: carry is a NoneType"):
             model.unroll(params, None, xs)

@@ -1,9 +1,11 @@
 """A gradient by way of the disk is that of full BPTT, and comes to the same bits wherever it is interrupted."""
 
+import gc
 import multiprocessing
 import os
 import signal
 import warnings
+import weakref
 
 import jax
 import numpy as np
@@ -169,3 +171,18 @@ def test_settings_that_make_no_sense_are_refused(tmp_path):
         spooled_bptt(CELL, squared_error, segment_length=0)
     with pytest.raises(InputError, match="number is 0"):
         ESTIMATE(PARAMS, CARRY, PARTS.__getitem__, 0, tmp_path)
+
+
+def test_one_chunk_is_there_at_a_time(tmp_path):
+    """They may be large: each has gone before the next is read."""
+    seen = []
+
+    def read(n):
+        gc.collect()
+        assert [number for number, array in seen if array() is not None] == []
+        chunk = jax.tree.map(np.array, PARTS[n])
+        seen.extend((n, weakref.ref(leaf)) for leaf in chunk)
+        return chunk
+
+    ESTIMATE(PARAMS, CARRY, read, NUMBER, tmp_path)
+    assert len(seen) == 3 * (1 + 2 * NUMBER)

@@ -43,8 +43,8 @@ def main(
         print(json.dumps(found))
         return
     name = "peers_quick" if quick else "peers"
-    known = results.before(name) | found  # rows that were not asked for stay
-    found = {row: known[row] for row in RowName.__args__ if row in known}
+    known = results.before(name)  # what was not asked for stays
+    found = {row: known.get(row, {}) | found.get(row, {}) for row in RowName.__args__ if row in known or row in found}
     print(f"written: {results.save(name, found, picture(found))}")
 
 

@@ -85,11 +85,9 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
     def estimate(params, carry, read, number, folder):
         require(is_whole(number), "spooled_bptt: number", number, "a whole number of chunks, at least 1")
         carry, folder = renew_keys(carry), Path(folder)
-        begun, first = _digest((params, carry), f"{number} chunks"), read(0)
+        begun = _digest((params, carry), f"{number} chunks")
         credit = jax.tree.map(jnp.zeros_like, split_carry(carry)[0])
-        nothing = jax.eval_shape(backward, params, carry, first, credit)
-        beginning = _digest(first, begun)
-        del first  # of chunks, which may be large, one is there at a time
+        nothing = jax.eval_shape(backward, params, carry, read(0), credit)
         summed = jax.tree.map(lambda a: jnp.zeros(a.shape, sum_dtype(a.dtype)), nothing[0])
 
         last, meta = _resumed(folder, "carry", carry, begun) or _saved(folder, "carry", 0, carry, begun, begun)
@@ -97,16 +95,18 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
             chunk = read(n)
             last = forward(params, last, chunk)
             last, meta = _saved(folder, "carry", n + 1, last, begun, _digest(chunk, meta["history"]))
+            del chunk  # before the next is read: they may be large
 
         start = (summed, credit), {"chunks": 0, "history": meta["history"]}
         (summed, credit), meta = _resumed(folder, "credit", (summed, credit), begun) or start
         if meta["chunks"] == number:  # nothing is left to do that would tell whether these are other data
-            _check_same(folder, 0, beginning, snapshots.load_meta(folder / "carry_1")["history"])
+            _check_same(folder, 0, _digest(read(0), begun), snapshots.load_meta(folder / "carry_1")["history"])
         for n in reversed(range(number - meta["chunks"])):
             before, about = snapshots.load(folder / f"carry_{n}", carry)
             chunk = read(n)
             _check_same(folder, n, _digest(chunk, about["history"]), meta["history"])
             part, credit = backward(params, before, chunk, credit)
+            del chunk
             summed = added(summed, part)
             _, meta = _saved(folder, "credit", number - n, (summed, credit), begun, about["history"])
             snapshots.prune(folder, keep=1, kind="credit")

@@ -97,7 +97,8 @@ def test_a_run_whose_name_cannot_be_kept_is_not_there_and_no_other_is_tried(tmp_
             raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr(runs, "flush", flush)
-    monkeypatch.setattr(runs, "free_folder", lambda config: tmp_path / "next")
+    names = iter([tmp_path / "next"])
+    monkeypatch.setattr(runs, "free_folder", lambda config: next(names))
     with pytest.raises(InputError, match="next: cannot be written"):
         runs.create_next(Config(), FILES)
     assert list(tmp_path.iterdir()) == []

@@ -151,10 +151,11 @@ def dense(
 def _affine(rows: Array, w: Array, b: Array) -> Array:
     """`rows @ w + b`. The bias is in a product, too: so all gradients read the same cotangents, which XLA makes once.
 
-    Where rows and outputs are many beside the inputs it is one more row of the weights: that copies both sides of the
-    product, and saves passes over the outputs. Not where operands are rounded, for the bias is not to be.
+    On a CPU, where rows and outputs are many beside the inputs, it is one more row of the weights: that copies both
+    sides of the product, and saves passes over the outputs. Not where operands are rounded, for the bias is not to be.
     """
     ones = jnp.ones((len(rows), 1), rows.dtype)
-    if min(len(rows), len(b)) >= 2 * len(w) and narrowed(b).dtype == b.dtype:
+    many = jax.default_backend() == "cpu" and min(len(rows), len(b)) >= 2 * len(w)
+    if many and narrowed(b).dtype == b.dtype:
         return product(jnp.concatenate([rows, ones], axis=1), jnp.concatenate([w, b[None]]))
     return product(rows, w) + ones @ b[None]

@@ -51,10 +51,10 @@ def loss_where_told(model: Cell, trunk: Cell, block: int | None, sample: int | N
             if target is None or not _fit(params, carry):
                 return of_model(params, carry, x)  # which refuses what does not fit
             loss = _loss_of_readout(carry[-1], block, sample)
-            check_params("language_model: readout", params["readout"], shapes)
             if loss is None:
                 carry, y = of_model(params, carry, x)
                 return carry, _in_place_of_output(y, lambda logits: silence(x, softmax_cross_entropy(logits, target)))
+            check_params("language_model: readout", params["readout"], shapes)
             (*below, top), (w, b) = carry, (params["readout"]["w"], params["readout"]["b"])
             below, y = of_trunk(params, tuple(below), x)
             return (*below, top), _in_place_of_output(y, lambda hs: silence(x, loss(hs, w, b, target)))

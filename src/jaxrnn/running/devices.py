@@ -109,9 +109,8 @@ def devices_of(cores: int, config: Config) -> int:
         4
     """
     processes, asked = config.parallel.processes or 1, config.parallel.devices
-    each = cores if asked is None else asked
-    rows = max(1, config.data.batch_size // processes)
-    return max(1, each // processes) if asked else _most(max(1, each // processes), rows)
+    own = max(1, (asked or cores) // processes)
+    return own if asked else _most(own, max(1, config.data.batch_size // processes))
 
 
 def _divide_cpu(config: Config) -> None:

@@ -114,7 +114,7 @@ def epoch_streams(config: Config, streams: Streams, epoch: int) -> Streams:
 
 
 def _check_new(config: Config, streams: Streams) -> None:
-    """Refuse what is of no use, where a run begins; one that has begun so may go on, and can be read."""
+    """Refuse what is of no use, where a run begins; one that is there may go on so, and can be read."""
     chunks, accumulate = number_of_chunks(streams), config.training.accumulate
     if accumulate > chunks:
         raise InputError(f"training.accumulate = {accumulate}: expected at most {chunks}, the chunks of an epoch")

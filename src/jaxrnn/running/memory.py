@@ -48,8 +48,8 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
 
 
 def _memories(experiment: Experiment) -> int:
-    """Over how many memories the rows are spread: the devices' own, or on CPUs those of the processes."""
-    return jax.process_count() if jax.default_backend() == "cpu" else experiment.mesh.size
+    """Over how many memories the rows are spread: those of accelerators. Cores have one, and processes may share it."""
+    return 1 if jax.default_backend() == "cpu" else experiment.mesh.size
 
 
 def check_program(compiled: Compiled, devices: int = 1, memory: int | None = None) -> None:

@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import IO, NamedTuple
 
@@ -48,7 +48,8 @@ def send_nowhere(stream: IO[str]) -> None:
     Args:
         stream: standard output or error, say, where nobody reads any more.
     """
-    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    with suppress(OSError, AttributeError), open(os.devnull, "w") as nowhere:  # one without a descriptor has no reader
+        os.dup2(nowhere.fileno(), stream.fileno())
 
 
 def console(*, stderr: bool = False) -> Console:

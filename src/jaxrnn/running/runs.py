@@ -144,7 +144,7 @@ def create(folder: Path, files: Mapping[str, str], more: Callable[[Run], object]
     check_free(folder)
     with naming_refusals(f"--run {folder}", "choose another place"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        made = building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             building.chmod(0o755)  # mkdtemp makes it private
             for name, text in files.items():
@@ -152,10 +152,10 @@ def create(folder: Path, files: Mapping[str, str], more: Callable[[Run], object]
             if more:
                 more(at(building))
             flush(building)
-            building.rename(folder)
+            made = building.rename(folder)
             flush(folder.parent)
         except BaseException:
-            shutil.rmtree(building if building.exists() else folder, ignore_errors=True)
+            shutil.rmtree(made, ignore_errors=True)
             raise
     return at(folder)
 
