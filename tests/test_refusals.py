@@ -9,9 +9,23 @@ import numpy as np
 import optax
 import pytest
 
-from jaxrnn import cells, compose, initializers
+from jaxrnn import cells, initializers
 from jaxrnn.cells import elman, lstm
-from jaxrnn.compose import bidirectional, dense, dropout, embedding, language_model, stack, with_readout
+from jaxrnn.compose import (
+    activation_penalty,
+    bidirectional,
+    dense,
+    dropout,
+    embedding,
+    language_model,
+    locked_dropout,
+    stack,
+    temporal_penalty,
+    weight_drop,
+    with_penalties,
+    with_readout,
+    zoneout,
+)
 from jaxrnn.data.chunks import make_streams
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import (
@@ -329,8 +343,8 @@ def test_what_is_meant_is_understood():
 @pytest.mark.parametrize(
     ("cell", "params", "expected"),
     [
-        (compose.dense(3, 2), {"w": np.ones((3, 2)), "b": np.zeros(1)}, r"dense: params\['b'\] is \[1\]"),
-        (compose.dense(3, 2), {"b": np.zeros(2)}, r"dense: params\['w'\] is missing"),
+        (dense(3, 2), {"w": np.ones((3, 2)), "b": np.zeros(1)}, r"dense: params\['b'\] is \[1\]"),
+        (dense(3, 2), {"b": np.zeros(2)}, r"dense: params\['w'\] is missing"),
         (embedding(10, 4), {"w": np.ones((5, 4))}, r"embedding: params\['w'\] is \[5, 4\]; expected \[10, 4\]"),
         (LAYER, None, r"elman: params\['b_hh'\] is missing"),
     ],
@@ -389,7 +403,7 @@ def test_a_carry_of_another_dtype(cell, method):
 
 
 def test_a_penalty_of_change_keeps_to_its_dtype():
-    layer = compose.temporal_penalty(4, 1.0)
+    layer = temporal_penalty(4, 1.0)
     with pytest.raises(InputError, match="temporal_penalty: dtype is 'float64'; it must be bfloat16"):
         layer.unroll({}, layer.initial_carry(2, jax.random.key(0)), jnp.ones((5, 2, 4), jnp.bfloat16))
 
@@ -398,18 +412,18 @@ def test_numbers_of_numpy_change_no_dtype():
     """As rates and weights in a model of bfloat16, forwards and backwards."""
     half, low = np.float64(0.5), jnp.bfloat16
     above = stack(
-        compose.dropout(half),
-        compose.locked_dropout(half),
-        compose.activation_penalty(half),
-        compose.temporal_penalty(8, half, dtype=low),
+        dropout(half),
+        locked_dropout(half),
+        activation_penalty(half),
+        temporal_penalty(8, half, dtype=low),
     )
-    core = compose.weight_drop(compose.zoneout(cells.gru(np.int64(8), 8, dtype=low), half), half)
+    core = weight_drop(zoneout(cells.gru(np.int64(8), 8, dtype=low), half), half)
     model = language_model(core, 50, above=above, word_dropout=half, tie=True, dtype=low)
     normal = language_model(core, 50, embedding_init=initializers.normal(half), dtype=low)
     chunk = Chunk(np.ones((3, 2), int), np.ones((3, 2), int), np.ones((3, 2), np.float32))
 
     def gradient(model, key):
-        estimator = bptt(model, compose.with_penalties(softmax_cross_entropy))
+        estimator = bptt(model, with_penalties(softmax_cross_entropy))
         params, carry = model.init(jax.random.key(0)), model.initial_carry(2, key)
         return estimator.estimate(params, estimator.init(None, params, carry, chunk), chunk)[0].grads
 

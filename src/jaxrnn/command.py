@@ -31,7 +31,7 @@ from jaxrnn.jsonable import jsonable
 from jaxrnn.running.progress import console, send_nowhere
 
 INTERRUPTED = 130
-_OUTPUT_IS_FULL = errno.ENOSPC, errno.EDQUOT, errno.EIO
+_UNWRITABLE = errno.ENOSPC, errno.EDQUOT, errno.EIO
 
 
 def _wide(prog: str) -> argparse.HelpFormatter:
@@ -188,7 +188,7 @@ def run(main: Callable[[Sequence[str]], int], argv: Sequence[str] | None = None)
         send_nowhere(sys.stdout)
         return 0
     except OSError as error:  # of a stream: those of files have become an `InputError` where they came up
-        if error.filename is not None or error.errno not in _OUTPUT_IS_FULL:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
             raise
         send_nowhere(sys.stdout)
         return _refused(f"the output cannot be written ({error.strerror}); send it elsewhere")

@@ -26,7 +26,7 @@ from jaxrnn.build import NAMES, check_names
 from jaxrnn.command import Parser, make_command, path, stop_on_signals
 from jaxrnn.config import Config
 from jaxrnn.evaluation import Evaluation, Score
-from jaxrnn.mesh import gathered, on_one_device
+from jaxrnn.mesh import gathered
 from jaxrnn.ngrams import baselines
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import prepare
@@ -246,7 +246,6 @@ def _run(session: Session) -> Outcome:
             shown.say(summary.validation_line(position, score, training, min(session.n_grams["valid"]), noun))
 
         def validate(params: Params) -> Score:
-            params = params if jax.process_count() == 1 else on_one_device(params)
             return Score(*of_first(session.score(params, text, "data.corpus: validation text").score))
 
         job = Job(experiment, session.programs, its_run, validate, meter, announce, agreed(stop))

@@ -53,16 +53,21 @@ def test_what_the_screen_cannot_show_is_a_question_mark(monkeypatch):
     assert file.buffer.getvalue() == b"don?t\n"
 
 
+def reported(stream, monkeypatch):
+    """The screen on a stream, after two updates were reported to it."""
+    monkeypatch.setattr(sys, "stdout", stream)
+    screen = console()
+    with progress(screen, total=2, every=0.0) as shown:
+        for step in (1, 2):
+            shown.update(step, "")
+    return screen
+
+
 def test_a_reader_that_goes_away_ends_no_training(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)
     with open(writer, "w") as file:
-        monkeypatch.setattr(sys, "stdout", file)
-        screen = console()
-        with progress(screen, total=2, every=0.0) as shown:
-            for step in (1, 2):
-                shown.update(step, "")
-        assert screen.quiet
+        assert reported(file, monkeypatch).quiet
         file.write("what is written past the screen is lost as well\n")
 
 
@@ -73,12 +78,7 @@ def test_a_log_without_room_or_a_terminal_that_is_gone_ends_no_training(number, 
             raise OSError(number, os.strerror(number))
 
     with open(tmp_path / "log", "wb") as file, Refusing(file) as log:
-        monkeypatch.setattr(sys, "stdout", log)
-        screen = console()
-        with progress(screen, total=2, every=0.0) as shown:
-            for step in (1, 2):
-                shown.update(step, "")
-        assert screen.quiet
+        assert reported(log, monkeypatch).quiet
 
 
 def test_words_are_shown_as_they_are(capsys):

@@ -90,8 +90,8 @@ def language_model(
             f"{trunk.output_size}; make them equal or do not tie"
         )
     readout = dense(trunk.output_size, vocabulary_size, w=readout_init, dtype=dtype)
-    block = vocabulary_block
-    require(block is None or is_whole(block), "language_model: vocabulary_block", block, "at least 1 symbol")
+    possible = vocabulary_block is None or is_whole(vocabulary_block)
+    require(possible, "language_model: vocabulary_block", vocabulary_block, "at least 1 symbol")
     if vocabulary_sample is not None:
         groups(vocabulary_size, vocabulary_sample)  # or a refusal
         readout = readout._replace(initial_carry=_one_key)
