@@ -14,7 +14,7 @@ from typing import Any
 import jax
 
 from benchmarks.full_vs_truncated.kept import Kept, by_length
-from benchmarks.full_vs_truncated.rules import RULES, Case, variants
+from benchmarks.full_vs_truncated.rules import RULES, Case, possible, variants
 from benchmarks.full_vs_truncated.setting import Grid, Setting
 from benchmarks.full_vs_truncated.text import take, trained
 from benchmarks.memory import temp_bytes
@@ -48,10 +48,11 @@ def one_length(grid: Grid, steps: int, setting: Setting) -> list[dict[str, Any]]
     """
     cell, params = trained(grid.hidden, setting.updates)
     chunk, carry = take(grid.rows, steps), cell.initial_carry(grid.rows)
+    case = Case(cell, softmax_cross_entropy, params, carry, chunk, 0)
     calls: dict[str, Callable[[], Any]] = {}
     rows = {}
-    for name, horizon in variants(grid.rules, grid.horizons, steps):
-        rule = RULES[name].make(Case(cell, softmax_cross_entropy, params, carry, chunk, horizon))
+    for name, horizon in possible(variants(grid.rules, grid.horizons, steps), case):
+        rule = RULES[name].make(case._replace(horizon=horizon))
         state = rule.init(jax.random.key(0), params, carry, chunk)
         program = jax.jit(rule.estimate).lower(params, state, chunk).compile()
         label = f"{name} {horizon}"

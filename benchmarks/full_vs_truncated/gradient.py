@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from benchmarks.full_vs_truncated.kept import Kept, by_length
-from benchmarks.full_vs_truncated.rules import RULES, Case, variants
+from benchmarks.full_vs_truncated.rules import RULES, Case, possible, variants
 from benchmarks.full_vs_truncated.setting import Grid, Setting
 from benchmarks.full_vs_truncated.text import take, trained
 from jaxrnn.losses import softmax_cross_entropy
@@ -46,9 +46,10 @@ def one_length(grid: Grid, steps: int, setting: Setting) -> list[dict[str, Any]]
     """
     cell, params = trained(grid.hidden, setting.updates)
     chunk, carry = take(grid.rows, steps), cell.initial_carry(grid.rows)
+    case = Case(cell, softmax_cross_entropy, params, carry, chunk, 0)
 
     def gradients(name, horizon):
-        rule = RULES[name].make(Case(cell, softmax_cross_entropy, params, carry, chunk, horizon))
+        rule = RULES[name].make(case._replace(horizon=horizon))
         draw = jax.jit(lambda key: rule.estimate(params, rule.init(key, params, carry, chunk), chunk)[0].grads)
         draws = setting.draws if RULES[name].is_random else 1
         return np.stack([recurrent(draw(jax.random.key(n))) for n in range(draws)])
@@ -57,7 +58,7 @@ def one_length(grid: Grid, steps: int, setting: Setting) -> list[dict[str, Any]]
     return [
         {"rule": name, "hidden": grid.hidden, "rows": grid.rows, "T": steps, "k": horizon}
         | against(exact, gradients(name, horizon))
-        for name, horizon in variants(grid.rules, grid.horizons, steps)
+        for name, horizon in possible(variants(grid.rules, grid.horizons, steps), case)
     ]
 
 

@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import jax
+
 from jaxrnn.cell import Cell
+from jaxrnn.errors import InputError
 from jaxrnn.gradients import (
     Chunk,
     GradientEstimator,
@@ -85,6 +88,30 @@ def variants(names: Sequence[str], horizons: Sequence[int], steps: int) -> list[
     """
     shorter = [k for k in horizons if k < steps]
     return [(name, k) for name in names for k in (shorter if RULES[name].has_horizon else [0])]
+
+
+def possible(pairs: Sequence[tuple[str, int]], case: Case) -> list[tuple[str, int]]:
+    """Leave out what cannot be: a long chunk in the memory that truncation takes at a very short horizon.
+
+    Args:
+        pairs: of a rule and a horizon.
+        case: the case, but for its horizon.
+
+    Returns:
+        The pairs whose rule does not refuse the case.
+    """
+
+    def refused(name: str, horizon: int) -> bool:
+        rule = RULES[name].make(case._replace(horizon=horizon))
+        state = rule.init(jax.random.key(0), case.params, case.carry, case.chunk)
+        try:
+            jax.eval_shape(rule.estimate, case.params, state, case.chunk)
+        except InputError as error:
+            print(f"left out: {name} at k = {horizon}: {error}", flush=True)
+            return True
+        return False
+
+    return [pair for pair in pairs if not refused(*pair)]
 
 
 def _within_chunk(case: Case, length: int) -> int:

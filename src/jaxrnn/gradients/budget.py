@@ -88,8 +88,9 @@ def plan(
         M = L (K / C)^(1/L) b_c + C b_r             # one level is least at C* = sqrt(K b_c / b_r)
 
     This orders the candidates. The first that should fit is compiled; if the compiler disagrees, all estimates are
-    corrected by the ratio and the next is tried, down to the one that should take least. Keeping everything is tried
-    where the estimate is up to twice the budget: buffers may share memory, so that the estimate is high.
+    corrected by the ratio and the next is tried. Where by that none should fit any more, the rest are tried that fitted
+    uncorrected, least first: segments that do not divide the chunk take more than the estimate knows of. Keeping
+    everything is tried where the estimate is up to twice the budget: buffers may share memory, so that it is high.
 
     Args:
         run: the chunk's loss.
@@ -103,27 +104,30 @@ def plan(
         The plan.
 
     Raises:
-        InputError: if not even the smallest plan fits, with a budget that would do.
+        InputError: if no plan fits, with a budget that would do.
 
     Cost:
-        One to a few compilations, of a second or so each whatever K is.
+        One to a few compilations, of a second or so each whatever K is; up to twenty where the budget is at the limit.
     """
     params, carry, chunk = (shapes(tree) for tree in (params, carry, chunk))
     candidates = _candidates(run, params, carry, chunk)
-    ratio = 0.5 if candidates[0][1] <= 2 * budget else 1.0
+    least = min(candidates.values())
+    ratio, tried = 0.5 if candidates[()] <= 2 * budget else 1.0, {}
     while True:
-        fitting = [candidate for candidate in candidates if candidate[1] * ratio <= budget]
-        lengths, estimate = fitting[0] if fitting else min(candidates, key=lambda candidate: candidate[1])
-        memory = compiled_memory(make(lengths), params, carry, chunk)
-        if memory <= budget:
-            return Plan(lengths, memory)
-        if not fitting:
+        allowed = max(least, budget / min(ratio, 1))
+        left = {lengths: size for lengths, size in candidates.items() if lengths not in tried and size <= allowed}
+        if not left:
             steps, rows = chunk.weight.shape
             raise InputError(
                 f"checkpointed_bptt: memory (gradient.memory) is {budget} bytes, too little for a chunk of {steps} "
-                f"steps and {rows} rows; a budget of {memory} bytes works"
+                f"steps and {rows} rows; a budget of {min(tried.values())} bytes works"
             )
-        ratio = memory / estimate
+        fitting = [lengths for lengths, size in left.items() if size * ratio <= budget]
+        lengths = fitting[0] if fitting else min(left, key=left.__getitem__)
+        memory = tried[lengths] = compiled_memory(make(lengths), params, carry, chunk)
+        if memory <= budget:
+            return Plan(lengths, memory)
+        ratio = memory / candidates[lengths]
 
 
 def shapes(tree: Any) -> Any:
@@ -160,7 +164,7 @@ def compiled_memory(estimator: GradientEstimator, params: Params, carry: Carry, 
     return analysis.temp_size_in_bytes
 
 
-def _candidates(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> list[tuple[tuple[int, ...], float]]:
+def _candidates(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> dict[tuple[int, ...], float]:
     """All plans with the bytes that they should take, the fastest first."""
     steps = max(1, chunk.weight.shape[0])
     two, four = (_kept(run, params, carry, chunk, n) for n in (2, 4))
@@ -174,7 +178,7 @@ def _candidates(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> l
         boundaries = sum(-(-outer // length) for outer, length in zip((steps, *lengths), lengths, strict=False))
         return fixed + boundaries * per_carry + inner * per_step
 
-    return [(lengths, estimate(lengths)) for lengths in dict.fromkeys(plans)]
+    return {lengths: estimate(lengths) for lengths in plans}
 
 
 def _kept(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk, steps: int) -> int:
