@@ -20,18 +20,22 @@ def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Arr
     """Estimate `-log softmax(h w + b)[target]`, in nats, from the logits of the target and of few other symbols.
 
     The ids fall into groups: each of the first by itself, then more and more to a group (see `groups`). One symbol is
-    drawn from every group, the same ones for all rows, and stands for the whole group::
+    drawn from every group, the same ones for all rows, and stands for the whole group; in its own the target does::
 
-        z = exp(logit[target])
-        for first, size in groups:
+        z = size[own] * exp(logit[target])                      # of the target's group
+        for g, (first, size) in enumerate(groups):
             c = first + randint(size)
-            if c != target:
-                z = z + size * exp(logit[c])                    # E[z] = sum_v exp(logit[v])
+            if g != own:
+                z = z + size * exp(logit[c])                    # in the mean, the sum of the group
         loss = log(z) - logit[target]
 
-    So `z` is unbiased for every row, and the loss is a little too small in the mean, by about half of the relative
-    variance of `z`. Ids by falling frequency, as `jaxrnn.data.build_vocabulary` gives them, make that variance small,
-    for then the frequent symbols are there at every draw; with any other order it is right too.
+    Given which symbols are there, the target is any of them with a probability in proportion to `size * p`, where p is
+    the true one. The loss is, but for a constant, the cross-entropy of just that question: so it is least in the mean
+    where the model is the true distribution, whatever the groups. (Where the target stood beside a draw from its own
+    group, likely symbols in large groups would come out too likely.) Its value is that of the exact loss only about:
+    it takes the symbols of the target's group to be as likely as the target. Ids by falling frequency, as
+    `jaxrnn.data.build_vocabulary` gives them, keep the variance small, for then the frequent symbols are there at every
+    draw.
 
     Args:
         key: a random key, used up.
@@ -53,10 +57,10 @@ def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Arr
         scatter. Operands are rounded where `jaxrnn.compose.mixed_precision` says so, but those of the target's logit.
 
     References:
-        Y. Bengio, J.-S. Senecal, "Adaptive Importance Sampling to Accelerate Training of a Neural Probabilistic
-        Language Model", IEEE Transactions on Neural Networks 19(4), 2008 (the gradient of `log z` by importance
-        sampling, there from independent draws). S. Jean, K. Cho, R. Memisevic, Y. Bengio, "On Using Very Large Target
-        Vocabulary for Neural Machine Translation", ACL 2015, arXiv:1412.2007 (one set of symbols for many targets).
+        S. Jean, K. Cho, R. Memisevic, Y. Bengio, "On Using Very Large Target Vocabulary for Neural Machine
+        Translation", ACL 2015, arXiv:1412.2007 (one set of symbols for many targets). Z. Ma, M. Collins, "Noise
+        Contrastive Estimation and Negative Sampling for Conditional Models: Consistency and Statistical Efficiency",
+        EMNLP 2018, arXiv:1809.01812 (which symbol of a set is the target: there for independent draws).
 
     Example:
         >>> h, w, b = jnp.ones((2, 3)), jnp.zeros((3, 1000)), jnp.zeros(1000)
@@ -81,11 +85,14 @@ def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Arr
     (others, picked), (b_others, b_picked) = (jnp.split(a, [len(first)]) for a in (columns, biases))
 
     wide = sum_dtype(dtype)
-    logits = times(rows, others.T).astype(wide) + (b_others.astype(wide) + np.log(size).astype(wide))[None, :]
+    log_size = np.log(size).astype(wide)
+    logits = times(rows, others.T).astype(wide) + (b_others.astype(wide) + log_size)[None, :]
     picked = jnp.sum(rows * picked, axis=-1, dtype=wide) + b_picked.astype(wide)
+    group = jnp.searchsorted(jnp.asarray(first), own, side="right").astype(jnp.int32) - 1
     nothing = jnp.finfo(wide).min  # not -infinity, of which no derivative comes where there is nothing else
-    others = jax.nn.logsumexp(jnp.where(drawn[None, :] == own[:, None], nothing, logits), axis=-1)
-    loss = jnp.where(there, jnp.logaddexp(others, picked) - picked, jnp.nan)
+    in_own = jnp.arange(len(first), dtype=jnp.int32)[None, :] == group[:, None]
+    others = jax.nn.logsumexp(jnp.where(in_own, nothing, logits), axis=-1)
+    loss = jnp.where(there, jnp.logaddexp(others, picked + jnp.asarray(log_size)[group]) - picked, jnp.nan)
     return jnp.reshape(loss, targets.shape).astype(dtype)
 
 

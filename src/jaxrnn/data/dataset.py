@@ -27,7 +27,7 @@ from jaxrnn.data.vocabulary import (
 )
 from jaxrnn.errors import InputError
 
-_FORMAT = 2  # raise it when the same text would be encoded to other ids
+_FORMAT = 3  # raise it when the same text would be encoded to other ids
 
 
 class Dataset(NamedTuple):

@@ -29,8 +29,9 @@ def build_vocabulary(
 ) -> Vocabulary:
     """The vocabulary of a training text: its symbols, the most frequent first, ties in code-point order.
 
-    The tokenizer's unknown symbol joins them at the end only where it is needed: where a symbol is too rare, or is
-    met in the other splits and not in training. So a text without such symbols gets exactly its own symbols.
+    The tokenizer's unknown symbol joins them only where it is needed: where a symbol is too rare, or is met in the
+    other splits and not in training. So a text without such symbols gets exactly its own symbols. It is as frequent as
+    those that it stands for in training: the last where there are none.
 
     Args:
         tokenizer: what made the symbols. If its alphabet is fixed, that is the vocabulary.
@@ -47,15 +48,16 @@ def build_vocabulary(
         ('l', 'e', 'h', 'o')
         >>> build_vocabulary(CHARACTER, Counter("hello"), elsewhere="jello").symbols
         ('l', 'e', 'h', 'o', '�')
+        >>> build_vocabulary(CHARACTER, Counter("hello"), minimum_count=2).symbols     # 3 of 5
+        ('�', 'l')
     """
     if tokenizer.alphabet:
         return Vocabulary(tokenizer.name, tokenizer.alphabet)
-    kept = [symbol for symbol in counts if counts[symbol] >= minimum_count]
-    kept.sort(key=lambda symbol: (-counts[symbol], symbol))
-    missing = (set(counts) | set(elsewhere)) - set(kept)
-    if missing and tokenizer.unknown is not None and tokenizer.unknown not in kept:
-        kept.append(tokenizer.unknown)
-    return Vocabulary(tokenizer.name, tuple(kept))
+    kept = {symbol: count for symbol, count in counts.items() if count >= minimum_count}
+    missing = (counts.keys() | set(elsewhere)) - kept.keys()
+    if missing and tokenizer.unknown is not None:
+        kept[tokenizer.unknown] = kept.get(tokenizer.unknown, 0) + sum(counts[symbol] for symbol in missing)
+    return Vocabulary(tokenizer.name, tuple(sorted(kept, key=lambda symbol: (-kept[symbol], symbol))))
 
 
 def unknown_id(vocabulary: Vocabulary) -> int | None:
