@@ -11,9 +11,9 @@ from scipy import stats
 
 from jaxrnn import sampling
 from jaxrnn.cells.lstm import lstm
-from jaxrnn.compose import language_model
+from jaxrnn.compose import documents, language_model
 from jaxrnn.errors import InputError
-from jaxrnn.sampling import draw, filter_logits, make_generate
+from jaxrnn.sampling import draw, filter_logits, make_generate, make_prime, never
 
 V = 7
 LOGITS = np.random.default_rng(0).normal(size=(3, V)) * 2
@@ -124,7 +124,9 @@ def loop(cell, params, prompt, length, key, sample=0, **options):
 
 
 @pytest.mark.parametrize("prompt", [[2], [1, 4, 0, 6, 5]])
-@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"temperature": 1.2, "top_k": 5, "top_p": 0.9}])
+@pytest.mark.parametrize(
+    "options", [{"temperature": 0.0}, {"temperature": 1.2, "top_k": 5, "top_p": 0.9}, {"top_k": 4, "top_p": 1.0}]
+)
 def test_generator_equals_its_loop(model, prompt, options):
     cell, params, generate = model
     key = jax.random.key(4)
@@ -144,10 +146,67 @@ def test_a_prompt_in_blocks_is_the_prompt(model, monkeypatch):
     _, params, generate = model
     prompt = np.random.default_rng(5).integers(V, size=24)
     whole = np.array(list(generate(params, prompt, 8, jax.random.key(6))))
-    for block in (1, 5, 23):
-        monkeypatch.setattr(sampling, "PROMPT_BLOCK", block)
+    for blocks in ((1,), (5, 1), (23,)):
+        monkeypatch.setattr(sampling, "PROMPT_BLOCKS", blocks)
         np.testing.assert_array_equal(list(generate(params, prompt, 8, jax.random.key(6))), whole)
     assert np.any(whole != list(generate(params, prompt[-1:], 8, jax.random.key(6))))  # the prompt is heeded
+
+
+@pytest.mark.parametrize("length", [1, 2, 9, 74, 600])
+def test_the_carry_after_a_prompt_is_that_of_the_whole(model, length):
+    """In texts that begin anew at symbol 0, too."""
+    plain, params, _ = model
+    prompt = np.random.default_rng(length).integers(V, size=length).astype(np.int32)
+    for cell in (plain, documents(plain, lambda ids: ids == 0)):
+        carry, last = make_prime(cell)(params, prompt, 2)
+        rows = np.broadcast_to(prompt[:-1, None], (length - 1, 2))
+        expected = cell.unroll(params, cell.initial_carry(2), rows)[0] if length > 1 else cell.initial_carry(2)
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=1e-12), carry, expected)
+        assert last.tolist() == [prompt[-1]] * 2
+
+
+def test_a_few_programs_read_prompts_of_every_length():
+    cell, traced = language_model(lstm(3, 4), V), []
+
+    def unroll(params, carry, xs):
+        traced.append(len(xs))
+        return cell.unroll(params, carry, xs)
+
+    prime, params = make_prime(cell._replace(unroll=unroll)), cell.init(jax.random.key(9))
+    for length in (1, 2, 3, 8, 9, 10, 40, 70, 600, 1100):
+        prime(params, np.zeros(length, np.int32), 1)
+    assert sorted(traced) == [1, 8, 64, 512]
+
+
+def test_nothing_is_sorted_where_every_symbol_may_be_drawn(model, monkeypatch):
+    cell, params, _ = model
+    monkeypatch.setattr(sampling, "_kept", None)  # what sorts
+    expected = loop(cell, params, [2], 12, jax.random.key(4))
+    for all_of_it in (1, 1.0, np.float32(1)):
+        made = make_generate(cell)(params, [2], 12, jax.random.key(4), top_p=all_of_it)
+        assert [ids.item() for ids in made] == expected
+
+
+@pytest.mark.parametrize("options", [{"temperature": 0.0}, {"temperature": 1.2, "top_k": 2}])
+def test_a_symbol_that_is_never_given_leaves_its_probability_to_the_others(model, options):
+    cell, params, generate = model
+    likeliest = next(generate(params, [2], 1, jax.random.key(4), temperature=0)).item()
+    made = [ids.item() for ids in make_generate(never(cell, likeliest))(params, [2], 50, jax.random.key(4), **options)]
+    assert likeliest not in made and (len(set(made)) > 1 or not options["temperature"])
+
+
+def test_a_cell_that_never_gives_a_symbol_keeps_its_other_logits(model):
+    cell, params, _ = model
+    start, ids = cell.initial_carry(1), jnp.array([2])
+    masked = np.where(np.arange(V) == 3, -np.inf, cell.step(params, start, ids)[1])
+    np.testing.assert_array_equal(never(cell, 3).step(params, start, ids)[1], masked)
+    np.testing.assert_allclose(never(cell, 3).unroll(params, start, ids[None])[1][0], masked, rtol=1e-12)
+
+
+@pytest.mark.parametrize("symbol", [-1, V, 1.5])
+def test_a_symbol_that_does_not_exist_is_refused(model, symbol):
+    with pytest.raises(InputError, match=f"never: symbol is {symbol}; it must be an id from 0 to {V - 1}"):
+        never(model[0], symbol)
 
 
 def test_samples_depend_on_the_seed_and_not_on_their_company(model):
@@ -182,7 +241,8 @@ def test_no_symbols_asked_for_are_no_symbols(model):
 
 @pytest.mark.parametrize(
     "key, value",
-    [("length", -1), ("samples", 0), ("temperature", -0.1), ("temperature", math.nan), ("temperature", math.inf)]
+    [("length", -1), ("length", 2**31), ("samples", 0)]
+    + [("temperature", -0.1), ("temperature", math.nan), ("temperature", math.inf)]
     + [("top_k", 0), ("top_p", 0.0), ("top_p", 1.1), ("top_p", math.nan)],
 )
 def test_a_value_that_makes_no_sense_is_named_before_anything_is_made(model, key, value):

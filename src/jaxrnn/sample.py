@@ -11,15 +11,17 @@ from rich.console import Console
 
 from jaxrnn.command import Parser, check_positive, make_command, path
 from jaxrnn.config import Sampling
-from jaxrnn.data.vocabulary import decode, ids_of
+from jaxrnn.data.vocabulary import decode, unknown_id
 from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.novelty import longest_copied
-from jaxrnn.running.devices import keep_programs
+from jaxrnn.running import runs
+from jaxrnn.running.devices import prepare_one
 from jaxrnn.running.progress import show
 from jaxrnn.running.run_text import open_text
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.wording import many, symbol_noun
-from jaxrnn.running.writer import Writer, make_writer
+from jaxrnn.running.writer import Text, Writer, make_writer
+from jaxrnn.sampling import never
 from jaxrnn.settings import resolve
 
 EXAMPLES = """\
@@ -30,6 +32,8 @@ EXAMPLES = """\
   jaxrnn sample runs/stdlib-lstm-1 --seed 2                          another text; the same seed, the same text
   jaxrnn sample runs/stdlib-lstm-1 --samples 10 --novelty            ten at once; is any of it learned by heart?
   jaxrnn sample runs/stdlib-lstm-1 --prompt "def " --stop "def "     up to the next definition
+  jaxrnn sample runs/stdlib-lstm-1 --stop $'\\n'                      up to the end of a line, as bash and zsh spell it
+  jaxrnn sample runs/ptb-lstm-1 --no-unknown                         no <unk>, which stands for rare words
   jaxrnn sample runs/stdlib-lstm-1 --beam 10 --length 40             nothing drawn: the likeliest text that is found
   jaxrnn sample runs/stdlib-lstm-1 --interactive                     a prompt a line, until Ctrl-D
   echo "import os" | jaxrnn sample runs/stdlib-lstm-1 --prompt -     the prompt from standard input
@@ -43,28 +47,39 @@ _KEYS = {name: f"sampling.{name}" for name in ("prompt", "length", "temperature"
 def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the prompt, and write on from it."""
     _check(asked)
+    prepare_one(runs.find(asked.run)[1])
     best = load_trained(asked.run)
-    keep_programs(best.config)
     choice, seed = _choice(asked, best)
-    writer = make_writer(best.cell, best.params, best.vocabulary)
+    writer = make_writer(_without_unknown(best) if asked.no_unknown else best)
     learnt = open_text(best.config, best.run)[1].ids["train"] if asked.novelty else None
+    how = msgspec.structs.asdict(choice) | {"seed": seed, "stop": asked.stop, "no_unknown": asked.no_unknown}
     more: dict[str, Any] = {}
-    if asked.beam:
+    if asked.interactive:
+        written, lines = _converse(writer, choice, seed, asked.stop, screen)
+        texts, more = [line["text"] for line in lines if "text" in line], {"lines": lines}
+        del how["prompt"]  # each line has its own
+    elif asked.beam:
         found = writer.likeliest(choice, asked.beam)[: asked.samples]
-        texts, more = [text for text, _ in found], {"log_probabilities": [score for _, score in found]}
-        _show_all(screen, texts, [f"log probability {score:.2f}" for _, score in found])
-    elif asked.interactive:
-        texts = _converse(writer, choice, seed, asked.stop, screen)
+        written, more = [text for text, _ in found], {"log_probabilities": [score for _, score in found]}
+        texts = _show_all(screen, written, [f"log probability {score:.2f}" for _, score in found])
+        how = {key: how[key] for key in ("prompt", "length", "no_unknown")}  # nothing else was read
     elif asked.samples > 1:
-        texts = writer.batch(choice, seed, asked.samples, asked.stop)
-        _show_all(screen, texts, list(map(str, range(1, 1 + len(texts)))))
+        written = writer.batch(choice, seed, asked.samples, asked.stop)
+        texts = _show_all(screen, written, list(map(str, range(1, 1 + len(written)))))
     else:
-        texts = [show(screen, writer.stream(choice, seed, asked.stop))]
-    drawn = {} if asked.beam else msgspec.structs.asdict(choice) | {"seed": seed, "stop": asked.stop}
-    answer = {"run": str(best.run.folder), "snapshot": best.snapshot.name} | drawn
-    answer |= {"prompt": choice.prompt, "length": choice.length}
+        written = [writer.stream(choice, seed, asked.stop)]
+        texts = [show(screen, written[0].pieces)]
+    answer = {"run": str(best.run.folder), "snapshot": best.snapshot.name} | how
     answer |= {"text": texts[0] if texts else "", "texts": texts} | more
-    return 0, answer | ({} if learnt is None else {"novelty": _novelty(best, texts, learnt, screen)})
+    return 0, answer | ({} if learnt is None else {"novelty": _novelty(best, written, learnt, screen)})
+
+
+def _without_unknown(best: Trained) -> Trained:
+    """The model, which never writes its unknown symbol."""
+    unknown = unknown_id(best.vocabulary)
+    if unknown is None:
+        raise InputError("--no-unknown: the model has no unknown symbol, and writes none; leave it out")
+    return best._replace(cell=never(best.cell, unknown))
 
 
 def _parser() -> Parser:
@@ -81,6 +96,7 @@ def _parser() -> Parser:
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="so many texts, made side by side [1]")
     parser.add_argument("--beam", type=int, metavar="N", help="write the likeliest text, keeping N at each step")
     parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this; may be repeated")
+    parser.add_argument("--no-unknown", action="store_true", help="never write the unknown symbol, such as <unk>")
     parser.add_argument("--interactive", action="store_true", help="read a prompt from each line of standard input")
     parser.add_argument("--novelty", action="store_true", help="find the longest run copied from the training text")
     return parser
@@ -93,6 +109,8 @@ def _check(asked: Namespace) -> None:
     if asked.beam and (drawn or asked.interactive):
         others = ", ".join(f"--{name.replace('_', '-')}" for name in drawn) or "--interactive"
         raise InputError(f"--beam: it looks for the likeliest texts, and draws none; leave out {others}")
+    if "" in asked.stop:
+        raise InputError("--stop '': expected some text to stop at; leave it out to stop at the length only")
     if asked.beam and asked.stop:
         raise InputError("--beam: it compares texts of one length; leave out --stop")
     if asked.beam and asked.samples > asked.beam:
@@ -101,22 +119,36 @@ def _check(asked: Namespace) -> None:
         raise InputError("--interactive: each line that comes is a prompt; leave out --prompt and --samples")
 
 
-def _show_all(screen: Console, texts: Sequence[str], heads: Sequence[str]) -> None:
-    """Write texts, beneath a head each where there are several."""
-    for head, text in zip(heads, texts, strict=True):
-        show(screen, (f"--- {head}\n" if len(texts) > 1 else "", text))
-
-
-def _converse(writer: Writer, choice: Sampling, seed: int, stops: list[str], screen: Console) -> list[str]:
-    """Write on from each line that comes; an empty one begins a line. Every text has a seed of its own."""
+def _show_all(screen: Console, written: Sequence[Text], heads: Sequence[str]) -> list[str]:
+    """Show texts as they come, beneath a head each where there are several."""
     texts = []
+    for head, text in zip(heads, written, strict=True):
+        if len(written) > 1:
+            screen.print(f"--- {head}")
+        texts.append(show(screen, text.pieces))
+    return texts
+
+
+def _converse(
+    writer: Writer, choice: Sampling, seed: int, stops: list[str], screen: Console
+) -> tuple[list[Text], list[dict[str, Any]]]:
+    """Write on from each line that comes; an empty one begins a line. Every text has a seed of its own.
+
+    Beside the texts it gives what became of each line: its prompt with the seed and the text, or with the error.
+    """
+    written, lines = [], []
     for line in _lines(screen):
         prompted = msgspec.structs.replace(choice, prompt=line or None)
+        its_seed = (seed + len(written)) % 2**32
         try:
-            texts.append(show(screen, writer.stream(prompted, (seed + len(texts)) % 2**32, stops)))
+            text = writer.stream(prompted, its_seed, stops)
         except InputError as error:
             screen.print(f"error: {error}")
-    return texts
+            lines.append({"prompt": prompted.prompt, "error": str(error)})
+            continue
+        lines.append({"prompt": prompted.prompt, "seed": its_seed, "text": show(screen, text.pieces)})
+        written.append(text)
+    return written, lines
 
 
 def _lines(screen: Console) -> Iterator[str]:
@@ -130,11 +162,14 @@ def _lines(screen: Console) -> Iterator[str]:
         yield line.removesuffix("\n")
 
 
-def _novelty(best: Trained, texts: list[str], learnt: np.ndarray, screen: Console) -> list[dict[str, Any]]:
-    """For each text the longest run that stands in the training text as well; the prompt counts as text."""
+def _novelty(best: Trained, written: list[Text], learnt: np.ndarray, screen: Console) -> list[dict[str, Any]]:
+    """For what was written after each prompt, the longest run that stands in the training text as well.
+
+    It is looked for in the ids that were drawn: read back, two words side by side would be one, and `<unk>` three.
+    """
     found = []
-    for number, text in enumerate(texts, start=1):
-        ids = ids_of(best.vocabulary, text)  # words that were written side by side may read as an unknown one
+    for number, text in enumerate(written, start=1):
+        ids = np.array(text.drawn, np.int32)
         copied = longest_copied(ids, learnt)
         run = decode(best.vocabulary, ids[copied.start : copied.start + copied.length])
         found.append({"copied": copied.length, "symbols": len(ids), "place": copied.place, "run": run})

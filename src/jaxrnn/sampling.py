@@ -15,7 +15,8 @@ from jaxrnn.errors import InputError
 from jaxrnn.sums import widened
 from jaxrnn.types import Array, Carry, Params
 
-PROMPT_BLOCK = 512
+PROMPT_BLOCKS = 512, 64, 8, 1
+"""A prompt is read in blocks of these lengths, the longest first: a few programs serve prompts of all lengths."""
 
 
 def filter_logits(
@@ -130,8 +131,9 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
         Values that make no sense raise `InputError`, before the first symbol.
 
     Cost:
-        The prompt is unrolled in blocks of 512 symbols, so that its length costs no memory. One program makes each
-        symbol, and the next one is under way on the device while the caller looks at the last.
+        The prompt is unrolled in blocks of 512, 64, 8 and 1 symbols, so that its length costs neither memory nor a
+        compilation of its own. One program makes each symbol, and the next one is under way on the device while the
+        caller looks at the last.
 
     Example:
         >>> from jaxrnn.stepwise import from_step
@@ -152,6 +154,7 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
         prompt = check_prompt(prompt, cell.output_size, length)
         _check_choice(samples, temperature, top_k, top_p)
         top_k = top_k if top_k is None or cell.output_size is None else min(top_k, cell.output_size)
+        top_p = None if top_p == 1 else top_p  # all symbols: nothing is to be sorted
         return _stream(params, prompt, length, key, samples, (float(temperature), top_k, top_p))
 
     def _stream(params, prompt, length, key, samples, choice):
@@ -177,7 +180,8 @@ def make_prime(cell: Cell) -> Callable[[Params, np.ndarray, int], tuple[Carry, A
 
     Returns:
         `prime(params, prompt [P], rows) -> (carry, ids [rows])`: the carry after all symbols but the last, and that
-        one, in each row. The prompt is unrolled in blocks of 512 symbols, so that its length costs no memory.
+        one, in each row. The prompt is unrolled in blocks of 512, 64, 8 and 1 symbols, so that its length costs
+        neither memory nor a compilation of its own.
     """
 
     @jax.jit
@@ -186,12 +190,44 @@ def make_prime(cell: Cell) -> Callable[[Params, np.ndarray, int], tuple[Carry, A
 
     def prime(params, prompt, rows):
         every = np.broadcast_to(prompt[:, None], (len(prompt), rows))
-        carry = cell.initial_carry((rows,))
-        for start in range(0, len(every) - 1, PROMPT_BLOCK):
-            carry = read(params, carry, every[start : min(start + PROMPT_BLOCK, len(every) - 1)])
+        carry, unread = cell.initial_carry((rows,)), every[:-1]
+        for size in PROMPT_BLOCKS:
+            while len(unread) >= size:
+                carry, unread = read(params, carry, unread[:size]), unread[size:]
         return carry, jnp.asarray(every[-1])
 
     return prime
+
+
+def never(cell: Cell, symbol: int) -> Cell:
+    """Let a model never give one of its symbols: the others share its probability.
+
+    Args:
+        cell: symbols in, logits out.
+        symbol: the id.
+
+    Returns:
+        A cell with the same parameters and carry, whose logit of that symbol is minus infinity.
+
+    Example:
+        >>> from jaxrnn.stepwise import from_step
+        >>> same = from_step(lambda key: {}, lambda shape, key=None: jnp.zeros(shape),
+        ...                  lambda params, carry, x: (carry, jnp.array([[1.0, 3.0, 2.0]])))
+        >>> [ids.item() for ids in make_generate(never(same, 1))({}, [0], 2, jax.random.key(0), temperature=0)]
+        [2, 2]
+    """
+    size = cell.output_size
+    known = is_whole(symbol, 0) and symbol < (size or math.inf)
+    require(known, "never: symbol", symbol, f"an id from 0 to {size - 1}" if size else "an id, 0 or more")
+
+    def masked(method):
+        def call(params, carry, ids):
+            carry, logits = method(params, carry, ids)
+            return carry, logits.at[..., symbol].set(-jnp.inf)
+
+        return call
+
+    return cell._replace(step=masked(cell.step), unroll=masked(cell.unroll))
 
 
 def check_prompt(prompt: Any, symbols: int | None, length: Any) -> np.ndarray:
@@ -215,7 +251,7 @@ def check_prompt(prompt: Any, symbols: int | None, length: Any) -> np.ndarray:
         raise InputError(f"sampling: prompt holds {prompt.dtype}; it must hold integer ids")
     for bad in prompt[(prompt < 0) | (prompt >= (symbols or math.inf))][:1].tolist():
         require(False, "sampling: an id of the prompt", bad, f"from 0 to {symbols - 1}" if symbols else "0 or more")
-    require(is_whole(length, 0), "sampling: length", length, "a whole number, 0 or more")
+    require(is_whole(length, 0) and length < 2**31, "sampling: length", length, f"a whole number from 0 to {2**31 - 1}")
     return prompt.astype(np.int32)
 
 

@@ -3,15 +3,22 @@
 import io
 import sys
 
+import jax
 import numpy as np
 import pytest
 
 from jaxrnn import sample
-from jaxrnn.data.vocabulary import encode
+from jaxrnn.cells import gru
+from jaxrnn.compose import documents, language_model
+from jaxrnn.config import Config, Data, Sampling
+from jaxrnn.data.vocabulary import Vocabulary, decode, encode
+from jaxrnn.novelty import longest_copied
 from jaxrnn.running import runs
 from jaxrnn.running.run_text import open_text
-from jaxrnn.running.trained import load_trained
-from jaxrnn.running.writer import until
+from jaxrnn.running.trained import Trained, load_trained
+from jaxrnn.running.writer import make_writer, until
+from jaxrnn.sampling import make_generate
+from jaxrnn.trees import threefry
 
 
 @pytest.fixture
@@ -24,6 +31,25 @@ def written(finished_run, jaxrnn):
         return said.out[:-1]
 
     return run
+
+
+@pytest.fixture
+def word_run(jaxrnn, settings, tmp_path):
+    """A run on words, many of which are too rare for it."""
+    rare = {"data__tokenizer": "word", "data__minimum_count": 22, "training__length": "1 updates"}
+    assert jaxrnn("train", *settings(**rare, run=tmp_path / "run")).code == 0
+    return tmp_path / "run"
+
+
+def untrained(tokenizer, symbols, separate_lines=False):
+    """A model with opinions, as a run would have left it."""
+    vocabulary = Vocabulary(tokenizer, symbols)
+    cell = language_model(gru(3, 8), len(symbols))
+    if separate_lines:
+        end = symbols.index("\n")
+        cell = documents(cell, lambda ids: ids == end)
+    params = jax.tree.map(lambda w: 3.0 * w, cell.init(jax.random.key(3)))
+    return Trained(None, Config(data=Data(separate_lines=separate_lines)), vocabulary, cell, params, None)
 
 
 def test_the_sample_of_the_training_comes_again(finished_run, written):
@@ -136,6 +162,24 @@ def test_a_beam_finds_a_text_at_least_as_likely_as_the_greedy_one(finished_run, 
     assert said.code == 0 and said.out.count("--- log probability -") == 3 and wide["text"] in said.out
 
 
+def test_where_lines_are_separate_a_prompt_begins_one():
+    """In training a line's first symbol follows the last line's end, read from the initial carry."""
+    lines, choice = untrained("character", tuple("ab\n"), separate_lines=True), Sampling(prompt="ba", length=6)
+    writer, end = make_writer(lines), [2]
+    text = writer.stream(choice, 5)
+    whole = "".join(text.pieces)
+    how = {"temperature": choice.temperature, "top_p": choice.top_p}
+    expected = make_generate(lines.cell)(lines.params, [*end, 1, 0], 6, threefry(5), **how)
+    assert text.drawn == [ids.item() for ids in expected]
+    assert whole == "ba" + decode(lines.vocabulary, text.drawn)
+
+    (likeliest, score), *_ = writer.likeliest(choice, 4)
+    assert "".join(likeliest.pieces).startswith("ba")
+    ids = np.array([*end, 1, 0, *likeliest.drawn])[:, None]
+    logs = jax.nn.log_softmax(lines.cell.unroll(lines.params, lines.cell.initial_carry(1), ids[:-1])[1][:, 0])
+    np.testing.assert_allclose(score, np.take_along_axis(np.asarray(logs), ids[1:], 1)[2:].sum(), rtol=1e-6)
+
+
 def test_many_samples_are_made_at_once_and_the_first_is_the_one(finished_run, jaxrnn, written):
     words = ("--prompt", "the cat", "--length", 20, "--temperature", 1)
     said = jaxrnn("sample", finished_run[0], *words, "--samples", 3, "--json")
@@ -181,6 +225,11 @@ def test_interactive_answers_each_line_and_goes_on_after_a_mistake(finished_run,
     assert third == written("--prompt", "a", "--length", 5, "--seed", 5)
     assert len(second) == 5  # an empty line begins a line
     assert any(line.startswith("error: sampling.prompt: ") for line in said.err.splitlines())
+    assert "prompt" not in said.answer  # that of the configuration is nobody's
+    *_, refused, last = lines = said.answer["lines"]
+    assert [line["prompt"] for line in lines] == ["the cat", None, "Ω", "a"]
+    assert refused["error"].startswith("sampling.prompt: 'Ω'") and "text" not in refused
+    assert last == {"prompt": "a", "seed": 5, "text": third} and [line["seed"] for line in lines[:2]] == [3, 4]
 
 
 def test_the_longest_copied_run_is_found_in_the_training_text(finished_run, jaxrnn):
@@ -194,8 +243,72 @@ def test_the_longest_copied_run_is_found_in_the_training_text(finished_run, jaxr
         np.testing.assert_array_equal(place, encode(best.vocabulary, found["run"]))
 
 
-def test_words_that_were_written_side_by_side_are_not_copied(jaxrnn, settings, tmp_path):
-    words = settings(data__tokenizer="word", training__length="1 updates", run=tmp_path / "run")
-    assert jaxrnn("train", *words).code == 0
-    said = jaxrnn("sample", tmp_path / "run", "--temperature", 9, "--length", 40, "--novelty", "--json")
-    assert said.code == 0 and 0 < said.answer["novelty"][0]["copied"] < said.answer["novelty"][0]["symbols"] < 40
+def test_a_prompt_is_not_counted_as_copied(finished_run, jaxrnn):
+    folder, _ = finished_run
+    best = load_trained(folder)
+    known = decode(best.vocabulary, open_text(best.config, best.run)[1].ids["train"][:20])
+    (found,) = jaxrnn("sample", folder, "--prompt", known, "--length", 3, "--novelty", "--json").answer["novelty"]
+    assert found["symbols"] == 3 and found["copied"] <= 3
+
+
+def test_what_was_drawn_is_looked_for_and_not_how_it_reads(word_run, jaxrnn):
+    """Words that were drawn side by side read as one, and <unk> as three symbols."""
+    words = ("--temperature", 9, "--length", 40, "--seed", 2)
+    answer = jaxrnn("sample", word_run, *words, "--novelty", "--json").answer
+    best = load_trained(word_run)
+    text = make_writer(best).stream(Sampling(temperature=9.0, length=40), 2)
+    assert "".join(text.pieces) == answer["text"] and "<unk>" in answer["text"]
+    copied = longest_copied(np.array(text.drawn), open_text(best.config, best.run)[1].ids["train"])
+    assert [found["symbols"] for found in answer["novelty"]] == [len(text.drawn)] == [40]
+    assert [found["copied"] for found in answer["novelty"]] == [copied.length]
+
+
+WORDS = tuple("a bb ccc <eos> <unk>".split())
+
+
+@pytest.mark.parametrize(
+    ("tokenizer", "symbols", "prompt"),
+    [
+        ("character", tuple("ab\n"), "ab"),
+        ("byte", tuple(map(chr, range(256))), "é"),
+        ("whitespace", WORDS, "a bb"),
+        ("word", (*WORDS, "\n", " "), "a bb"),
+    ],
+)
+def test_drawn_is_what_the_text_is_made_of_but_for_what_it_stops_at(tokenizer, symbols, prompt):
+    model = untrained(tokenizer, symbols)
+    writer = make_writer(model)
+    for given, seed in ((None, 1), (prompt, 2), (prompt, 3)):
+        choice = Sampling(prompt=given, length=40, temperature=2.0)
+        whole = writer.stream(choice, seed)
+        text = "".join(whole.pieces)
+        middle = (len(given or "") + len(text)) // 2
+        stopped = writer.stream(choice, seed, [text[middle : middle + 2]])
+        short = "".join(stopped.pieces)
+        assert len(short) <= middle and text.startswith(short)
+        before = encode(model.vocabulary, given or "\n").tolist()
+        unshown = 0 if given else 1
+        reading = [decode(model.vocabulary, before + whole.drawn[:n])[unshown:] for n in range(41)]
+        assert reading[40] == text
+        assert stopped.drawn == whole.drawn[: sum(len(one) <= len(short) for one in reading) - 1]
+
+
+def test_the_unknown_symbol_can_be_kept_out(jaxrnn, settings, tmp_path):
+    """Of a text in which nothing but a line's end is frequent."""
+    rare = {"data__tokenizer": "whitespace", "data__minimum_count": 50, "training__length": "1 updates"}
+    assert jaxrnn("train", *settings(**rare, run=tmp_path / "run")).code == 0
+    for how in (["--temperature", 0], ["--temperature", 5, "--samples", 3], ["--beam", 2]):
+        words = ("sample", tmp_path / "run", "--length", 20, *how, "--json")
+        either, none = jaxrnn(*words).answer, jaxrnn(*words, "--no-unknown").answer
+        assert "<unk>" in either["text"] and not either["no_unknown"]
+        assert set(none["texts"]) == {20 * "\n"} and none["no_unknown"]
+    assert none["log_probabilities"] == [0.0]  # of the texts without it
+
+
+def test_what_has_no_unknown_symbol_is_told_so(finished_run, word_run, jaxrnn):
+    said = jaxrnn("sample", finished_run[0], "--no-unknown")
+    assert (said.code, said.out) == (2, "")
+    assert said.err.startswith("error: --no-unknown: the model has no unknown symbol") and said.err.count("\n") == 1
+    assert "--no-unknown" not in jaxrnn("sample", finished_run[0], "--prompt", "Ω").err
+    said = jaxrnn("sample", word_run, "--prompt", "zebra")
+    assert said.code == 2 and "rare ones were read as '<unk>' (jaxrnn sample --no-unknown never" in said.err

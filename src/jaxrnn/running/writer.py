@@ -1,83 +1,123 @@
 """A model that writes: from a prompt as text to pieces of text, as they come."""
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import NamedTuple
 
 import numpy as np
 
 from jaxrnn.beam import make_beam_search
-from jaxrnn.cell import Cell
 from jaxrnn.config import Sampling
 from jaxrnn.data.text import TOKENIZERS
-from jaxrnn.data.vocabulary import Vocabulary, encode, line_end
+from jaxrnn.data.vocabulary import Vocabulary, encode, ids_of, line_end, unknown_id
 from jaxrnn.errors import InputError
+from jaxrnn.running.run_text import find_beginning
+from jaxrnn.running.trained import Trained
 from jaxrnn.sampling import make_generate
 from jaxrnn.trees import threefry
-from jaxrnn.types import Params
+
+
+class Text(NamedTuple):
+    """A text that is being written.
+
+    Attributes:
+        pieces: the prompt, if there is one, and what follows, in pieces as soon as they are known, up to the first stop
+            string.
+        drawn: the ids of what follows the prompt: all of them once the pieces have been read.
+    """
+
+    pieces: Iterator[str]
+    drawn: list[int]
 
 
 class Writer(NamedTuple):
     """A model, ready to write again and again: its programs are compiled once.
 
     Attributes:
-        stream: `(choice, seed, stops=()) -> Iterator[str]`, the prompt, if there is one, and what follows, in pieces as
-            soon as they are known, up to the first stop string. At once raises `InputError` for a symbol of the prompt
-            that was never seen in training.
-        batch: `(choice, seed, samples, stops=()) -> list[str]`, so many texts made side by side, each with the prompt.
+        stream: `(choice, seed, stops=()) -> Text`, which comes as it is drawn. At once raises `InputError` for a symbol
+            of the prompt that was never seen in training.
+        batch: `(choice, seed, samples, stops=()) -> list[Text]`, so many texts made side by side, each with the prompt.
             The first is what `stream` gives.
-        likeliest: `(choice, width) -> list[(str, float)]`, the texts of `choice.length` symbols that beam search finds,
-            the likeliest first, each with the logarithm of its probability. Nothing is drawn.
+        likeliest: `(choice, width) -> list[(Text, float)]`, the texts of `choice.length` symbols that beam search
+            finds, the likeliest first, each with the logarithm of its probability. Nothing is drawn at random.
     """
 
-    stream: Callable[..., Iterator[str]]
-    batch: Callable[..., list[str]]
-    likeliest: Callable[..., list[tuple[str, float]]]
+    stream: Callable[..., Text]
+    batch: Callable[..., list[Text]]
+    likeliest: Callable[..., list[tuple[Text, float]]]
 
 
-def make_writer(cell: Cell, params: Params, vocabulary: Vocabulary) -> Writer:
+class Opening(NamedTuple):
+    """What a model reads before it writes; at least one id in all.
+
+    Attributes:
+        unshown: ids that nobody has given: their text is not shown.
+        given: the ids of the prompt.
+    """
+
+    unshown: list[int]
+    given: list[int]
+
+
+def make_writer(best: Trained) -> Writer:
     """Let a model write.
 
     Args:
-        cell: the model, symbols in and logits out.
-        params: its parameters.
-        vocabulary: its symbols.
+        best: the model.
 
     Returns:
         The writer.
     """
-    generate, search = make_generate(cell), make_beam_search(cell)
-    pieces_of = TOKENIZERS[vocabulary.tokenizer].pieces
+    vocabulary, begins_at = best.vocabulary, find_beginning(best.config.data, best.vocabulary)
+    generate, search = make_generate(best.cell), make_beam_search(best.cell)
 
-    def drawn(choice: Sampling, seed: int, samples: int) -> tuple[list[int], Iterator[np.ndarray]]:
-        prompt = opening(vocabulary, choice.prompt)
+    def drawn(choice: Sampling, seed: int, samples: int) -> tuple[Opening, Iterator[np.ndarray]]:
+        read = opening(vocabulary, choice.prompt, begins_at)
         how = {"temperature": choice.temperature, "top_k": choice.top_k, "top_p": choice.top_p}
-        return prompt, generate(params, prompt, choice.length, threefry(seed), samples=samples, **how)
+        return read, generate(best.params, [*chain(*read)], choice.length, threefry(seed), samples=samples, **how)
 
-    def pieces(prompt: Sequence[int], ids: Iterator[int], choice: Sampling, stops: Sequence[str]) -> Iterator[str]:
-        """The text of ids, without a prompt that nobody gave; stop strings count in what is drawn."""
-        written = pieces_of(vocabulary.symbols[number] for number in chain(prompt, ids))
-        given = "".join(pieces_of(vocabulary.symbols[number] for number in prompt))
-        if choice.prompt is None:
-            next(written)
-        return until(written, stops, after=0 if choice.prompt is None else len(given))
+    def stream(choice: Sampling, seed: int, stops: Sequence[str] = ()) -> Text:
+        read, ids = drawn(choice, seed, 1)
+        return _text(vocabulary, read, (one.item() for one in ids), stops)
 
-    def stream(choice: Sampling, seed: int, stops: Sequence[str] = ()) -> Iterator[str]:
-        prompt, ids = drawn(choice, seed, 1)
-        return pieces(prompt, (one.item() for one in ids), choice, stops)
+    def batch(choice: Sampling, seed: int, samples: int, stops: Sequence[str] = ()) -> list[Text]:
+        read, ids = drawn(choice, seed, samples)
+        return [_text(vocabulary, read, column.tolist(), stops) for column in np.stack(list(ids), axis=1)]
 
-    def batch(choice: Sampling, seed: int, samples: int, stops: Sequence[str] = ()) -> list[str]:
-        prompt, ids = drawn(choice, seed, samples)
-        columns = np.stack(list(ids), axis=1)
-        return ["".join(pieces(prompt, iter(column.tolist()), choice, stops)) for column in columns]
-
-    def likeliest(choice: Sampling, width: int) -> list[tuple[str, float]]:
-        prompt = opening(vocabulary, choice.prompt)
-        found = search(params, prompt, choice.length, width)
-        texts = ("".join(pieces(prompt, iter(ids.tolist()), choice, ())) for ids in found.ids)
+    def likeliest(choice: Sampling, width: int) -> list[tuple[Text, float]]:
+        read = opening(vocabulary, choice.prompt, begins_at)
+        found = search(best.params, [*chain(*read)], choice.length, width)
+        texts = (_text(vocabulary, read, ids.tolist(), ()) for ids in found.ids)
         return list(zip(texts, found.log_probabilities.tolist(), strict=True))
 
     return Writer(stream, batch, likeliest)
+
+
+def _text(vocabulary: Vocabulary, read: Opening, ids: Iterable[int], stops: Sequence[str]) -> Text:
+    """The text of ids as they come, after a prompt; stop strings count in what follows it."""
+    drawn: list[int] = []
+
+    def noted() -> Iterator[int]:
+        for number in ids:
+            drawn.append(number)
+            yield number
+
+    def shown(numbers: Iterable[int]) -> Iterator[str]:
+        symbols = (vocabulary.symbols[number] for number in chain(*read, numbers))
+        return islice(TOKENIZERS[vocabulary.tokenizer].pieces(symbols), len(read.unshown), None)
+
+    def characters(numbers: Iterable[int]) -> int:
+        return sum(map(len, shown(numbers)))
+
+    def pieces() -> Iterator[str]:
+        length = 0
+        for piece in until(shown(noted()), stops, after=characters([])):
+            length += len(piece)
+            yield piece
+        while drawn and characters(drawn) > length:  # symbols of the stop string
+            drawn.pop()
+
+    return Text(pieces(), drawn)
 
 
 def until(pieces: Iterator[str], stops: Sequence[str], after: int = 0) -> Iterator[str]:
@@ -85,21 +125,16 @@ def until(pieces: Iterator[str], stops: Sequence[str], after: int = 0) -> Iterat
 
     Args:
         pieces: text as it comes.
-        stops: the strings to stop at; they are left out. The first one that is complete counts.
+        stops: the strings to stop at, none of them empty; they are left out. The first one that is complete counts.
         after: how many characters come first in which none is looked for.
 
     Yields:
         The text before the first stop string, each part of it as soon as no stop string can have begun in it.
 
-    Raises:
-        InputError: for an empty stop string.
-
     Example:
         >>> list(until(iter(["on", "e. tw", "o. E", "N", "D. three"]), ["END"]))
         ['on', 'e. tw', 'o. ']
     """
-    if "" in stops:
-        raise InputError("--stop '': expected some text to stop at; leave it out to stop at the length only")
     held = ""
     for piece in pieces:
         free, piece = piece[:after], piece[after:]
@@ -124,24 +159,44 @@ def _begun(text: str, stop: str) -> int:
     return next((n for n in range(min(len(stop) - 1, len(text)), 0, -1) if text.endswith(stop[:n])), 0)
 
 
-def opening(vocabulary: Vocabulary, prompt: str | None) -> list[int]:
-    """Turn a prompt into ids.
+def opening(vocabulary: Vocabulary, prompt: str | None, begins_at: int | None = None) -> Opening:
+    r"""Turn a prompt into ids.
 
     Args:
         vocabulary: the symbols.
         prompt: some text; None stands for a line's end, or the most frequent symbol where lines have none.
+        begins_at: the symbol at which the network starts anew, which in training comes before every text; or None.
 
     Returns:
-        At least one id.
+        What is to be read.
 
     Raises:
         InputError: if the prompt is empty, or has a symbol that was never seen in training.
+
+    Example:
+        >>> letters = Vocabulary("character", ("a", "b", "\n"))
+        >>> opening(letters, "ba"), opening(letters, None), opening(letters, "ba", begins_at=2)
+        (Opening(unshown=[], given=[1, 0]), Opening(unshown=[2], given=[]), Opening(unshown=[2], given=[1, 0]))
     """
     if prompt is None:
-        return [line_end(vocabulary) or 0]
-    ids = encode(vocabulary, prompt, exact=True, name="sampling.prompt").tolist()
+        return Opening([line_end(vocabulary) or 0], [])
+    try:
+        ids = encode(vocabulary, prompt, exact=True, name="sampling.prompt").tolist()
+    except InputError as error:
+        raise InputError(f"{error}{_about_unknown(vocabulary)}") from None
     if not ids:  # words may be parted by spaces that are no symbols
         raise InputError(
             f"sampling.prompt = {prompt!r}: expected some text to go on from; leave it out to begin a line"
         )
-    return ids
+    return Opening([] if begins_at is None else [begins_at], ids)
+
+
+def _about_unknown(vocabulary: Vocabulary) -> str:
+    """What became of symbols that are not in the vocabulary, where it has one that stands for them."""
+    unknown = unknown_id(vocabulary)
+    if unknown is None:
+        return ""
+    symbol = vocabulary.symbols[unknown]
+    in_prompt = ids_of(vocabulary, symbol).tolist() == [unknown]  # a tokenizer may part "<unk>" in three
+    may = "a prompt may have it, and " if in_prompt else ""
+    return f"; rare ones were read as {symbol!r} ({may}jaxrnn sample --no-unknown never writes it)"
