@@ -78,6 +78,7 @@ def test_a_score_is_that_of_the_plain_loop(adaptation, scaled):
     np.testing.assert_allclose(result.score.loss_sum, plain_dynamic(adaptation, squares), rtol=1e-12)
     assert result.score.weight == result.protocol.targets == len(IDS) - 1
     assert result.protocol.tail == "1 places of padding"
+    assert "learn from every 4 steps after their score" in result.protocol.carry
 
 
 def test_way_back_goes_no_further_than_the_trained_parameters():

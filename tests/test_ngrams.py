@@ -12,7 +12,14 @@ from jaxrnn import ngrams
 from jaxrnn.data.corpora import open_corpus
 from jaxrnn.data.dataset import prepare
 from jaxrnn.data.text import CHARACTER
-from jaxrnn.ngrams import HIGHEST_ORDER, baselines, bits_per_symbol, count_ngrams, ngram_probabilities
+from jaxrnn.ngrams import (
+    HIGHEST_ORDER,
+    baselines,
+    bits_per_symbol,
+    count_ngrams,
+    counted_part,
+    ngram_probabilities,
+)
 
 TEXTS = st.integers(1, 5).flatmap(
     lambda size: st.tuples(
@@ -125,7 +132,11 @@ def test_the_beginning_of_a_split_is_scored_by_itself(made, tmp_path):
 
 
 def test_only_the_beginning_of_a_long_text_is_counted(made, tmp_path, monkeypatch):
+    assert counted_part(made) is None
+    monkeypatch.setattr(ngrams, "COUNTED_IDS", len(made.ids["train"]))
+    assert counted_part(made) is None
     monkeypatch.setattr(ngrams, "COUNTED_IDS", 100)
+    assert counted_part(made) == 100
     size = len(made.vocabulary.symbols)
     expected = bits_per_symbol(count_ngrams(made.ids["train"][:100], size), made.ids["test"], size)
     assert baselines(made, folder=tmp_path / "cache")["test"] == expected

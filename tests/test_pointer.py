@@ -77,6 +77,16 @@ def test_every_way_scores_as_the_plain_loop(chunk_length):
         assert f"the last {pointer.window} steps" in result.protocol.carry
 
 
+def test_one_look_into_the_cache_does_for_all_shares(monkeypatch):
+    looks, real = [], jax.lax.map
+    monkeypatch.setattr(jax.lax, "map", lambda f, rows: looks.append(len(jax.tree.leaves(rows)[0])) or real(f, rows))
+    pointers = [Pointer(theta, share, 5) for share in (0.1, 0.2, 0.9) for theta in (1.0, 3.0)]
+    results = make_pointer_evaluate(TRUNK)(PARAMS, CARRY, chunks_of(50), pointers)
+    assert set(looks) == {2}
+    expected = [plain_losses(pointer) for pointer in pointers]
+    np.testing.assert_allclose([result.score.loss_sum for result in results], expected, rtol=1e-12)
+
+
 def test_probabilities_sum_to_one():
     """Over all targets that could have come at the last step."""
     total = 0.0

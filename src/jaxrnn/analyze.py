@@ -16,8 +16,9 @@ from jaxrnn.analysis.report import make_ready, write
 from jaxrnn.command import Parser, check_positive, make_command, path
 from jaxrnn.data.reading import Document
 from jaxrnn.errors import naming_refusals
+from jaxrnn.running import runs
 from jaxrnn.running.account import account
-from jaxrnn.running.devices import keep_programs
+from jaxrnn.running.devices import prepare_one
 from jaxrnn.running.following import MOST, Followed, follow_unit, label_to_follow
 from jaxrnn.running.own_labels import load_label
 from jaxrnn.running.progress import progress
@@ -47,9 +48,9 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the text, measure, and write the report."""
     check_positive(asked, "length")
     began = time.monotonic()
+    prepare_one(runs.find(asked.run)[1])
     more = [load_label(spec) for spec in asked.label]
     best = load_trained(asked.run)
-    keep_programs(best.config)
     splits, ids = _text(asked.text, best)
     name = list(splits)[-1]
     screen.print(f"{name}, parameters of {best.snapshot}")

@@ -16,7 +16,7 @@ from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
 from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Carry, Params
 
-LEARNING = "passed on from chunk to chunk; the parameters learn from each chunk after its score"
+LEARNING = "passed on from chunk to chunk; the parameters learn from every {steps} steps after their score"
 
 
 class Adaptation(NamedTuple):
@@ -55,7 +55,8 @@ def make_dynamic_evaluate(estimator: GradientEstimator) -> Callable[..., Evaluat
                 way_back = min(decay * root / mean(root), 1)        # the mean over all parameters
                 local = local - rate * g / (root + epsilon) + way_back * (params - local)
 
-        The parameters that are given stay what they are. The carry has no key: there is no noise.
+        The parameters that are given stay what they are. The carry has no key: there is no noise. The protocol says how
+        many steps the first chunk has: the score depends on it.
 
     Cost:
         That of training: a gradient and an update of all parameters for each chunk, so that short chunks are dear.
@@ -99,7 +100,8 @@ def make_dynamic_evaluate(estimator: GradientEstimator) -> Callable[..., Evaluat
         start = params, estimator.init(jax.random.key(0), params, carry, first)
         learn = partial(advance, params, adaptation, mean_squares)
         score, protocol, (_, state) = score_chunks(learn, start, chunks, LEARNING)
-        return Evaluation(score, protocol, state.carry)
+        steps = first.weight.shape[0]
+        return Evaluation(score, protocol._replace(carry=LEARNING.format(steps=steps)), state.carry)
 
     return evaluate
 

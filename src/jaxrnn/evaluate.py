@@ -14,13 +14,20 @@ from jaxrnn.data.chunks import Streams
 from jaxrnn.data.dataset import Dataset
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import given, tell
-from jaxrnn.running import summary
-from jaxrnn.running.devices import keep_programs
+from jaxrnn.running import runs, summary
+from jaxrnn.running.devices import prepare_one
 from jaxrnn.running.run_text import find_beginning, open_other, open_text, validation_ids
-from jaxrnn.running.scorer import evaluation_streams, make_score, scored_chunks, scored_parts, text_in_rows
+from jaxrnn.running.scorer import (
+    about_carry,
+    evaluation_streams,
+    make_score,
+    scored_chunks,
+    scored_parts,
+    text_in_rows,
+)
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.tuning import Helped, Texts, helped_json, helped_text, with_cache, with_dynamic
-from jaxrnn.running.wording import symbol_noun
+from jaxrnn.running.wording import many, symbol_noun
 
 EXAMPLES = """\
   jaxrnn evaluate runs/stdlib-lstm-1                       the test split of the text that it was trained on
@@ -43,8 +50,8 @@ HELP: dict[str, Callable[..., Helped]] = {"dynamic": with_dynamic, "cache": with
 def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the text, score, and say what came out."""
     check_positive(asked, "streams", "steps", "by_context")
+    prepare_one(runs.find(asked.run)[1])
     best = load_trained(asked.run)
-    keep_programs(best.config)
     what, split, dataset = _opened(asked, best)
     data, ids = best.config.data, dataset.ids[split]
     streams, steps = asked.streams or evaluation_streams(data), asked.steps or data.chunk_length
@@ -58,38 +65,37 @@ def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     text = cut(ids, what)
     texts = _texts(best, dataset, cut, text) if any(getattr(asked, name) for name in HELP) else None
     with screen.status("scoring ..."):
-        evaluation = make_score(best.cell, separate_lines=best.config.data.separate_lines)(best.params, text)
+        evaluation = make_score(best.cell, separate_lines=data.separate_lines)(best.params, text)
     characters = sum(summary.characters(best.vocabulary, part) for part in scored_parts(text))
     result = summary.Result(evaluation, characters, best.vocabulary, dataset.unseen[split])
     screen.print(f"{what}, parameters of {best.snapshot}:")
     screen.print(summary.result_text(result))
-    about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what}
-    return 0, summary.result_json(result) | about | _more(asked, best, text, texts, characters, screen)
-
-
-def _more(
-    asked: Namespace, best: Trained, text: Streams, texts: Texts | None, characters: int, screen: Console
-) -> dict[str, Any]:
-    """What was asked for beside the plain score."""
-    more: dict[str, Any] = {}
+    about = {"run": str(best.run.folder), "snapshot": best.snapshot.name, "text": what, "steps": steps}
+    answer = summary.result_json(result) | about
     for name in (name for name in HELP if getattr(asked, name)):
-        with screen.status(f"choosing on the validation text: {name} ..."):
-            helped = HELP[name](best, texts)
+        helped = HELP[name](best, texts, screen)
         result = summary.Result(helped.evaluation, characters, best.vocabulary)
         screen.print(helped_text(name, helped, result))
-        more[name] = helped_json(helped, result)
+        answer[name] = helped_json(helped, result)
     if asked.by_context:
-        chunks = reset_every(scored_chunks(text), asked.by_context)
-        begins_at = find_beginning(best.config.data, best.vocabulary)
-        chunks = chunks if begins_at is None else reset_at(chunks, begins_at)
-        cost = make_cost_by_context(best.cell, given)
-        start = best.params, best.cell.initial_carry((text.batch_size,))
-        stretches = [s for s in cost(*start, map(tell, chunks), doubling(asked.by_context)) if s.score.weight]
-        screen.print(summary.context_text(stretches, symbol_noun(best.vocabulary.tokenizer), asked.by_context))
-        more["by_context"] = [
-            {"first": s.first, "last": s.last, "loss": s.score.nats, "targets": int(s.score.weight)} for s in stretches
-        ]
-    return more
+        answer["by_context"] = _by_context(best, text, asked.by_context, screen)
+    return 0, answer
+
+
+def _by_context(best: Trained, text: Streams, every: int, screen: Console) -> dict[str, Any]:
+    """Score once more, with streams that begin anew every so many steps, and say what symbols cost by context."""
+    data, chunks = best.config.data, reset_every(scored_chunks(text), every)
+    begins_at = find_beginning(data, best.vocabulary)
+    chunks = chunks if begins_at is None else reset_at(chunks, begins_at)
+    cost = make_cost_by_context(best.cell, given)
+    start = best.params, best.cell.initial_carry((text.batch_size,))
+    stretches = [s for s in cost(*start, map(tell, chunks), doubling(every)) if s.score.weight]
+    carry = about_carry(f"initial at the start of each stream and every {many(every, 'step')}", data.separate_lines)
+    screen.print(summary.context_text(stretches, symbol_noun(best.vocabulary.tokenizer), carry))
+    costs = [
+        {"first": s.first, "last": s.last, "loss": s.score.nats, "targets": int(s.score.weight)} for s in stretches
+    ]
+    return {"every": every, "carry": carry, "costs": costs}
 
 
 def _texts(best: Trained, dataset: Dataset, cut: Callable[..., Streams], text: Streams) -> Texts:

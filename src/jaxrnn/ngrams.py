@@ -183,14 +183,26 @@ def bits_per_symbol(counted: tuple[Counts, ...], ids: np.ndarray, vocabulary_siz
     return (sums / (len(ids) - 1)).tolist()
 
 
+def counted_part(dataset: Dataset) -> int | None:
+    """Tell how much of a long training text is counted.
+
+    Args:
+        dataset: a corpus as ids.
+
+    Returns:
+        How many ids at its beginning; None where all are counted.
+    """
+    return COUNTED_IDS if len(dataset.ids["train"]) > COUNTED_IDS else None
+
+
 def baselines(
     dataset: Dataset, *, highest_order: int = HIGHEST_ORDER, folder: Path | None = None
 ) -> dict[str, list[float]]:
     """Bits per symbol of the n-gram baselines on every split but the training one, from the cache if they are there.
 
     Args:
-        dataset: a corpus as ids, with a split `train`; the first `COUNTED_IDS` of it are counted. Other splits may be
-            the beginnings of what they were.
+        dataset: a corpus as ids, with a split `train`, of which no more than the first `COUNTED_IDS` are counted. Other
+            splits may be the beginnings of what they were.
         highest_order: the longest n-gram counted.
         folder: the cache folder; None for the usual one (`cache.cache_folder`).
 
@@ -206,7 +218,7 @@ def baselines(
 
     def build(new: Path) -> None:
         """Count, score and write."""
-        counted = count_ngrams(dataset.ids["train"][:COUNTED_IDS], size, highest_order)
+        counted = count_ngrams(dataset.ids["train"][: counted_part(dataset)], size, highest_order)
         scores = {split: bits_per_symbol(counted, dataset.ids[split], size) for split in splits}
         (new / "bits.json").write_text(json.dumps(scores, indent=1))
 

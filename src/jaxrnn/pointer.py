@@ -49,6 +49,22 @@ class Memory(NamedTuple):
     real: Array
 
 
+class _Ways(NamedTuple):
+    """Several pointers; what they look up depends on theta and window alone, so that one look does for all shares.
+
+    Attributes:
+        theta: `[L]`, of each different pair of theta and window.
+        window: `[L]` likewise.
+        pair: `[S]`, which of these pairs each pointer has.
+        share: `[S]`, of each pointer.
+    """
+
+    theta: Array
+    window: Array
+    pair: Array
+    share: Array
+
+
 def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
     """Make the function that scores a text with a cache, for several ways to use it at once.
 
@@ -67,8 +83,9 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
         reset forgets nothing. Parameters are the language model's, and `carry` is the trunk's, without a key.
 
     Cost:
-        A product of K times W + K hidden states for each chunk and row, and for each pointer as many exponentials;
-        memory of W hidden states for each row, with W the longest window, and of 4,096 logits at a time for each step.
+        A product of K times W + K hidden states for each chunk and row, and as many exponentials for each different
+        pair of theta and window, whatever the number of shares; memory of W hidden states for each row, with W the
+        longest window, and of 4,096 logits at a time for each step.
 
     References:
         E. Grave, A. Joulin, N. Usunier, "Improving Neural Language Models with a Continuous Cache", ICLR 2017,
@@ -88,7 +105,7 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
     """
 
     @jax.jit
-    def advance(params: Params, state: tuple[Carry, Memory], chunk: Chunk, ways: Any):
+    def advance(params: Params, state: tuple[Carry, Memory], chunk: Chunk, ways: _Ways):
         (carry, memory), (w, b) = state, readout_of(params)
         carry, hs = trunk.unroll(params, carry, chunk.inputs)
         targets = chunk.targets.astype(jnp.int32)
@@ -105,8 +122,7 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
             _check(pointer)
         require(pointers, "pointer: the number of pointers", len(pointers), "at least 1")
         window, w = max(pointer.window for pointer in pointers), readout_of(params)[0]
-        ways = Pointer._make(map(jnp.asarray, zip(*pointers, strict=True)))  # each a row of numbers
-        sums = []
+        ways, sums = _ways(pointers), []
 
         def step(state: Any, chunk: Chunk):
             state = state or (carry, _empty(window, chunk.weight.shape[1], w.shape[0], w.dtype))
@@ -125,7 +141,7 @@ def make_pointer_evaluate(trunk: Cell) -> Callable[..., list[Evaluation]]:
 
 
 def _with_cache(
-    memory: Memory, hs: Array, targets: Array, nats: Array, ways: Any, keep: Array | None
+    memory: Memory, hs: Array, targets: Array, nats: Array, ways: _Ways, keep: Array | None
 ) -> tuple[Array, Memory]:
     """The losses of a chunk `[S, K, B]`, one for each pointer, and what is remembered after it."""
     steps, window = len(targets), len(memory.real)
@@ -139,21 +155,31 @@ def _with_cache(
     ago = number[window:, :, None] - number.T[None]  # [K, B, W + K], or [K, 1, W + K]
     same = symbols.T[None] == targets[:, :, None]
 
-    def one(way: Any) -> Array:
-        seen = (ago >= 1) & (ago <= way.window) & real.T[None]
-        scores = jnp.where(seen, way.theta.astype(wide) * likeness, -jnp.inf)
-        total = jax.nn.logsumexp(scores, axis=-1)
-        of_cache = jax.nn.logsumexp(jnp.where(same, scores, -jnp.inf), axis=-1) - total
-        share = way.share.astype(wide)
-        mixed = -jnp.logaddexp(jnp.log1p(-share) - nats, jnp.log(share) + of_cache)
-        return jnp.where(jnp.any(seen, axis=-1), mixed, nats)
+    def look_up(pair: tuple[Array, Array]) -> tuple[Array, Array]:
+        """Of one theta and window: log p_cache of each target, and whether anything is remembered there."""
+        theta, longest = pair
+        seen = (ago >= 1) & (ago <= longest) & real.T[None]
+        scores = jnp.where(seen, theta.astype(wide) * likeness, -jnp.inf)
+        of_target = jax.nn.logsumexp(jnp.where(same, scores, -jnp.inf), axis=-1)
+        return of_target - jax.nn.logsumexp(scores, axis=-1), jnp.any(seen, axis=-1)
 
-    losses = jax.lax.map(one, ways)
+    of_cache, remembers = jax.lax.map(look_up, (ways.theta, ways.window))
+    share = ways.share.astype(wide)[:, None, None]
+    mixed = -jnp.logaddexp(jnp.log1p(-share) - nats[None], jnp.log(share) + of_cache[ways.pair])
+    losses = jnp.where(remembers[ways.pair], mixed, nats[None])
     if keep is not None:  # what is real comes last, so that padding pushes none of it out
         order = jnp.argsort(real, axis=0, stable=True)
         keys, symbols = jnp.take_along_axis(keys, order[..., None], axis=0), jnp.take_along_axis(symbols, order, axis=0)
         real = jnp.take_along_axis(real, order, axis=0)
     return losses, Memory(keys[steps:], symbols[steps:], real[steps:])
+
+
+def _ways(pointers: Sequence[Pointer]) -> _Ways:
+    """Pointers as rows of numbers."""
+    pairs = list(dict.fromkeys((pointer.theta, pointer.window) for pointer in pointers))
+    theta, window = map(jnp.asarray, zip(*pairs, strict=True))
+    pair = jnp.asarray([pairs.index((pointer.theta, pointer.window)) for pointer in pointers])
+    return _Ways(theta, window, pair, jnp.asarray([pointer.share for pointer in pointers]))
 
 
 def _empty(window: int, rows: int, size: int, dtype: Any) -> Memory:

@@ -13,6 +13,7 @@ from jaxrnn.cells import lstm
 from jaxrnn.compose import language_model, locked_dropout, stack
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk
+from jaxrnn.gradients.decay import certify, credit_by_lag, mean_credit
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.stepwise import from_step
 from jaxrnn.trees import join, split_carry
@@ -101,6 +102,23 @@ def test_bias_cosine_and_deviation_are_those_of_the_definition():
     assert found.rows[0].temp_bytes < found.rows[-1].temp_bytes
     assert (found.steps, found.windows, found.exact.horizon) == (STEPS, WINDOWS, STEPS)
     assert done == [(n, 5) for n in range(1, 6)]
+
+
+def test_the_certificate_is_that_of_credit_from_where_each_window_really_is():
+    """The longest horizon is shorter than a window, so that the carry has to be carried on to where credit begins."""
+    cell, params, carry, chunk = model()
+    found = truncation_bias(cell, softmax_cross_entropy, params, carry, chunk, [1, 3, 5], windows=WINDOWS)
+    credits, length = [], STEPS // WINDOWS
+    for end in range(length, STEPS + 1, length):
+        if np.any(chunk.weight[end - 1]):
+            start = cell.unroll(params, carry, chunk.inputs[: end - 5])[0]
+            starts, inputs = jax.tree.map(lambda a: a[None], (start, chunk.inputs[end - 5 : end]))
+            last = chunk.targets[end - 1], chunk.weight[end - 1]
+            credits.append(credit_by_lag(cell, softmax_cross_entropy, params, starts, inputs, last))
+    assert len(credits) > 1
+    bounds = np.asarray(certify(mean_credit(credits)).bounds)
+    for row in found.rows:
+        assert row.bound == pytest.approx(bounds[np.arange(length) % row.horizon].mean(), rel=1e-12)
 
 
 def test_the_certificate_of_the_scalar_linear_network():

@@ -91,9 +91,13 @@ def test_bytes_that_are_cut_within_a_character_are_text_all_the_same(tmp_path, l
         assert text.labels["end of a word"].sum() <= 2 * text.labels["after a newline"].sum() + 1
 
 
-def test_no_file_is_refused_and_one_without_a_symbol_is_not():
+def test_no_file_is_refused_and_one_without_a_symbol_is_not(tmp_path):
+    vocabulary = Vocabulary("character", ("a",))
     with pytest.raises(InputError, match="documents"):
-        read_held_out([], Vocabulary("character", ("a",)), 100)
+        read_held_out([], vocabulary, 100)
+    (tmp_path / "a.txt").write_text("xyz")
+    text = read_held_out(whole_text(str(tmp_path)).splits["text"], vocabulary, 100)
+    assert len(text.ids) == len(text.pieces) == 0 and text.unseen == 3 and len(text.files) == 1
 
 
 def test_python_in_bytes_is_python(tmp_path):

@@ -11,7 +11,18 @@ from jaxrnn.analysis.findings import Labelled, choose, find, score_choice, with_
 from jaxrnn.analysis.gates import saturation
 from jaxrnn.analysis.probes import RIDGES, fit, moments, probe
 from jaxrnn.analysis.scores import correlations, score
-from jaxrnn.analysis.states import RUN_UP, STATES, Quantity, States, blocks, carry_norms, observe, places, quantities
+from jaxrnn.analysis.states import (
+    RUN_UP,
+    STATES,
+    Quantity,
+    States,
+    _read,
+    blocks,
+    carry_norms,
+    observe,
+    places,
+    quantities,
+)
 from jaxrnn.analysis.units import Unit, choose_units
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, language_model, stack
@@ -243,6 +254,15 @@ def test_where_no_label_varies_there_is_nothing_to_find_and_the_rest_is_seen(mod
     whole = find(*model, *texts, top=1)
     assert found.scores.bits == pytest.approx(whole.scores.bits, rel=1e-12)
     assert len(found.choice.sample.nats) == len(whole.choice.sample.nats)
+
+
+def test_the_logits_of_one_step_are_there_at_a_time():
+    """By the compiled program's own account: those of 250 steps would be 250 times as much."""
+    cell, rows, symbols = language_model(gru(2, 3), 2000), 4, 2000
+    ids = np.zeros((250, rows), np.int32)
+    program = _read.lower(cell, ("core/h",), random_params(1, cell), cell.initial_carry((rows,)), ids, ids)
+    one_step = rows * symbols * np.dtype(float).itemsize
+    assert program.compile().memory_analysis().temp_size_in_bytes < 20 * one_step
 
 
 def test_less_may_be_read_spread_over_the_text(model, texts):

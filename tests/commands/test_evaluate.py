@@ -8,9 +8,17 @@ import jax
 import numpy as np
 import pytest
 
-from jaxrnn import snapshots
+from jaxrnn import analyze, evaluate, snapshots
+from jaxrnn.build import build_trunk
+from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.data.vocabulary import encode
-from jaxrnn.running import runs
+from jaxrnn.dynamic import Adaptation, make_dynamic_evaluate, make_mean_squares
+from jaxrnn.errors import InputError
+from jaxrnn.gradients import bptt
+from jaxrnn.losses import softmax_cross_entropy
+from jaxrnn.pointer import Pointer, make_pointer_evaluate
+from jaxrnn.running import devices, runs
+from jaxrnn.running.progress import console
 from jaxrnn.running.run_text import open_text
 from jaxrnn.running.scorer import text_in_rows
 from jaxrnn.running.trained import load_trained
@@ -133,31 +141,55 @@ def test_a_run_without_a_snapshot_is_sent_back_to_training(finished_run, jaxrnn,
         assert said.code == 2 and f"jaxrnn train --run {run.folder} --resume" in said.err
 
 
+WORDS = "the cat sat on a mat".split()
+LINES = [f"{first} {second}" for first in WORDS for second in WORDS]
+
+
+def trained_on_lines(jaxrnn, folder, separate):
+    """A run on short lines, each a text by itself or not."""
+    (folder / "lines.txt").write_text("\n".join(LINES * 10) + "\n")
+    run = folder / f"run_{separate}"
+    size = {"model.hidden_size": 6, "model.embedding_size": 5, "data.chunk_length": 8, "data.batch_size": 4}
+    chosen = size | {"data.separate_lines": str(separate).lower(), "training.length": "30 updates"}
+    options = [part for key, value in chosen.items() for part in (f"--{key}", value)]
+    assert jaxrnn("train", "--data.corpus", folder / "lines.txt", "--run", run, *options).code == 0
+    return run
+
+
 def test_separate_lines_cost_the_same_in_any_order(jaxrnn, tmp_path):
     """Each is read by itself, so that their order is nothing to the model; to one that reads on it is something."""
-    words = "the cat sat on a mat".split()
-    lines = [f"{first} {second}" for first in words for second in words]
-    (tmp_path / "lines.txt").write_text("\n".join(lines * 10) + "\n")
     texts = [tmp_path / name for name in ("forth.txt", "back.txt")]
     for path, order in zip(texts, (1, -1), strict=True):
-        path.write_text("\n" + "\n".join(lines[::order]) + "\n")  # the first symbol is context only
+        path.write_text("\n" + "\n".join(LINES[::order]) + "\n")  # the first symbol is context only
 
     def scored(separate):
-        run = tmp_path / f"run_{separate}"
-        size = {"model.hidden_size": 6, "model.embedding_size": 5, "data.chunk_length": 8, "data.batch_size": 4}
-        chosen = size | {"data.separate_lines": str(separate).lower(), "training.length": "30 updates"}
-        options = [part for key, value in chosen.items() for part in (f"--{key}", value)]
-        assert jaxrnn("train", "--data.corpus", tmp_path / "lines.txt", "--run", run, *options).code == 0
+        run = trained_on_lines(jaxrnn, tmp_path, separate)
         ask = ("--streams", 1, "--by-context", 500, "--json")
         return [jaxrnn("evaluate", run, "--text", text, *ask).answer for text in texts]
 
     (forth, back), (one, other) = scored(True), scored(False)
     assert abs(forth["loss"] - back["loss"]) < 1e-6 < 1e-4 < abs(one["loss"] - other["loss"])
-    assert "at the beginning of each line" in forth["carry"] and "line" not in one["carry"]
-    assert forth["by_context"][0] == {"first": 1, "last": 1, "targets": len(lines)} | {
-        "loss": pytest.approx(back["by_context"][0]["loss"], abs=1e-6)
+    for answer, anew in ((forth, True), (one, False)):
+        for protocol in (answer, answer["by_context"]):
+            assert ("initial again at the beginning of each line" in protocol["carry"]) == anew
+        assert answer["by_context"]["every"] == 500 and "every 500 steps" in answer["by_context"]["carry"]
+    assert forth["by_context"]["costs"][0] == {"first": 1, "last": 1, "targets": len(LINES)} | {
+        "loss": pytest.approx(back["by_context"]["costs"][0]["loss"], abs=1e-6)
     }
-    assert one["by_context"][0]["targets"] == 1
+    assert one["by_context"]["costs"][0]["targets"] == 1
+
+
+def test_help_that_helps_nothing_leaves_the_score_of_separate_lines_what_it_is(jaxrnn, tmp_path):
+    """A cache of no share, and learning of no rate, start anew with each line as the model does."""
+    run = trained_on_lines(jaxrnn, tmp_path, True)
+    best = load_trained(run)
+    _, dataset = open_text(best.config, run=best.run)
+    texts = Texts(*(text_in_rows(dataset.ids[split], 4, 8) for split in ("train", "valid", "test")))
+    plain = jaxrnn("evaluate", run, "--json").answer
+    for help_with, way in ((with_cache, Pointer(0.0, 0.0, 1)), (with_dynamic, Adaptation(0.0))):
+        helped = help_with(best, texts, console(stderr=True), [way])
+        assert helped.evaluation.score.nats == pytest.approx(plain["loss"], rel=1e-12)
+        assert helped.evaluation.protocol.carry.endswith("initial again at the beginning of each line")
 
 
 def test_lines_cannot_be_separate_where_there_is_one(jaxrnn, tmp_path):
@@ -185,22 +217,84 @@ def test_steps_change_nothing_in_a_plain_score(finished_run, jaxrnn):
 
 
 def test_scores_with_help_stand_beside_the_plain_one(finished_run, jaxrnn):
-    """What the validation text chose, scored once more by the functions themselves."""
+    """By the evaluations themselves, over all of the grid: what does best on the validation text is taken."""
     folder, trained = finished_run
     answer = jaxrnn("evaluate", folder, "--dynamic", "--cache", "--json").answer
     assert answer["loss"] == trained.answer["loss"]
     best = load_trained(folder)
     data, (_, dataset) = best.config.data, open_text(best.config, best.run)
-    valid = dataset.ids["valid"][: best.config.training.validate_targets + 1]
-    cut = {name: text_in_rows(ids, data.batch_size, data.chunk_length) for name, ids in dataset.ids.items()}
-    texts = Texts(cut["train"], text_in_rows(valid, data.batch_size, data.chunk_length), cut["test"])
-    for name, help_with, grid in (("dynamic", with_dynamic, ADAPTATIONS), ("cache", with_cache, POINTERS)):
-        kept = answer[name]
-        (choice,) = [way for way in grid if way._asdict() == {key: kept[key] for key in way._asdict()}]
-        again = help_with(best, texts, [choice])
-        assert kept["loss"] == pytest.approx(again.evaluation.score.nats, rel=1e-12)
-        assert kept["valid_loss"] == pytest.approx(again.valid.nats, rel=1e-12)
-        assert kept["chosen_on"] == best.config.training.validate_targets
+
+    def chunks(ids):
+        text = make_streams(ids, data.batch_size, data.chunk_length, drop_tail=False)
+        return [read(text, index) for index in range(number_of_chunks(text))]
+
+    valid = chunks(dataset.ids["valid"][: best.config.training.validate_targets + 1])
+    train, test = chunks(dataset.ids["train"])[: len(valid)], chunks(dataset.ids["test"])
+    start, estimator = best.cell.initial_carry((data.batch_size,)), bptt(best.cell, softmax_cross_entropy)
+    squares = make_mean_squares(estimator)(best.params, start, train)
+    learn = make_dynamic_evaluate(estimator)
+    trunk = build_trunk(best.config.model, len(best.vocabulary.symbols), best.config.regularizer)
+    look_up, empty = make_pointer_evaluate(trunk), trunk.initial_carry((data.batch_size,))
+
+    def dynamic(chunks, ways):
+        return [learn(best.params, start, chunks, way, squares).score.nats for way in ways]
+
+    def cache(chunks, ways):
+        return [evaluation.score.nats for evaluation in look_up(best.params, empty, chunks, ways)]
+
+    for name, score, grid in (("dynamic", dynamic, ADAPTATIONS), ("cache", cache, POINTERS)):
+        kept, losses = answer[name], score(valid, grid)
+        choice = grid[int(np.nanargmin(losses))]
+        assert {key: kept[key] for key in choice._asdict()} == choice._asdict()
+        assert kept["valid_loss"] == pytest.approx(np.nanmin(losses), rel=1e-9)
+        assert [kept["loss"]] == pytest.approx(score(test, [choice]), rel=1e-9)
+        assert kept["chosen_on"] == best.config.training.validate_targets and not kept["chosen_on_scored"]
+
+
+def test_what_learns_from_the_text_says_by_how_many_steps(finished_run, jaxrnn):
+    folder, _ = finished_run
+    answers = [jaxrnn("evaluate", folder, "--dynamic", "--steps", steps, "--json").answer for steps in (2, 5)]
+    assert [answer["steps"] for answer in answers] == [2, 5]
+    assert answers[0]["dynamic"]["loss"] != answers[1]["dynamic"]["loss"]
+    assert "learn from every 5 steps" in answers[1]["dynamic"]["carry"]
+    assert "learn from every 5 steps" in jaxrnn("evaluate", folder, "--dynamic", "--steps", 5).out
+
+
+def test_help_that_is_chosen_on_what_is_scored_says_so(finished_run, jaxrnn):
+    ask = ("evaluate", finished_run[0], "--split", "valid", "--cache")
+    assert jaxrnn(*ask, "--json").answer["cache"]["chosen_on_scored"] is True
+    assert "part of the text scored here" in jaxrnn(*ask).out
+
+
+def test_a_log_shows_how_far_help_is(finished_run, jaxrnn):
+    said = jaxrnn("evaluate", finished_run[0], "--dynamic", "--cache")
+    for name in ("dynamic", "cache"):
+        last = [line for line in said.out.splitlines() if line.endswith(f"{name}: scoring")][-1]
+        done, total = last.split()[0].split("/")
+        assert done == total and "100%" in last
+
+
+def test_interrupted_help_leaves_the_plain_score(finished_run, jaxrnn, monkeypatch):
+    def interrupt(*given):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(evaluate.HELP, "cache", interrupt)
+    said = jaxrnn("evaluate", finished_run[0], "--cache")
+    assert said.code == 130 and f"{finished_run[1].answer['loss']:.4f} nats" in said.out
+
+
+@pytest.mark.parametrize("command", [evaluate, analyze])
+def test_memory_is_settled_before_the_parameters_are_there(finished_run, jaxrnn, monkeypatch, command):
+    happened = []
+
+    def load(folder):
+        happened.append("loaded")
+        raise InputError("enough")
+
+    monkeypatch.setattr(devices, "keep_buffers", lambda: happened.append("settled"))
+    monkeypatch.setattr(command, "load_trained", load)
+    assert jaxrnn(command.__name__.rpartition(".")[2], finished_run[0]).err == "error: enough\n"
+    assert happened == ["settled", "loaded"]
 
 
 def test_a_text_of_ones_own_gets_help_chosen_on_the_runs_validation_text(finished_run, jaxrnn, tmp_path):
@@ -215,16 +309,16 @@ def test_a_text_of_ones_own_gets_help_chosen_on_the_runs_validation_text(finishe
 
 def test_without_a_reset_costs_by_context_are_the_plain_score(finished_run, jaxrnn):
     answer = jaxrnn("evaluate", finished_run[0], "--by-context", 10_000, "--json").answer
-    whole = sum(row["loss"] * row["targets"] for row in answer["by_context"])
+    whole = sum(row["loss"] * row["targets"] for row in answer["by_context"]["costs"])
     assert whole / answer["targets"] == pytest.approx(answer["loss"], rel=1e-12)
 
 
 def test_costs_by_context_add_up(finished_run, jaxrnn):
     said = jaxrnn("evaluate", finished_run[0], "--by-context", 10, "--json")
-    rows = said.answer["by_context"]
+    rows = said.answer["by_context"]["costs"]
     assert [(row["first"], row["last"]) for row in rows] == [(1, 1), (2, 2), (3, 4), (5, 8), (9, 10)]
     assert sum(row["targets"] for row in rows) == said.answer["targets"]
-    assert said.err.count("\n") == 8 + 7 and "from the initial carry, anew every 10 steps" in said.err
+    assert said.err.count("\n") == 8 + 7 and "initial at the start of each stream and every 10 steps\n" in said.err
 
 
 @pytest.mark.parametrize("option", ["--streams", "--steps", "--by-context"])

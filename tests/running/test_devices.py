@@ -1,8 +1,10 @@
 """How many devices a run has, before JAX has made any."""
 
+import jax
 import pytest
 
-from jaxrnn.config import Config, Data, Parallel
+from jaxrnn.config import Config, Data, Machine, Parallel
+from jaxrnn.running import devices
 from jaxrnn.running.devices import cores_pay, devices_of
 
 
@@ -26,3 +28,12 @@ def test_a_process_has_its_part_of_the_cores(cores, rows, processes, asked, expe
 
 def test_cores_pay_where_steps_are_many_beside_the_parameters():
     assert cores_pay(10_000, 1) and cores_pay(70_000, 784) and not cores_pay(10_001, 1)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_one_device_has_its_buffers_kept_as_the_configuration_says(keep, monkeypatch):
+    settled = []
+    monkeypatch.setattr(devices, "keep_buffers", lambda: settled.append("buffers"))
+    monkeypatch.setattr(jax.config, "update", lambda name, value: settled.append((name, value)))
+    devices.prepare_one(Config(machine=Machine(keep_buffers=keep, compilation_cache="off")))
+    assert settled == ["buffers"] * keep + [("jax_cpu_enable_async_dispatch", False)]

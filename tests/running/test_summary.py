@@ -2,14 +2,27 @@
 
 import math
 from collections import Counter
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from jaxrnn import ngrams
+from jaxrnn.config import Config, Data
+from jaxrnn.context import Stretch
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import build_vocabulary, decode, encode
 from jaxrnn.evaluation import CARRY, Evaluation, Protocol, Score
-from jaxrnn.running.summary import Result, characters, n_gram_names, result_json, result_text
+from jaxrnn.running.summary import (
+    Result,
+    best_n_gram_line,
+    characters,
+    context_text,
+    n_gram_line,
+    n_gram_names,
+    result_json,
+    result_text,
+)
 from jaxrnn.running.wording import in_short, symbol_noun
 
 TEXT = " the cät sat\non  the 猫 mat\n\nand ran\n"
@@ -54,6 +67,28 @@ def test_baselines_have_names():
         "best_ngram": 2.5,
         "best_order": 3,
     }
+
+
+def test_that_only_the_beginning_of_a_long_text_was_counted_is_said(monkeypatch):
+    experiment = SimpleNamespace(
+        config=Config(data=Data(tokenizer="word")), dataset=SimpleNamespace(ids={"train": np.zeros(5000, int)})
+    )
+    whole = n_gram_line(experiment, [4.0, 3.0])
+    monkeypatch.setattr(ngrams, "COUNTED_IDS", 4000)
+    assert n_gram_line(experiment, [4.0, 3.0]) == f"{whole}, counted on the first 4,000 words of the training text"
+    all_counted, some = n_gram_names([4.0, 3.0]), n_gram_names([4.0, 3.0], 4000)
+    assert some == all_counted | {"counted": 4000}
+    of_part = f"{best_n_gram_line(all_counted)}, counted on the first 4,000 symbols of the training text"
+    assert best_n_gram_line(some) == of_part
+
+
+def test_costs_by_context_stand_beneath_what_became_of_the_carry():
+    said = context_text(
+        [Stretch(1, 1, Score(2.0, 1.0)), Stretch(2, 4, Score(6.0, 2.0))], "word", "initial now and then"
+    )
+    protocol, _, first, second = said.splitlines()
+    assert protocol == "by context  the carry initial now and then"
+    assert first.split() == ["1", "2.0000", "7.389", "1"] and second.split()[:4] == ["2", "to", "4", "3.0000"]
 
 
 def test_bits_per_character_spread_the_loss_of_words_over_their_characters():

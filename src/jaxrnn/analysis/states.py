@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.choices import require
 from jaxrnn.fused import trace
 from jaxrnn.losses import softmax_cross_entropy
@@ -143,7 +143,8 @@ def observe(
         InputError: the text is too short.
 
     Cost:
-        Memory on the host: N times all units, 4 bytes each. On the device: a block of 250 steps.
+        Memory on the host: N times all units, 4 bytes each. On the device: what the units did in a block of 250 steps,
+        and the logits of one step.
     """
     count = places(len(ids), rows)
     values: dict[Quantity, np.ndarray] = {}
@@ -233,9 +234,24 @@ def carry_norms(cell: Cell, params: Params, ids: np.ndarray, *, rows: int = 8, e
 @partial(jax.jit, static_argnums=(0, 1))
 def _read(cell: Cell, wanted: tuple[str, ...], params: Params, carry: Any, ids: Any, targets: Any) -> tuple:
     """A block of steps: the carry, the notes `[K, B, H]` in float32, and the cost of each next symbol `[K, B]`."""
-    seen = trace(cell, params, carry, ids)
+    seen = trace(_priced(cell), params, carry, (ids, targets))
     notes = {note: seen.notes[note].astype(jnp.float32) for note in wanted}
-    return seen.carry, notes, softmax_cross_entropy(seen.outputs, targets)
+    return seen.carry, notes, seen.outputs
+
+
+def _priced(cell: Cell) -> Cell:
+    """A cell that reads a symbol beside the next one and gives what that costs, so that no step's logits outlive it."""
+
+    def project(params, x):
+        ids, target = x
+        return cell.recurrence.project(params, ids), target
+
+    def recur(params, carry, z, dot, note):
+        of_ids, target = z
+        carry, logits = cell.recurrence.recur(params, carry, of_ids, dot, note)
+        return carry, softmax_cross_entropy(logits, target)
+
+    return cell._replace(recurrence=Recurrence(project, recur))
 
 
 def _by_number(name: str) -> list:

@@ -27,28 +27,25 @@ def prepare(config: Config) -> None:
     Raises:
         InputError: if the other processes are not found.
     """
+    prepare_one(config)
+    _divide_cpu(config)
+    connect(config)
+
+
+def prepare_one(config: Config) -> None:
+    """Settle what a command on one device needs: how buffers are kept, programs dispatched, and compiled ones kept.
+
+    To be called before the first array is made: buffers that exist lie where the C library has put them.
+
+    Args:
+        config: a configuration, of which this takes `machine`.
+    """
     if config.machine.keep_buffers:
         keep_buffers()
     # Else an update takes its memory while the one before still has its own; there is nothing to gain by it, for an
     # update keeps all cores busy by itself.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    keep_programs(config)
-    _divide_cpu(config)
-    connect(config)
-
-
-def keep_programs(config: Config) -> None:
-    """Keep compiled programs in a folder, so that the next start is quick. What the environment says goes first.
-
-    Args:
-        config: a configuration, of which this takes `machine.compilation_cache`.
-    """
-    where = config.machine.compilation_cache
-    if where == "off" or any(name in os.environ for name in _CACHES):
-        return
-    folder = cache_folder() / "compiled" if where == "auto" else Path(os.path.expanduser(where))
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
+    _keep_programs(config)
 
 
 def choose_mesh(config: Config) -> Mesh:
@@ -111,6 +108,16 @@ def devices_of(cores: int, config: Config) -> int:
     processes, asked = config.parallel.processes or 1, config.parallel.devices
     own = max(1, (asked or cores) // processes)
     return own if asked else _most(own, max(1, config.data.batch_size // processes))
+
+
+def _keep_programs(config: Config) -> None:
+    """Keep compiled programs in a folder, so that the next start is quick. What the environment says goes first."""
+    where = config.machine.compilation_cache
+    if where == "off" or any(name in os.environ for name in _CACHES):
+        return
+    folder = cache_folder() / "compiled" if where == "auto" else Path(os.path.expanduser(where))
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", _WORTH_KEEPING)
 
 
 def _divide_cpu(config: Config) -> None:

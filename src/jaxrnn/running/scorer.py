@@ -46,31 +46,37 @@ def make_score(
         `score(params, text) -> Evaluation`, see `text_in_rows`: every symbol of the text but the first is a
         target that counts, none is dropped unless the text says so.
     """
-    evaluate_all, evaluate_alone = make_evaluate(cell, given, mesh=mesh), make_evaluate(cell, given)
+    evaluate = {where: make_evaluate(cell, given, mesh=where) for where in {mesh, None}}
 
     def score(params: Params, text: Streams) -> Evaluation:
-        alone = mesh is None or text.batch_size % mesh.size != 0
-        params, evaluate = (on_one_device(params), evaluate_alone) if alone else (params, evaluate_all)
-        evaluation = evaluate(params, cell.initial_carry((text.batch_size,)), map(tell, scored_chunks(text)))
-        dropped = len(text.ids) - 1 - evaluation.protocol.targets
-        tail = f"{dropped} targets dropped" if text.drop_tail else f"nothing dropped, {evaluation.protocol.tail}"
-        return by_lines(evaluation._replace(protocol=evaluation.protocol._replace(tail=tail)), separate_lines)
+        where = None if mesh is None or text.batch_size % mesh.size else mesh
+        params = on_one_device(params) if where is None else params
+        carry, chunks = cell.initial_carry((text.batch_size,)), map(tell, scored_chunks(text))
+        evaluation = evaluate[where](params, carry, chunks)
+        protocol = evaluation.protocol
+        dropped = len(text.ids) - 1 - protocol.targets
+        tail = f"{dropped} targets dropped" if text.drop_tail else f"nothing dropped, {protocol.tail}"
+        carry_text = about_carry(protocol.carry, separate_lines)
+        return evaluation._replace(protocol=protocol._replace(carry=carry_text, tail=tail))
 
     return score
 
 
-def by_lines(evaluation: Evaluation, separate_lines: bool) -> Evaluation:
-    """Say in the protocol that the model starts anew with each line, where it does.
+def about_carry(carry: str, separate_lines: bool) -> str:
+    """Say for a protocol what became of the carry, with what a model of separate lines does to it by itself.
 
     Args:
-        evaluation: of a text.
-        separate_lines: whether it does.
+        carry: what an evaluation says of it.
+        separate_lines: whether the model starts anew with each line.
 
     Returns:
-        The same score.
+        The words.
+
+    Example:
+        >>> about_carry("passed on", separate_lines=True)
+        'passed on; initial again at the beginning of each line'
     """
-    protocol = evaluation.protocol
-    return evaluation._replace(protocol=protocol._replace(carry=protocol.carry + (ANEW if separate_lines else "")))
+    return carry + (ANEW if separate_lines else "")
 
 
 def text_in_rows(
@@ -110,8 +116,24 @@ def scored_chunks(text: Streams) -> Iterator[Chunk]:
         >>> [chunk.weight.sum().item() for chunk in scored_chunks(text._replace(drop_tail=True))]
         [10.0, 10.0]
     """
-    number = _full_chunks(text) if text.drop_tail else number_of_chunks(text)
-    return (read(text, index) for index in range(number))
+    return (read(text, index) for index in range(count_scored(text)))
+
+
+def count_scored(text: Streams) -> int:
+    """Count the chunks of `scored_chunks` without reading them.
+
+    Args:
+        text: the text as rows of chunks.
+
+    Returns:
+        How many there are.
+
+    Example:
+        >>> text = text_in_rows(np.arange(24), 2, 5)
+        >>> count_scored(text), count_scored(text._replace(drop_tail=True))
+        (3, 2)
+    """
+    return _full_chunks(text) if text.drop_tail else number_of_chunks(text)
 
 
 def scored_parts(text: Streams) -> list[np.ndarray]:

@@ -14,6 +14,7 @@ from jaxrnn.data.chunks import account
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.data.vocabulary import Vocabulary, fingerprint, unknown_id
 from jaxrnn.evaluation import Evaluation, Score
+from jaxrnn.ngrams import counted_part
 from jaxrnn.running.experiment import Experiment, updates_per_epoch
 from jaxrnn.running.position import Position
 from jaxrnn.running.wording import layers_text, many, symbol_noun, table
@@ -46,21 +47,24 @@ def characters(vocabulary: Vocabulary, ids: np.ndarray) -> int:
     return max(1, sum(map(len, whole)) - sum(map(len, first)))  # a first byte that is part of a character counts as one
 
 
-def n_gram_names(bits: Sequence[float]) -> dict[str, float]:
+def n_gram_names(bits: Sequence[float], counted: int | None = None) -> dict[str, float]:
     """Name the scores of n-grams of orders 1, 2, 3, ...
 
     Args:
         bits: one score an order.
+        counted: how many symbols at the training text's beginning were counted, where these are not all
+            (`jaxrnn.ngrams.counted_part`).
 
     Returns:
-        The three that everybody knows, the best of all, and its order.
+        The three that everybody knows, the best of all, and its order; `counted` where it is given.
 
     Example:
         >>> n_gram_names([4.5, 3.5, 2.5, 2.0, 2.1])["best_ngram"]
         2.0
     """
     named = dict(zip(("unigram", "bigram", "trigram"), bits, strict=False))
-    return named | {"best_ngram": min(bits), "best_order": bits.index(min(bits)) + 1}
+    named |= {"best_ngram": min(bits), "best_order": bits.index(min(bits)) + 1}
+    return named if counted is None else named | {"counted": counted}
 
 
 def introduction(experiment: Experiment, asked: str) -> str:
@@ -126,7 +130,9 @@ def n_gram_line(experiment: Experiment, bits: Sequence[float]) -> str:
         One line.
     """
     scores = "  ".join(f"{order}: {score:.3f}" for order, score in enumerate(bits, 1))
-    return table(("n-grams", f"{scores}  bits per {symbol_noun(experiment.config.data.tokenizer)} of the test text"))
+    noun, counted = symbol_noun(experiment.config.data.tokenizer), counted_part(experiment.dataset)
+    part = f", counted on the first {many(counted, noun)} of the training text" if counted else ""
+    return table(("n-grams", f"{scores}  bits per {noun} of the test text{part}"))
 
 
 def best_n_gram_line(named: Mapping[str, float]) -> str:
@@ -138,9 +144,9 @@ def best_n_gram_line(named: Mapping[str, float]) -> str:
     Returns:
         One line.
     """
-    return table(
-        ("n-grams", f"{named['best_ngram']:.4f} bits per character: the best of them, of order {named['best_order']}")
-    )
+    score = f"{named['best_ngram']:.4f} bits per character: the best of them, of order {named['best_order']}"
+    part = f", counted on the first {named['counted']:,} symbols of the training text" if "counted" in named else ""
+    return table(("n-grams", score + part))
 
 
 def validation_line(position: Position, score: Score, training: str, n_gram: float, noun: str) -> str:
@@ -264,18 +270,18 @@ def _steps(data: Data) -> str:
     return f"{data.chunk_length}{f' +- {data.chunk_spread:g}' if data.chunk_spread else ''} steps"
 
 
-def context_text(stretches: Sequence[Stretch], noun: str, every: int) -> str:
+def context_text(stretches: Sequence[Stretch], noun: str, carry: str) -> str:
     """What symbols cost by context, as a person reads it.
 
     Args:
         stretches: lengths of context and their scores.
         noun: what a symbol is.
-        every: after how many steps the streams start anew.
+        carry: what became of the carry, in words.
 
     Returns:
         A line for each, beneath how that was measured.
     """
-    protocol = f"{'by context':<11} the streams from the initial carry, anew every {many(every, 'step')}"
+    protocol = table(("by context", f"the carry {carry}"))
     heading = f"{'context':>11} {'nats per ' + noun:>18} {'perplexity':>12} {'targets':>12}"
     names = [f"{s.first}" if s.first == s.last else f"{s.first} to {s.last}" for s in stretches]
     lines = [
