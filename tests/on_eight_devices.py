@@ -14,6 +14,7 @@ from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn import snapshots, training
 from jaxrnn.cells import elman, lstm
 from jaxrnn.compose import dropout, language_model, mixed_precision, stack, weight_drop
+from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.errors import InputError
 from jaxrnn.evaluation import make_evaluate
 from jaxrnn.gradients import (
@@ -29,11 +30,15 @@ from jaxrnn.gradients import (
     truncated_bptt,
 )
 from jaxrnn.gradients.base import CarryState
+from jaxrnn.gradients.budget import compiled_memory
 from jaxrnn.losses import softmax_cross_entropy, squared_error
 from jaxrnn.mesh import data_mesh, gathered, in_turn, on_one_device, place, put_rows
 from jaxrnn.optimizers import optimizer
 from jaxrnn.parallel import data_parallel, row_shardings, row_specs
+from jaxrnn.running import experiment
+from jaxrnn.running.experiment import build_learner
 from jaxrnn.running.scorer import make_score, text_in_rows
+from jaxrnn.settings import resolve
 from jaxrnn.stepwise import from_step
 from jaxrnn.training import make_train_step, stack_chunks
 from jaxrnn.trees import is_key
@@ -53,6 +58,7 @@ def test_a_program_of_several_cores_ends_before_the_next_begins(monkeypatch):
     result = in_turn(program, data_mesh(2))(np.ones((2, 3)))
     assert len(waited) == 1 and waited[0] is result
     assert in_turn(program, data_mesh(1)) is program and in_turn(program, None) is program
+    assert in_turn(jax.jit(lambda a, b: a - b), data_mesh(2))(np.ones(2), b=np.ones(2)).tolist() == [0, 0]
 
 
 # One estimate --------------------------------------------------------------------------------------------------------
@@ -91,13 +97,25 @@ def estimators():
         yield pytest.param(ESTIMATORS[name].build, id=name)
     cut = partial(randomized_bptt, segment_length=2, truncation=geometric(0.5))
     yield pytest.param(lambda cell, loss, length: cut(cell, loss), id="randomized_bptt")
-    yield pytest.param(lambda cell, loss, length: checkpointed_bptt(cell, loss, memory="16KiB"), id="budget")
 
 
 @pytest.mark.parametrize("build", list(estimators()))
 def test_every_estimator_is_split_alike(build):
     cell, params, carry, chunks = noisy_case()
     assert_split_alike(build(cell, squared_error, 2), params, carry, chunks)
+
+
+def test_segments_that_fit_a_budget_are_split_alike():
+    """Half of what full BPTT of a device's rows takes, so that something is computed again."""
+    cell, steps, rows = elman(INPUT, HIDDEN), 64, ROWS // 2
+    chunk = random_like(1, Chunk(*(np.zeros((steps, ROWS, *size)) for size in ((INPUT,), (HIDDEN,), ()))))
+    params, own = random_params(2, cell), jax.tree.map(lambda a: a[:, :rows], chunk)
+    everything = compiled_memory(bptt(cell, squared_error), params, cell.initial_carry(rows), own)
+    estimator = checkpointed_bptt(cell, squared_error, memory=everything // 2)
+    assert_close(
+        quick_jit(data_parallel(estimator, data_mesh(2)).estimate)(params, CarryState(cell.initial_carry(ROWS)), chunk),
+        quick_jit(bptt(cell, squared_error).estimate)(params, CarryState(cell.initial_carry(ROWS)), chunk),
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,6 +175,24 @@ def test_snap1_is_split_alike():
     assert_split_alike(build(cell, squared_error, 2), random_params(1, cell), cell.initial_carry(ROWS), [chunk])
 
 
+@pytest.mark.parametrize(
+    ("changed", "devices"),
+    [
+        ({}, 4),
+        ({"data.batch_size": 6}, 6),
+        ({"parallel.devices": 2}, 2),
+        ({"model.hidden_size": 600, "data.chunk_length": 2}, 1),  # does not pay
+        ({"model.hidden_size": 600, "data.chunk_length": 2, "parallel.devices": 2}, 2),  # unless asked for
+        ({"gradient.rule": "adaptive", "gradient.longest": 8}, 1),  # cannot be split
+    ],
+)
+def test_as_many_devices_are_taken_as_divide_the_rows_and_pay(changed, devices):
+    small = {"data.batch_size": 4, "data.chunk_length": 4, "model.hidden_size": 3, "model.embedding_size": 3}
+    config = resolve(overrides={name: str(value) for name, value in (small | changed).items()})
+    symbols = Vocabulary("character", tuple("abcdefg"))
+    assert experiment._mesh(config, build_learner(config, symbols)).size == devices
+
+
 def test_a_budget_is_that_of_each_device():
     """One that a part of the rows fits and all of them do not."""
     cell, params, carry, chunks = noisy_case()
@@ -202,6 +238,14 @@ def test_an_estimator_that_mixes_rows_is_refused_by_name():
         jax.eval_shape(data_parallel(estimator, data_mesh(2)).estimate, params, state, chunks[0])
 
 
+def test_rows_are_told_apart_whatever_keys_are_by_default():
+    cell, params, carry, chunks = noisy_case()
+    estimator = randomized_bptt(cell, squared_error, segment_length=2, truncation=geometric(0.5))
+    state = estimator.init(jax.random.key(8), params, carry, chunks[0])
+    with jax.default_prng_impl("rbg"):
+        jax.eval_shape(data_parallel(estimator, data_mesh(2)).estimate, params, state, chunks[0])
+
+
 def test_an_estimator_of_which_it_cannot_be_told_is_refused_by_name():
     """Such as one of a kernel that `vmap` does not know, with a key that all rows share."""
     cell = weight_drop(elman(INPUT, HIDDEN), 0.5)
@@ -225,6 +269,8 @@ def test_rows_that_do_not_fit_are_refused():
     state = estimator.init(jax.random.key(8), params, carry, chunks[0])
     with pytest.raises(InputError, match="rows of the batch is 4; it must be a multiple of the 3 devices"):
         data_parallel(estimator, data_mesh(3)).estimate(params, state, chunks[0])
+    with pytest.raises(InputError, match="put_rows: the number of rows is 3; it must be a multiple of 2"):
+        put_rows(data_mesh(2), np.ones((2, 3)), axis=1)
 
 
 # Training ------------------------------------------------------------------------------------------------------------
@@ -318,6 +364,31 @@ def test_a_score_is_that_of_one_device(devices):
     assert_close(np.array(several.score), np.array(one.score))
     assert several.protocol == one.protocol
     assert_close(gathered(several.carry), one.carry)
+
+
+def counting(mixed):
+    """A cell whose carry has a count that all rows share, of steps or of what is in the rows."""
+
+    def step(params, carry, x):
+        total, count = carry
+        count = count + (jnp.sum(x) if mixed else 1.0)
+        return (total + count * x, count), total + count * x
+
+    return from_step(lambda key: {}, lambda shape, key=None: (jnp.zeros((*shape, 2)), jnp.zeros(())), step)
+
+
+def test_an_evaluation_takes_what_all_rows_share():
+    cell, rng = counting(mixed=False), np.random.default_rng(0)
+    chunks = [Chunk(rng.random((3, ROWS, 2)), rng.random((3, ROWS, 2)), np.ones((3, ROWS))) for _ in range(2)]
+    one, several = (
+        make_evaluate(cell, squared_error, mesh=mesh)({}, cell.initial_carry(ROWS), chunks)
+        for mesh in (None, data_mesh(2))
+    )
+    assert_close(np.array(several.score), np.array(one.score))
+    assert_close(gathered(several.carry), one.carry)
+    cell = counting(mixed=True)
+    with pytest.raises(InputError, match=r"tuple keeps something of all rows together \(1\).*use one device"):
+        make_evaluate(cell, squared_error, mesh=data_mesh(2))({}, cell.initial_carry(ROWS), chunks)
 
 
 @pytest.mark.parametrize("streams", [8, 7])

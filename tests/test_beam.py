@@ -95,3 +95,8 @@ def test_nothing_to_write_is_one_empty_text():
 def test_what_makes_no_sense_is_refused(change, named):
     with pytest.raises(InputError, match=named):
         search(PARAMS, **({"prompt": PROMPT, "length": 2, "width": 2} | change))
+
+
+def test_a_model_that_gives_nan_is_refused():
+    with pytest.raises(InputError, match="beam: the model's logits"):
+        search(jax.tree.map(lambda p: p * np.nan, PARAMS), PROMPT, 2, 2)

@@ -22,7 +22,7 @@ pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e 
 
 import jax
 import jax.numpy as jnp
-from benchmarks import commands, recipes, results, start, tries, units, vocabulary
+from benchmarks import commands, kills, recipes, results, start, stdlib, tries, units, vocabulary, vowels
 from benchmarks.full_vs_truncated import __main__ as full_vs_truncated
 from benchmarks.full_vs_truncated import balancing, certificate, gradient, learning, problems, text
 from benchmarks.full_vs_truncated.kept import Kept
@@ -42,15 +42,17 @@ pytestmark = pytest.mark.usefixtures("default_settings")
 def found(tmp_path, monkeypatch):
     """All parts of the smallest setting, on a text of random symbols, in programs that are compiled in haste."""
     ids = np.random.default_rng(0).integers(0, 5, 2000)
-    monkeypatch.setattr(text, "symbols", lambda: (ids, 5))
+    monkeypatch.setattr(stdlib, "symbols", lambda: ({"train": ids}, 5))
     monkeypatch.setattr(text, "LEARNT", (2, 8))
     some = {name: balancing.ENTRIES[name] for name in ("chunks of 10", "checkpointed")}
     monkeypatch.setattr(balancing, "ENTRIES", some)
     kept = Kept(TINY, tmp_path)
     jax.config.update("jax_disable_most_optimizations", True)
-    yield full_vs_truncated.measure(TINY, kept), kept
-    jax.config.update("jax_disable_most_optimizations", False)
-    text.trained.cache_clear()
+    try:
+        yield full_vs_truncated.measure(TINY, kept), kept
+    finally:
+        jax.config.update("jax_disable_most_optimizations", False)
+        text.trained.cache_clear()
 
 
 def test_full_vs_truncated(found):
@@ -232,7 +234,7 @@ def test_units(tmp_path, monkeypatch, in_process):
         monkeypatch.setattr(module, "command", command)
     (tmp_path / "text.py").write_text(units.PASSAGE * 20, "utf-8")
     tiny = ["--training.length", "2 updates", "--model.hidden_size", "3", "--data.batch_size", "2"]
-    result = units.run(tmp_path / "run", [*tiny, "--data.corpus", str(tmp_path / "text.py")])
+    result = units.run(tmp_path / "run", units.STUDIES["strings"], [*tiny, "--data.corpus", str(tmp_path / "text.py")])
     (row,) = result["labels"]
     assert row == {
         **{"label": found["label"], "measure": "AUC", "unit": [2, "c", 1], "score": 0.9, "whole_state": 0.95},
@@ -248,9 +250,33 @@ def test_units(tmp_path, monkeypatch, in_process):
     units.picture(result)
 
 
+def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
+    """With one kill, a second after the start: before there is a run."""
+    monkeypatch.setattr(kills, "SECONDS", 1.0)
+    found = kills.measure(tmp_path, kills=1, updates=10, seed=0)
+    assert found["same_parameters_and_state"] and found["same_metrics"]
+    assert (found["kills"], found["snapshots_lost"], found["newest"]) == (1, 0, [0])
+    kills.picture(found)
+
+
+def test_recorded_vowels_are_read_and_learnt_from(tmp_path):
+    lines = "# said of it\n@data\n" + ":".join(["1.5,2.5,0.5"] * 11 + ["1,2,4", "9"]) + "\n"
+    (tmp_path / "JapaneseVowels_TRAIN.ts").write_text(lines, "utf-8")
+    found = vowels.read(tmp_path, "TRAIN")
+    assert found.xs.shape == (3, 1, 12) and found.xs[:, 0, 11].tolist() == [1, 2, 4]
+    assert (found.lengths.tolist(), found.labels.tolist()) == ([3], [8])
+    with pytest.raises(SystemExit, match="has no JapaneseVowels_TEST.ts; give its folder"):
+        vowels.read(tmp_path, "TEST")
+    train, test = vowels.standardized(vowels.noise(0), vowels.noise(1))
+    share = vowels.learn(vowels.CELLS["GRU"], train, test, seed=1, epochs=1)
+    assert 0 <= share < 0.5  # there is nothing to learn
+    vowels.picture({"GRU": [share]})
+
+
 def test_every_benchmark_of_make_bench_can_be_tried_quickly():
     """`make bench ARGS=--quick`."""
-    names = re.search(r"^bench:.*\n\tfor name in (.*); do", Path("Makefile").read_text("utf-8"), re.MULTILINE)
+    makefile = (Path(__file__).parents[1] / "Makefile").read_text("utf-8")
+    names = re.search(r"^bench:.*\n\tfor name in (.*); do", makefile, re.MULTILINE)
     assert names
     for name in names[1].split():
         found = importlib.import_module(f"benchmarks.{name}")

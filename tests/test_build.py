@@ -150,7 +150,11 @@ def test_every_rule_trains_a_language_model(name):
 
 @pytest.mark.parametrize(
     ("name", "settings", "exact"),
-    [("truncated", {"horizon": 2}, False), ("checkpointed", {"segment_length": 2}, True)],
+    [
+        ("truncated", {"horizon": 2}, False),
+        ("checkpointed", {"segment_length": 2}, True),
+        ("randomized", {"segment_length": 2, "cut_rate": 0.0}, True),  # never cut
+    ],
 )
 def test_an_estimator_gets_its_settings(name, settings, exact):
     cell = build_model(small(cell="elman", initializer="uniform"), V)

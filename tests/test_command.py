@@ -1,10 +1,8 @@
-"""Exit codes, one-line errors and signals, which all commands share."""
+"""Exit codes and one-line errors, which all commands share."""
 
-import signal
 import subprocess
 import sys
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +10,7 @@ import pytest
 
 from jaxrnn import __version__
 from jaxrnn.__main__ import COMMANDS, main
-from jaxrnn.command import Parser, make_command, run, stop_on_signals
+from jaxrnn.command import Parser, make_command, run
 from jaxrnn.errors import InputError
 from jaxrnn.settings import KEYS
 
@@ -102,65 +100,6 @@ def test_a_closed_standard_output_is_no_fault():
     assert (done.returncode, done.stderr) == (0, b"")
 
 
-WAITS = """
-import signal, sys, time
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # where the tests themselves run under nohup
-from jaxrnn.command import stop_on_signals
-with stop_on_signals() as stop:
-    print("ready", flush=True)
-    while not stop():
-        time.sleep(0.01)
-    print(stop.received.name, flush=True)
-    time.sleep(60 if sys.argv[1] == "busy" else 0)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("then", ["done", "busy"])
-def test_a_first_signal_asks_and_a_second_one_ends(number, then):
-    words = [sys.executable, "-c", WAITS, then]
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(number)
-        assert process.stdout.readline() == f"{number.name}\n"
-        if then == "busy":
-            process.send_signal(number)
-        assert process.wait(timeout=30) == (128 + number if then == "busy" else 0)
-        assert "Traceback" not in process.stderr.read()
-
-
-def test_a_terminal_that_goes_away_asks_and_may_say_so_twice():
-    """Its shell and the system each do; a signal of another kind then ends."""
-    with subprocess.Popen([sys.executable, "-c", WAITS, "busy"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(signal.SIGHUP)
-        assert process.stdout.readline() == "SIGHUP\n"
-        process.send_signal(signal.SIGHUP)
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=0.5)
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 143
-
-
-def test_a_terminal_that_goes_away_ends_nothing_under_nohup():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with stop_on_signals() as stop:
-            signal.raise_signal(signal.SIGHUP)
-            assert not stop()
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-def test_elsewhere_than_in_the_main_thread_signals_are_left_alone():
-    def wait():
-        with stop_on_signals() as stop:
-            return stop()
-
-    with ThreadPoolExecutor(1) as other:
-        assert other.submit(wait).result() is False
-
-
 def refusal(*words, capsys):
     assert main(words) == 2
     out, err = capsys.readouterr()
@@ -192,6 +131,11 @@ def refusal(*words, capsys):
         (["evaluate", "nowhere", "--streams", "0"], ["--streams 0", "1 or more"]),
         (["evaluate", "nowhere", "--streams", "x"], ["--streams", "'x'"]),
         (["evaluate", "nowhere", "--split", "test", "--text", "x"], ["--text", "--split"]),
+        (["evaluate", "nowhere", "--steps", f"{10**19}"], [f"--steps {10**19}: expected at most 2147483647"]),
+        (["evaluate", "nowhere", "--by-context", f"{2**31}"], ["--by-context 2147483648: expected at most"]),
+        (["sample", "nowhere", "--samples", f"{10**19}"], [f"--samples {10**19}: expected at most"]),
+        (["sample", "nowhere", "--beam", f"{10**19}"], [f"--beam {10**19}: expected at most"]),
+        (["sample", "nowhere", "--stop", ""], ["--stop '': expected some text to stop at"]),
         (["sample", "nowhere"], ["nowhere: no such run"]),
         (["sample", "nowhere", "--promt", "x"], ["--promt", "did you mean '--prompt'?"]),
     ],

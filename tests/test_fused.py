@@ -10,10 +10,11 @@ from jax.test_util import check_grads
 
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
 from jaxrnn import products
-from jaxrnn.cell import product, unnoted
+from jaxrnn.cell import Recurrence, product, unnoted
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import language_model, stack
-from jaxrnn.fused import fused_scan, trace
+from jaxrnn.errors import InputError
+from jaxrnn.fused import derive, fused_scan, trace
 from jaxrnn.initializers import zeros
 from table import CELLS as TABLE
 from table import make_chunk
@@ -36,6 +37,18 @@ PARAMS = {
 }
 STATE = RNG.normal(size=(ROWS, HIDDEN))
 ZS = RNG.normal(size=(STEPS, ROWS, HIDDEN))
+
+
+def test_a_recurrence_that_makes_nothing_of_its_input_is_refused():
+    """How many steps there are, the arrays say that `project` gives."""
+    clock = derive(
+        lambda key: {},
+        lambda batch_shape, key=None: jnp.zeros(batch_shape),
+        Recurrence(lambda params, x: (), lambda params, h, z, dot, note: (h + 1, h)),
+    )
+    assert clock.step({}, clock.initial_carry((2,)), np.ones((2, 3)))[0].tolist() == [1, 1]
+    with pytest.raises(InputError, match="unroll: the number of arrays that project makes of the input is 0; it must"):
+        clock.unroll({}, clock.initial_carry((2,)), np.ones((5, 2, 3)))
 
 
 def summed(a):

@@ -10,7 +10,7 @@ pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e 
 
 import jax  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
-from benchmarks import gradient_flow  # noqa: E402
+from benchmarks import gradient_flow, stdlib  # noqa: E402
 
 pytestmark = pytest.mark.usefixtures("default_settings")
 SETTING = gradient_flow.Setting(hidden=4, rows=2, steps=5, updates=2, lags=6, losses=2, seeds=(0, 1))
@@ -19,7 +19,7 @@ SETTING = gradient_flow.Setting(hidden=4, rows=2, steps=5, updates=2, lags=6, lo
 def test_the_rows_and_the_picture(monkeypatch):
     """On a text of random symbols; a row for each network before and after, and a ratio for each seed."""
     texts = {split: np.random.default_rng(0).integers(0, 5, 100) for split in ("train", "valid")}
-    monkeypatch.setattr(gradient_flow, "symbols", lambda: (texts, 5))
+    monkeypatch.setattr(stdlib, "symbols", lambda: (texts, 5))
     monkeypatch.setattr(gradient_flow, "CELLS", {name: gradient_flow.CELLS[name] for name in ("RNN", "LSTM")})
     jax.config.update("jax_disable_most_optimizations", True)
     try:

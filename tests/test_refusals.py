@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from agreement import assert_close
 from jaxrnn import cells, initializers
 from jaxrnn.cells import elman, lstm
 from jaxrnn.compose import (
@@ -39,11 +40,13 @@ from jaxrnn.gradients import (
     heavy_tailed,
     randomized_bptt,
     rtrl,
+    snap1,
     truncated_bptt,
     uoro,
 )
 from jaxrnn.losses import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 from jaxrnn.marks import within_lengths
+from jaxrnn.mesh import data_mesh
 from jaxrnn.optimizers import optimizer
 from jaxrnn.sampling import make_generate
 from jaxrnn.stepwise import from_step
@@ -56,6 +59,7 @@ BOTH = bidirectional(LAYER, LAYER)
 ZEROS = jax.tree.map(lambda a: np.zeros(a.shape), jax.eval_shape(LAYER.init, jax.random.key(0)))
 BOTH_ZEROS = {"forward": ZEROS, "backward": ZEROS}
 CHUNK = Chunk(np.ones((6, 2, 3)), np.zeros((6, 2, 4)), np.ones((6, 2)))
+RBG = jax.random.key(0, impl="rbg")
 
 
 # cudnn_lstm is an lstm with another `unroll`: it is the lstm that refuses, by its own name.
@@ -113,8 +117,16 @@ RATES = {
     "dropout: rate": (dropout, [-0.1, 1.0, 2, float("nan"), "0.5", None]),
     "geometric: rate": (geometric, [-0.1, 1.0, "0.5", None]),
     "heavy_tailed: mean_length": (heavy_tailed, [1, float("nan"), "2"]),
-    "heavy_tailed: exponent": (partial(heavy_tailed, 3.0), [2, "6"]),
+    "heavy_tailed: exponent": (partial(heavy_tailed, 3.0), [2, "6", float("inf")]),
     "gate: clip_norm": (lambda norm: gate(jnp.ones((2, 3)), clip_norm=norm), [0, -1.0, float("nan"), "1"]),
+    "make_train_step: full_weight": (
+        lambda weight: make_train_step(bptt(LAYER, squared_error), optimizer("sgd", 0.1), full_weight=weight),
+        [0.0, -5.0, float("nan"), float("inf"), "x"],
+    ),
+    "stack_chunks: updates": (lambda updates: stack_chunks([CHUNK], updates=updates), [0, 2.5, "1"]),
+    "data_mesh: number": (data_mesh, [0, 1.0, "1", 1000]),
+    "optimizer sgd: momentum": (lambda momentum: optimizer("sgd", 0.1, momentum=momentum), ["0.9", (0.9,)]),
+    "optimizer adam: b1": (lambda b1: optimizer("adam", 0.1, b1=b1), ["0.9", None]),
     "adaptive_bptt: target": (lambda t: adaptive_bptt(LAYER, squared_error, longest=9, target=t), [0.0, "0.1"]),
     "uniform: hidden_size": (initializers.uniform, [0, -1, "3"]),
     "normal: standard_deviation": (initializers.normal, [-1.0, "3"]),
@@ -132,7 +144,7 @@ def test_a_value_out_of_range_is_refused_by_name(name, value):
     assert f"{name} {bad(value)}" in str(refused.value)
 
 
-@pytest.mark.parametrize("amount", [float("nan"), float("inf"), 0, "0B", "5 apples"])
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), 0, 0.5, "0B", "5 apples", True, [64]])
 def test_a_budget_is_a_finite_amount(amount):
     with pytest.raises(InputError, match="^memory is"):
         checkpointed_bptt(LAYER, squared_error, memory=amount)
@@ -200,6 +212,11 @@ def test_inputs_without_rows_are_refused(xs):
 
 ESTIMATORS = {
     "bptt": bptt,
+    "accumulate": lambda cell, loss: accumulate(bptt(cell, loss), 2),
+    "checkpointed": partial(checkpointed_bptt, segment_length=2),
+    "checkpointed within a budget": partial(checkpointed_bptt, memory="1MB"),
+    "truncated": partial(truncated_bptt, horizon=2),
+    "truncated with replay": partial(truncated_bptt, horizon=12),
     "randomized": partial(randomized_bptt, segment_length=2, truncation=geometric(0.5)),
     "adaptive": partial(adaptive_bptt, longest=12),
     "rtrl": rtrl,
@@ -226,6 +243,35 @@ def test_a_chunk_that_does_not_fit_is_refused_by_name(name, parts, message):
     with pytest.raises((InputError, AssertionError), match=message):
         state = jax.eval_shape(lambda: estimator.init(jax.random.key(0), ZEROS, carry, chunk))
         jax.eval_shape(lambda state: estimator.estimate(ZEROS, state, chunk), state)
+
+
+@pytest.mark.parametrize(("parts", "message"), CHUNKS)
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_a_later_chunk_that_does_not_fit_is_refused_alike(name, parts, message):
+    estimator = ESTIMATORS[name](LAYER, squared_error)
+    state = estimator.init(jax.random.key(0), ZEROS, LAYER.initial_carry(2), CHUNK)
+    with pytest.raises((InputError, AssertionError), match=message):
+        jax.eval_shape(lambda state: estimator.estimate(ZEROS, state, CHUNK._replace(**parts)), state)
+
+
+@pytest.mark.parametrize("name", [*ESTIMATORS, "snap1"])
+def test_a_state_is_made_from_the_shapes_of_a_chunk(name):
+    make, cell = (snap1, cells.elstm(3, 4)) if name == "snap1" else (ESTIMATORS[name], LAYER)
+    params, carry = cell.init(jax.random.key(0)), cell.initial_carry(2)
+    shapes = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), CHUNK)
+    states = [make(cell, squared_error).init(jax.random.key(1), params, carry, chunk) for chunk in (shapes, CHUNK)]
+    assert_close(*states)
+
+
+@pytest.mark.parametrize("name", ["randomized", "uoro"])
+@pytest.mark.parametrize(
+    ("key", "found"), [(None, "<class 'NoneType'>"), (jax.random.PRNGKey(0), "uint32"), (RBG, r"key<rbg>")]
+)
+def test_rows_draw_each_from_a_key_of_its_own(name, key, found):
+    """Keys of rbg draw for all rows from the first; an array of numbers is not known for a key."""
+    estimator = ESTIMATORS[name](LAYER, squared_error)
+    with pytest.raises(InputError, match=f"{name}.*: key is .*{found}.*; it must be a typed key of threefry"):
+        estimator.init(key, ZEROS, LAYER.initial_carry(2), CHUNK)
 
 
 @pytest.mark.parametrize("name", ["adaptive", "rtrl", "uoro"])
@@ -320,6 +366,7 @@ MISTAKEN = {
         ZEROS, np.zeros((2, 4)), Marked(ONE_ROW, reset=[True, False])
     ),
     "Marked: keep is": lambda: LAYER.unroll(ZEROS, np.zeros((2, 4)), Marked(CHUNK.inputs, keep=[[True, False]] * 6)),
+    "language_model: vocabulary_block is 0": lambda: language_model(LAYER, 5, vocabulary_block=0),
     r"elman: the input x \[\*batch, I\] must end in an axis of size 3 \(": lambda: LAYER.step(
         ZEROS, np.zeros((2, 4)), np.ones((2, 5))
     ),

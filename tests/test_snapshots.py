@@ -318,3 +318,18 @@ def test_a_killed_process_loses_at_most_the_snapshot_it_was_writing(tmp_path):
     assert done >= 25
     prune(tmp_path, 1)
     assert all("tmp" not in name and "old" not in name for name in listing(tmp_path))
+
+
+def test_a_snapshot_that_is_pruned_while_it_is_read_is_no_fault(tmp_path, monkeypatch):
+    """A warning would be an error here."""
+    save(tmp_path / "best_1", {"x": np.zeros(1)}, {})
+    read = folders.read
+
+    def slowly(folder):
+        if folder.name == "best_1":
+            folders.remove(folder)
+            save(tmp_path / "best_2", {"x": np.ones(1)}, {})
+        return read(folder)
+
+    monkeypatch.setattr(folders, "read", slowly)
+    assert newest(tmp_path, "best") == tmp_path / "best_2"

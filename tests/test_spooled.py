@@ -8,6 +8,7 @@ import warnings
 import weakref
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -143,6 +144,18 @@ def test_a_damaged_carry_is_never_used(spooled):
     damage(spooled / "carry_1")
     with pytest.warns(snapshots.SnapshotWarning), pytest.raises(Damaged, match="carry_1"):
         ESTIMATE(PARAMS, CARRY, PARTS.__getitem__, NUMBER, spooled)
+
+
+@pytest.mark.parametrize("kind", ["float64 of NumPy", "weakly typed whole numbers"])
+def test_a_carry_in_other_dtypes_than_the_cell_gives_it(tmp_path, default_settings, kind):
+    cell = elman(2, 4)
+    params, whole = cell.init(jax.random.key(0)), jax.tree.map(np.float32, WHOLE)
+    carry = np.zeros((ROWS, 4)) if kind == "float64 of NumPy" else jnp.full((ROWS, 4), 0)
+    parts = [jax.tree.map(lambda a, i=i: a[3 * i : 3 * i + 3], whole) for i in range(NUMBER)]
+    found = spooled_bptt(cell, squared_error)(params, carry, parts.__getitem__, NUMBER, tmp_path)
+    rule = bptt(cell, squared_error)
+    exact, state = rule.estimate(params, rule.init(None, params, cell.initial_carry(ROWS), whole), whole)
+    assert_close(found, (exact, state.carry), tolerance=1e-5)
 
 
 @pytest.mark.parametrize("changed", ["params", "carry", "number"])

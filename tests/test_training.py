@@ -296,6 +296,30 @@ def test_a_real_overflow_is_skipped():
     assert_same(state.params, start().params)
 
 
+@pytest.mark.parametrize(
+    ("name", "total", "value", "skipped"), [("adam", 1e-10, 1e150, [1, 1]), ("adagrad", 1.0, 1.2e154, [0, 1])]
+)
+def test_a_second_moment_that_overflows_is_a_reason_to_skip(name, total, value, skipped):
+    """The square of the sum is finite; that of the mean over a small weight is not, nor are two of them together."""
+    chunks = [chunk._replace(weight=total * chunk.weight / chunk.weight.sum()) for chunk in chunks_of(2)]
+    made_by = optimizer(name, 0.05)
+    state, metrics = run([poison(chunk, 2, value) for chunk in chunks], estimator=OBEDIENT, made_by=made_by)
+    assert np.all(np.isfinite(metrics.gradient_norm)) and np.all(np.isfinite(metrics.loss))
+    assert metrics.skipped.tolist() == skipped and int(state.step) == 2 - sum(skipped)
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state))
+
+
+def test_a_second_moment_that_float16_cannot_hold_is_a_reason_to_skip(default_settings):
+    half = np.float16
+    cell = elman(3, 4, dtype=half)
+    rule, adam = bptt(cell, squared_error), optimizer("adam", 0.1)
+    chunk = Chunk(np.zeros((2, 1, 3), half), np.full((2, 1, 4), 300, half), np.ones((2, 1), np.float32))
+    state = init(rule, adam, jax.random.key(0), cell.init(jax.random.key(1)), cell.initial_carry(1), chunk)
+    state, metrics = make_train_step(rule, adam)(state, stack_chunks([chunk]))
+    assert np.isfinite(metrics.gradient_norm[0]) and metrics.skipped[0]
+    assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.optimizer))
+
+
 # --- Donation, compilation, transfers.
 
 

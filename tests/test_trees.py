@@ -55,3 +55,8 @@ def test_each_key_goes_on_by_itself():
 
 def test_the_norm_of_a_row_counts_both_parts_of_a_complex_number():
     assert row_norms([jnp.array([[3 + 4j], [0j]])], 2).tolist() == [5.0, 0.0]
+
+
+def test_norms_neither_over_nor_underflow():
+    rows = jnp.array([[3e-200, 4e-200], [3e200, 4e200], [0, 0], [jnp.inf, 1], [jnp.nan, 1]])
+    np.testing.assert_allclose(row_norms([rows], 5), [5e-200, 5e200, 0, np.inf, np.nan], rtol=1e-12)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrnn.sums import sum_dtype
+from jaxrnn.sums import widened
 from jaxrnn.types import Array, Params
 
 
@@ -38,7 +38,8 @@ def averaged(transformation: optax.GradientTransformation) -> optax.GradientTran
 
     Returns:
         A transformation with state `Averaged`. Who applies its updates tells it the new parameters by `follow`
-        (`jaxrnn.optimizers.descend` does).
+        (`jaxrnn.optimizers.descend` does). It must be the outermost: within another, such as `optax.chain`, neither
+        `follow` nor `evaluated` find it, and without a word there is no average.
 
     Cost:
         One more copy of the parameters.
@@ -59,12 +60,8 @@ def averaged(transformation: optax.GradientTransformation) -> optax.GradientTran
         ([4.0], 1.6667)
     """
 
-    def wide(p):
-        return jnp.asarray(p, sum_dtype(jnp.result_type(p)))
-
     def init(params):
-        average = jax.tree.map(wide, params)
-        return Averaged(transformation.init(params), jnp.asarray(False), jnp.ones((), jnp.int32), average)
+        return Averaged(transformation.init(params), jnp.asarray(False), jnp.ones((), jnp.int32), widened(params))
 
     def update(updates, state, params=None):
         updates, inner = transformation.update(updates, state.inner, params)

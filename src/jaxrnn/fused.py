@@ -58,6 +58,16 @@ def derive(
         left side where it is not the carry, and `z` where it does not only stand in `dot(a, w, z)`.
         Backward, two products for each `dot`: one per step (the cotangent of its left side), one per block of time (the
         gradient of the weight). Reverse mode only: for forward mode use `scan_unroll(cell.step)`.
+
+    Example:
+        >>> def recur(params, h, z, dot, note):
+        ...     h = note("h", jnp.tanh(dot(h, params["w_hh"], z)))
+        ...     return h, h
+        >>> start = lambda batch_shape, key=None: jnp.zeros((*batch_shape, 2))
+        >>> cell = derive(lambda key: {"w_hh": jnp.eye(2)}, start, Recurrence(lambda params, x: x, recur))
+        >>> carry, ys = cell.unroll(cell.init(jax.random.key(0)), cell.initial_carry((3,)), jnp.ones((5, 3, 2)))
+        >>> ys.shape
+        (5, 3, 2)
     """
     recurrence = heed_marks(recurrence, initial_carry)
     loop = fused_scan(recurrence.recur)
@@ -94,8 +104,8 @@ def trace(cell: Cell, params: Params, carry: Carry, xs: Any) -> Trace:
     Equals the loop::
 
         for t in range(T):
-            notes = {}
-            carry, ys[t] = recur(params, carry, project(params, xs[t]), dot, note=notes.setdefault)
+            notes = {}                                       # note(name, value): notes[name] = value; return value
+            carry, ys[t] = recur(params, carry, project(params, xs[t]), dot, note)
             carries[t], all_notes[t] = carry, notes
 
     Args:

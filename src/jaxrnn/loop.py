@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.choices import require
 from jaxrnn.errors import expect
 from jaxrnn.types import Carry
 
@@ -26,6 +27,7 @@ def scan(
         `(carry, ys [T, ...])`.
 
     Raises:
+        InputError: where there is no array to tell the number of steps.
         AssertionError: (from chex) where inputs are of different lengths.
 
     Cost:
@@ -39,6 +41,8 @@ def scan(
         (6, [0, 0, 1, 3], True)
     """
     inputs, like_xs = jax.tree.flatten(xs)
+    enough = "1 or more, [T, ...]: they tell how many steps there are"
+    require(len(inputs) > 0, "unroll: the number of arrays that project makes of the input", len(inputs), enough)
     expect("unroll: inputs xs [T, ...] of one length T", chex.assert_equal_shape_prefix, inputs, 1)
     like_ys, places = None, []
 

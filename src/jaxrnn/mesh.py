@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxrnn.choices import require
+from jaxrnn.choices import is_whole, require
 
 AXIS = "data"
 """The name of the mesh's one axis."""
@@ -35,9 +35,10 @@ def data_mesh(number: int | None = None) -> Mesh:
     """
     processes, here = jax.process_count(), jax.local_device_count()
     number = processes * here if number is None else number
-    possible = number >= 1 and number % processes == 0 and number // processes <= here
+    possible = is_whole(number) and number % processes == 0 and number // processes <= here
     from_each = "" if processes == 1 else f", as many from each of {processes} processes"
-    require(possible, "data_mesh: number", number, f"from 1 to the {processes * here} devices there are{from_each}")
+    expected = f"a whole number from 1 to the {processes * here} devices there are{from_each}"
+    require(possible, "data_mesh: number", number, expected)
     in_order = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
     return Mesh(np.array(in_order).reshape(processes, here)[:, : number // processes].reshape(-1), (AXIS,))
 
@@ -52,7 +53,7 @@ def in_turn(program: Callable, mesh: Mesh | None) -> Callable:
         mesh: the devices it runs on, or None for one.
 
     Returns:
-        It itself where one device runs it, or devices with queues of their own.
+        It itself where one device runs it, or devices with queues of their own; else a function of the same arguments.
 
     Example:
         >>> in_turn(abs, data_mesh(1)) is abs
@@ -60,7 +61,7 @@ def in_turn(program: Callable, mesh: Mesh | None) -> Callable:
     """
     if mesh is None or mesh.size == 1 or mesh.devices.flat[0].platform != "cpu":
         return program
-    return lambda *arguments: jax.block_until_ready(program(*arguments))
+    return lambda *arguments, **named: jax.block_until_ready(program(*arguments, **named))
 
 
 def place(tree: Any, shardings: Any) -> Any:
@@ -86,6 +87,9 @@ def put_rows(mesh: Mesh, tree: Any, axis: int) -> Any:
 
     Returns:
         Arrays of all rows; for one device the tree as it is.
+
+    Raises:
+        InputError: if the devices of this process cannot have the same number of rows each.
 
     Example:
         >>> put_rows(data_mesh(1), np.arange(6).reshape(3, 2), axis=1).shape

@@ -115,10 +115,12 @@ def descend(
 
     ::
 
-        updates, state = transformation.update(clip(grads, norm), state, params)
+        used, clipped = clip(grads, norm)
+        updates, state = transformation.update(used, state, params)
         params = params + rate(step) * rate_scale * updates
 
-    and an average of the parameters, where the transformation keeps one, takes note of them (`jaxrnn.averaging`).
+    and an average of the parameters, where the outermost transformation keeps one, takes note of them
+    (`jaxrnn.averaging`).
 
     Args:
         optimizer: the optimizer.
@@ -217,9 +219,12 @@ def optimizer(
     for option, value in options.items():
         if option not in known:
             raise InputError(f"optimizer {name}: option: {unknown(option, known)}")
-        if option.endswith("dtype") and value is not None:
-            require(_is_dtype(value), f"optimizer {name}: {option}", value, "a dtype, such as 'bfloat16'")
-        require(is_number(value) or not is_number(known[option]), f"optimizer {name}: {option}", value, "a number")
+        culprit, by_default = f"optimizer {name}: {option}", known[option]
+        if option.endswith("dtype"):
+            require(value is None or _is_dtype(value), culprit, value, "a dtype, such as 'bfloat16'")
+        elif by_default is None or is_number(by_default):
+            good = is_number(value) or (value is None and by_default is None)
+            require(good, culprit, value, "a number")
     if options.get("nesterov") and (known | options).get("momentum", 0.0) is None:
         raise InputError(f"optimizer {name}: nesterov: there is no momentum to look ahead along; give momentum as well")
     if weight_decay is None:

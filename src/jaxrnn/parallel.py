@@ -10,6 +10,7 @@ alike.
     estimator = data_parallel(bptt(cell, loss), mesh)           # the same estimate, on two devices
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,10 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.choices import require
 from jaxrnn.errors import InputError
-from jaxrnn.gradients.base import CarryState, Chunk, GradientEstimator
+from jaxrnn.gradients.base import CarryState, Chunk, GradientEstimator, check_chunk
 from jaxrnn.gradients.segments import ChunkLoss
 from jaxrnn.mesh import AXIS
+from jaxrnn.trees import threefry
 from jaxrnn.types import Params
 
 
@@ -70,9 +72,10 @@ def data_parallel(estimator: GradientEstimator, mesh: Mesh) -> GradientEstimator
         return estimator
 
     def estimate(params, state, chunk):
+        check_chunk(chunk)
         check_rows(chunk.weight.shape[1], mesh.size)
         specs = _state_specs(estimator, mesh.size, params, state, chunk)
-        _refuse_mixed_rows(estimator, specs, mesh.size, params, state, chunk)
+        _refuse_mixed_rows(lambda *its: estimator.estimate(*its)[1], specs, mesh.size, params, state, chunk)
 
         def part(params, state, chunk):
             estimate, state = estimator.estimate(params, state, chunk)
@@ -91,7 +94,9 @@ def data_parallel(estimator: GradientEstimator, mesh: Mesh) -> GradientEstimator
 
 
 def by_rows(run: ChunkLoss, mesh: Mesh) -> ChunkLoss:
-    """Split the rows of a chunk's loss over devices: no gradient, and a carry all of whose leaves lead with the rows.
+    """Split the rows of a chunk's loss over devices, without a gradient.
+
+    Leaves of the carry lead with the rows, or have no axis and are shared by all of them.
 
     Args:
         run: `(params, carry, chunk) -> (carry, (loss, weight))`.
@@ -99,6 +104,9 @@ def by_rows(run: ChunkLoss, mesh: Mesh) -> ChunkLoss:
 
     Returns:
         The same function, with one sum over devices at its end; on a mesh of one it is `run`.
+
+    Raises:
+        InputError: (from the result) if the rows cannot be split evenly, or the carry mixes them.
     """
     if mesh.size == 1:
         return run
@@ -108,9 +116,11 @@ def by_rows(run: ChunkLoss, mesh: Mesh) -> ChunkLoss:
         return carry, jax.lax.psum(sums, AXIS)
 
     def whole(params, carry, chunk):
+        check_chunk(chunk)
         check_rows(chunk.weight.shape[1], mesh.size)
-        rows, nowhere = PartitionSpec(AXIS), PartitionSpec()
-        layout = {"in_specs": (nowhere, rows, PartitionSpec(None, AXIS)), "out_specs": (rows, nowhere)}
+        specs, nowhere = row_specs(carry, jax.tree.map(partial(_fewer_rows, 0, mesh.size), carry)), PartitionSpec()
+        _refuse_mixed_rows(lambda *its: run(*its)[0], specs, mesh.size, params, carry, chunk)
+        layout = {"in_specs": (nowhere, specs, PartitionSpec(None, AXIS)), "out_specs": (specs, nowhere)}
         return jax.shard_map(part, mesh=mesh, **layout, check_vma=False)(params, carry, chunk)
 
     return whole
@@ -178,7 +188,7 @@ def _state_specs(estimator: GradientEstimator, parts: int, params: Params, state
     if isinstance(state, CarryState):  # for a chunk of another length, `init` might make another kind of state
         return CarryState(row_specs(state.carry, carry))
     some = jax.tree.map(partial(_fewer_rows, 1, parts), chunk)
-    key = jax.eval_shape(lambda: jax.random.key(0))
+    key = jax.eval_shape(partial(threefry, 0))
     return row_specs(state, jax.eval_shape(estimator.init, key, params, carry, some))
 
 
@@ -189,9 +199,9 @@ def _fewer_rows(axis: int, parts: int, leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _refuse_mixed_rows(
-    estimator: GradientEstimator, specs: Any, parts: int, params: Params, state: Any, chunk: Chunk
+    after: Callable[[Params, Any, Chunk], Any], specs: Any, parts: int, params: Params, state: Any, chunk: Chunk
 ) -> None:
-    """Refuse an estimator for which something that all rows share comes to depend on what single rows hold.
+    """Refuse a state, or a carry, where something that all rows share comes to depend on what single rows hold.
 
     The parts are put side by side by `vmap`, which knows of each result whether it is the same for all of them.
     """
@@ -203,7 +213,7 @@ def _refuse_mixed_rows(
 
     def stay_the_same(shared):
         def run(params, state, chunk):
-            leaves = jax.tree.leaves(estimator.estimate(params, state, chunk)[1])
+            leaves = jax.tree.leaves(after(params, state, chunk))
             return [leaves[number] for number in shared]
 
         try:
@@ -223,7 +233,7 @@ def _refuse_mixed_rows(
         mixed = ", ".join(names[number] for number in shared if not stay_the_same([number]))
         raise InputError(
             f"data_parallel: {type(state).__name__} keeps something of all rows together ({mixed}), so that they "
-            "cannot be split; use one device, or another gradient estimator"
+            "cannot be split; use one device, or another cell or gradient estimator"
         )
 
 

@@ -46,6 +46,23 @@ def along(row: Array, a: Array) -> Array:
     return _as_long(row, a).astype(a.dtype)
 
 
+def product_or_zero(factor: Array, a: Array) -> Array:
+    """Multiply, but give 0 wherever the factor is 0: what a reset or a gate has cut off may be infinite.
+
+    Args:
+        factor: an array.
+        a: another, of as many axes.
+
+    Returns:
+        Their product.
+
+    Example:
+        >>> product_or_zero(jnp.array([0.0, 2.0]), jnp.array([jnp.inf, 3.0])).tolist()
+        [0.0, 6.0]
+    """
+    return jnp.where(factor == 0, jnp.zeros_like(a), factor * a)
+
+
 def choose(mask: Array, a: Array, b: Array) -> Array:
     """Take `a` where the mask of leading axes is true, else `b`, bit for bit.
 

@@ -26,10 +26,11 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk, Estimate
+from jaxrnn.gradients.budget import shapes
 from jaxrnn.gradients.checkpointed import read_lengths, recomputed
-from jaxrnn.gradients.segments import ChunkLoss, chunk_loss
+from jaxrnn.gradients.segments import ChunkLoss, chunk_loss, with_credit
 from jaxrnn.sums import added, sum_dtype
-from jaxrnn.trees import is_key, join, renew_keys, split_carry
+from jaxrnn.trees import is_key, renew_keys, split_carry
 from jaxrnn.types import Carry, Loss, Params
 
 Spooled = Callable[[Params, Carry, Callable[[int], Chunk], int, str | os.PathLike], tuple[Estimate, Carry]]
@@ -84,10 +85,11 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
 
     def estimate(params, carry, read, number, folder):
         require(is_whole(number), "spooled_bptt: number", number, "a whole number of chunks, at least 1")
-        carry, folder = renew_keys(carry), Path(folder)
+        first, folder = shapes(read(0)), Path(folder)
+        carry = _of_lasting_dtypes(renew_keys(carry), jax.eval_shape(forward, params, carry, first))
         begun = _digest((params, carry), f"{number} chunks")
         credit = jax.tree.map(jnp.zeros_like, split_carry(carry)[0])
-        nothing = jax.eval_shape(backward, params, carry, read(0), credit)
+        nothing = jax.eval_shape(backward, params, carry, first, credit)
         summed = jax.tree.map(lambda a: jnp.zeros(a.shape, sum_dtype(a.dtype)), nothing[0])
 
         last, meta = _resumed(folder, "carry", carry, begun) or _saved(folder, "carry", 0, carry, begun, begun)
@@ -124,17 +126,15 @@ def _passes(run: ChunkLoss) -> tuple[Callable[..., Carry], Callable[..., Any]]:
 
     @jax.jit
     def backward(params, carry, chunk, credit):
-        floats, others = split_carry(carry)
-
-        def objective(params, floats):
-            carry, (loss, weight) = run(params, join(floats, others), chunk)
-            return (loss, split_carry(carry)[0]), weight
-
-        (loss, _), pull, weight = jax.vjp(objective, params, floats, has_aux=True)
-        grads, credit = pull((jnp.ones_like(loss), credit))
-        return Estimate(loss, weight, grads), credit
+        estimate, _, credit = with_credit(run, params, carry, chunk, credit)
+        return estimate, credit
 
     return forward, backward
+
+
+def _of_lasting_dtypes(carry: Carry, after: Carry) -> Carry:
+    """The carry with the dtypes that it has after a chunk: others, as NumPy's float64, would not be found again."""
+    return jax.tree.map(lambda leaf, like: leaf if is_key(leaf) else jnp.asarray(leaf, like.dtype), carry, after)
 
 
 def _saved(folder: Path, kind: str, chunks: int, state: Any, begun: str, history: str) -> tuple[Any, dict[str, Any]]:

@@ -30,7 +30,7 @@ def widened(tree: Any) -> Any:
     """Bring arrays to the dtype in which many of their like are added up.
 
     Args:
-        tree: arrays.
+        tree: arrays, of JAX or NumPy, or Python's own numbers.
 
     Returns:
         The same numbers, those of narrow floats in float32; `optax.tree.cast_like` brings them back.
@@ -39,7 +39,7 @@ def widened(tree: Any) -> Any:
         >>> widened(jnp.ones(2, jnp.bfloat16)).dtype.name
         'float32'
     """
-    return jax.tree.map(lambda leaf: leaf.astype(sum_dtype(leaf.dtype)), tree)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, sum_dtype(jnp.result_type(leaf))), tree)
 
 
 def added(total: Any, part: Any) -> Any:

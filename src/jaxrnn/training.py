@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxrnn.choices import is_whole, require
+from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.errors import expect
 from jaxrnn.gradients.accumulate import accumulate
 from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator, check_chunk
@@ -136,7 +136,7 @@ def make_train_step(
         A count below U leaves out the last updates, whose metrics mean nothing: so a run ends anywhere.
 
     Raises:
-        InputError: for an optimizer that is no `Optimizer`.
+        InputError: for an optimizer that is no `Optimizer`, or a full weight that is not above 0.
         AssertionError: (from chex, when called) if the arrays of `chunks` do not all lead with one `[U, A, K, B]`.
 
     Example:
@@ -152,6 +152,8 @@ def make_train_step(
         (3, [20.0, 20.0, 20.0], True)
     """
     check_optimizer("make_train_step", optimizer)
+    good = full_weight is None or (is_number(full_weight) and 0 < full_weight < np.inf)
+    require(good, "make_train_step: full_weight", full_weight, "a number above 0, or None")
 
     def train_step(state: TrainState, chunks: Chunk, count: Any = None) -> tuple[TrainState, Metrics]:
         message = "train_step: chunks.weight must be [U, A, K, B], as stack_chunks makes it"
@@ -192,18 +194,17 @@ def update(
         params = descend(total.grads / total.weight, params)
 
     but in two cases parameters, optimizer and step stay as they are, bit for bit. Where the total weight is 0 there is
-    nothing to learn. Where the loss, the gradient, the estimator's state or the new parameters are not finite, the
-    update is skipped and counted; values are checked raw, for clipping turns an infinite gradient into NaN and zeros.
-    The estimator's state, with the carry, is always the last finite one. No number of bad updates in a row makes one
-    acceptable: whoever reads the metrics decides when to stop.
+    nothing to learn. Where the loss, the gradient, either new state or the new parameters are not finite, the update is
+    skipped and counted (the gradient is looked at raw: clipping turns an infinite one into NaN and zeros). The
+    estimator's state is always the last finite one. However many in a row are bad, none is made: stop by the metrics.
 
     Args:
         estimator: how to differentiate through time.
         optimizer: how to descend.
         state: what there is before.
         chunks: one chunk after the other, `[A, K, B, ...]`.
-        full_weight: the total weight at which the learning rate is the whole one, for chunks of different lengths: the
-            rate is multiplied by `total.weight / full_weight`, so that every step counts as much. None: never.
+        full_weight: the total weight, above 0, at which the learning rate is the whole one, for chunks that differ in
+            length: it is multiplied by `total.weight / full_weight`, so that every step counts as much. None: never.
         mesh: devices that share the rows of every chunk, see `jaxrnn.parallel`; None: it runs where the arrays are.
 
     Returns:
@@ -217,14 +218,15 @@ def update(
     # The mean is a factor that its users multiply the sums by, which are in memory anyway; it need never be.
     share = 1.0 / jnp.where(counted, total.weight, 1.0)
     grads = jax.tree.map(lambda g: share.astype(g.dtype) * g, total.grads)
-    gradient_norm = share * norm(total.grads).astype(share.dtype)  # finite only if every square is
+    gradient_norm = share * norm(total.grads).astype(share.dtype)
     sound = _all_finite(after)
     finite = sound & jnp.isfinite(total.loss) & jnp.isfinite(gradient_norm)
 
     fullness = 1.0 if full_weight is None else (total.weight / full_weight).astype(state.rate_scale.dtype)
     rate_scale = fullness * state.rate_scale
     descent = descend(optimizer, grads, gradient_norm, state.params, state.optimizer, state.step, rate_scale)
-    finite &= jnp.isfinite(descent.update_norm)  # and so the parameters, which were, stay finite
+    # With the step the parameters stay finite. A second moment may overflow unseen, and all later steps would be 0.
+    finite &= jnp.isfinite(descent.update_norm) & _all_finite(descent.state)
     made = finite & counted
     params = _select(made, descent.params, state.params)
 
@@ -302,7 +304,7 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int | None = None, accumul
         A chunk of NumPy arrays `[U, A, K, B, ...]`.
 
     Raises:
-        InputError: where there is no chunk, or one too many; where A is no whole number.
+        InputError: where there is no chunk, or one too many; where U or A is no whole number.
 
     Example:
         >>> chunk = Chunk(np.zeros((5, 2), int), np.zeros((5, 2), int), np.ones((5, 2)))
@@ -311,6 +313,7 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int | None = None, accumul
     """
     require(is_whole(accumulation), "stack_chunks: accumulation", accumulation, "a whole number, 1 or more")
     updates = max(1, -(-len(chunks) // accumulation)) if updates is None else updates
+    require(is_whole(updates), "stack_chunks: updates", updates, "a whole number, 1 or more")
     room = updates * accumulation
     require(1 <= len(chunks) <= room, "stack_chunks: len(chunks)", len(chunks), f"from 1 to U * A = {room}")
     padding = chunks[-1]._replace(weight=np.zeros_like(chunks[-1].weight))
@@ -321,10 +324,7 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int | None = None, accumul
 def _estimate(
     estimator: GradientEstimator, state: TrainState, chunks: Chunk, mesh: Mesh | None
 ) -> tuple[Estimate, Any]:
-    """The sum of the estimates of the chunks `[A, K, B, ...]`: an estimate of one long chunk, in parts of length K.
-
-    Devices add up what they have after the last part, once.
-    """
+    """The sum of the estimates of the chunks `[A, K, B, ...]`; devices add up what they have once, after the last."""
     number, length, *_ = chunks.weight.shape
     joined = jax.tree.map(lambda leaf: leaf.reshape(number * length, *leaf.shape[2:]), chunks)
     whole = estimator if number == 1 else accumulate(estimator, length)

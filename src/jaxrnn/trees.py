@@ -7,6 +7,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxrnn.choices import require
 from jaxrnn.errors import expect
 from jaxrnn.types import Array, Carry, Params
 
@@ -46,7 +47,7 @@ def is_key(leaf: Any) -> bool:
 def threefry(seed: int) -> Array:
     """Make a random key of threefry, whatever `jax_default_prng_impl` says.
 
-    Within `vmap`, keys of `rbg` draw the same for all rows: noise wants a key of its own for each.
+    Within `vmap`, JAX draws for all keys of `rbg` from the first one: what a row draws would hang on its neighbours.
 
     Args:
         seed: any whole number.
@@ -60,6 +61,29 @@ def threefry(seed: int) -> Array:
         True
     """
     return jax.random.key(seed, impl="threefry2x32")
+
+
+def check_threefry(name: str, key: Any) -> None:
+    """Refuse all but a typed key of threefry, of which every row of a batch can have one of its own.
+
+    A key as an array of numbers is not known for one by what renews keys; for `rbg` see `threefry`.
+
+    Args:
+        name: of the argument.
+        key: what was given.
+
+    Raises:
+        InputError: for anything else, such as `jax.random.PRNGKey(0)`.
+
+    Example:
+        >>> check_threefry("uoro: key", jax.random.PRNGKey(0))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: uoro: key is dtype('uint32'); it must be a typed key of threefry, such as ...
+    """
+    typed = hasattr(key, "dtype") and is_key(key) and key.dtype.name == "key<fry>"
+    expected = 'a typed key of threefry, such as jax.random.key(0, impl="threefry2x32")'
+    require(typed, name, getattr(key, "dtype", type(key)), expected)
 
 
 def partition(tree: Any, mask: Any) -> tuple[Any, Any]:

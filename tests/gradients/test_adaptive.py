@@ -116,6 +116,28 @@ def test_credit_that_does_not_decay_is_not_certified():
         assert np.all(np.isinf(CERTIFY(credit).bounds))
 
 
+def test_weights_of_few_bits_do_no_harm():
+    """In bfloat16 a logarithm of -50 would not change by -0.05 any more."""
+    steps, half = 1500, jnp.bfloat16
+    wide, narrow = (
+        CREDIT(linear(0.95), np.zeros((1, 2, 1)), np.ones((1, steps, 2, 1)), (np.full((2, 1), 3.0), weight))
+        for weight in (np.ones(2), np.ones(2, half))
+    )
+    assert_close(narrow, wide)
+
+
+def test_states_of_few_bits_are_added_up_in_more():
+    """In bfloat16, where 256 + 1 is 256, as far as the lags reach alike."""
+    cell = from_step(
+        init=lambda key: {},
+        initial_carry=lambda batch_shape, key=None: jnp.zeros((*batch_shape, 1), jnp.bfloat16),
+        step=lambda params, h, x: (h + x,) * 2,
+    )
+    xs, one = jnp.zeros((1, 500, 1, 1), jnp.bfloat16), jnp.ones((1, 1), jnp.bfloat16)
+    credit = credit_by_lag(cell, slopes, {}, cell.initial_carry(1)[None], xs, (one, np.ones(1)))
+    assert_close(credit, Credit(jnp.zeros(500), jnp.arange(1.0, 501.0)), tolerance=1e-6)
+
+
 LENGTH, CHUNKS, ROWS = 3, 4, 3
 
 
@@ -230,7 +252,7 @@ def test_targets_may_be_a_tree():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"longest": 1}, "longest is 1"),
+        ({"longest": 2}, "longest is 2; it must be a whole number of time steps, at least 3"),
         ({"longest": 6, "target": 0.0}, "target is 0.0"),
         ({"longest": 6, "every": 0}, "every is 0"),
         ({"longest": 6, "windows": 0}, "windows is 0"),
@@ -250,6 +272,12 @@ def test_a_chunk_of_another_length_is_refused():
     state = estimator.init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
     with pytest.raises(InputError, match="the chunk has 2 time steps"):
         estimator.estimate({}, state, jax.tree.map(lambda a: a[:2], chunk))
+
+
+def test_a_window_of_two_steps_is_never_certified():
+    """But one of three may be: the shortest that `adaptive_bptt` takes."""
+    certified = [bool(np.isfinite(certify(linear_credit(0.01, steps)).bounds).any()) for steps in (2, 3)]
+    assert certified == [False, True]
 
 
 def test_rounding_is_no_decay():

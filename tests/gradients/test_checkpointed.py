@@ -1,8 +1,10 @@
 """Recomputation is exact however segments are cut and nested, and takes the memory that it was allowed."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import jaxprs_in_params
 
 from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import lstm
@@ -11,6 +13,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt, checkpointed_bptt
 from jaxrnn.gradients.budget import compiled_memory, nested_lengths
 from jaxrnn.losses import squared_error
+from jaxrnn.stepwise import from_step
 
 CELL, ROWS = lstm(2, 8), 3
 PARAMS = random_params(0, CELL)
@@ -74,16 +77,25 @@ def test_the_compiled_gradient_fits_the_budget(least, share):
     assert (used == everything) == (share == 1)  # nothing is recomputed where nothing need be
 
 
+def tight(cell, carry, chunk):
+    """An estimator with half of the memory that full BPTT takes: something has to be computed again."""
+    everything = compiled_memory(bptt(cell, squared_error), jax.eval_shape(cell.init, jax.random.key(0)), carry, chunk)
+    return checkpointed_bptt(cell, squared_error, memory=everything // 2)
+
+
 def test_a_budget_changes_no_number():
-    chunk = chunk_of(7)
-    assert_close(
-        estimate(checkpointed_bptt(CELL, squared_error, memory="20kB"), chunk),
-        estimate(bptt(CELL, squared_error), chunk),
-    )
+    chunk = chunk_of(64)
+    assert_close(estimate(tight(CELL, CARRY, chunk), chunk), estimate(bptt(CELL, squared_error), chunk))
+
+
+def test_a_budget_is_refused_only_where_no_plan_fits_it():
+    """Segments that do not divide the chunk take more than the plan expects; of those that do, some still fit."""
+    budget = temporaries(checkpointed_bptt(CELL, squared_error, segment_length=(64, 4)), 1024)
+    assert temporaries(checkpointed_bptt(CELL, squared_error, memory=budget), 1024) <= budget
 
 
 def test_within_a_budget_noise_is_renewed_as_in_full_bptt():
-    cell, chunk = stack(locked_dropout(0.5), lstm(2, 8)), chunk_of(7)
+    cell, chunk = stack(locked_dropout(0.5), lstm(2, 8)), chunk_of(64)
     params, carry = random_params(0, cell), random_like(1, cell.initial_carry(ROWS, jax.random.key(2)))
 
     def twice(rule):
@@ -92,7 +104,7 @@ def test_within_a_budget_noise_is_renewed_as_in_full_bptt():
         return first, step(params, state, chunk)
 
     exact = twice(bptt(cell, squared_error))
-    assert_close(twice(checkpointed_bptt(cell, squared_error, memory="20kB")), exact)
+    assert_close(twice(tight(cell, carry, chunk)), exact)
     assert exact[0].loss != exact[1][0].loss
 
 
@@ -123,3 +135,35 @@ def test_levels_are_balanced():
 def test_settings_that_make_no_sense_are_refused(settings, message):
     with pytest.raises(InputError, match=message):
         checkpointed_bptt(CELL, squared_error, **settings)
+
+
+def test_a_compiler_that_does_not_say_is_named(monkeypatch):
+    monkeypatch.setattr(jax.stages.Compiled, "memory_analysis", lambda self: None)
+    with pytest.raises(InputError, match="does not report its memory; give a segment_length"):
+        temporaries(bptt(CELL, squared_error), 4)
+
+
+def evaluations(jaxpr, name, times=1):
+    """How often a primitive is run by a program, those within loops included."""
+    own = times * sum(equation.primitive.name == name for equation in jaxpr.eqns)
+    inner = (
+        evaluations(part, name, times * equation.params.get("length", 1))
+        for equation in jaxpr.eqns
+        for part in jaxprs_in_params(equation.params)
+    )
+    return own + sum(inner)
+
+
+@pytest.mark.parametrize(("lengths", "times"), [((16,), 2), ((4,), 2), ((8, 2), 3), ((8, 4, 2), 4)])
+def test_each_level_runs_the_steps_once_more(lengths, times):
+    """Forward once, and once again for each level of segments."""
+    cell = from_step(
+        lambda key: jnp.ones(()),
+        lambda batch_shape, key=None: jnp.zeros((*batch_shape, 2)),
+        lambda params, h, x: (jnp.tanh(params * h + x),) * 2,
+    )
+    chunk = Chunk(np.ones((16, 1, 2)), np.ones((16, 1, 2)), np.ones((16, 1)))
+    estimator = checkpointed_bptt(cell, squared_error, segment_length=lengths)
+    state = estimator.init(None, jnp.ones(()), cell.initial_carry(1), chunk)
+    program = jax.make_jaxpr(estimator.estimate)(jnp.ones(()), state, chunk)
+    assert evaluations(program.jaxpr, "tanh") == times * 16

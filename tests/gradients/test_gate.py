@@ -85,6 +85,12 @@ def test_clipping_is_by_the_norm_of_a_row_over_all_leaves(dtype):
     assert_close(clipped, expected, tolerance=2 * float(jnp.finfo(dtype).eps))
 
 
+def test_the_norm_of_a_row_of_many_narrow_numbers_is_taken_in_32_bits():
+    """The sum of their 70,000 squares is more than float16 holds."""
+    clipped = cotangent_through(jnp.ones((1, 70_000), jnp.float16), clip_norm=100.0)
+    np.testing.assert_allclose(clipped, 100 / np.sqrt(70_000), rtol=1e-3)
+
+
 def test_clipping_comes_before_weighing():
     back = cotangent_through(jnp.array([[3.0, 4.0]]), 10.0, clip_norm=1.0)
     assert_close(back, jnp.array([[6.0, 8.0]]))

@@ -130,6 +130,7 @@ def test_heavy_tailed_lengths_have_the_mean_asked_for():
         (lambda: geometric(float("nan")), "rate is nan"),
         (lambda: heavy_tailed(1.0), "mean_length is 1.0"),
         (lambda: heavy_tailed(4.0, exponent=2.0), "exponent is 2.0"),
+        (lambda: heavy_tailed(4.0, exponent=float("inf")), "exponent is inf; it must be above 2 and finite"),
         (
             lambda: randomized_bptt(CELL, squared_error, segment_length=0, truncation=geometric(0.1)),
             "segment_length is 0",
@@ -152,3 +153,17 @@ def test_rows_are_cut_each_by_a_key_of_its_own():
     estimator = randomized_bptt(cell, squared_error, segment_length=1, truncation=geometric(0.4))
     state = estimator.init(jax.random.key(3), {}, cell.initial_carry(8), chunk)
     assert len(np.unique(jax.random.key_data(state.key), axis=0)) == 8
+
+
+def test_memory_grows_no_faster_than_the_square_root():
+    """Segments are computed again: 16 times the steps in 4 times the memory, as the compiler says."""
+
+    def temporaries(length):
+        steps = length**2
+        chunk = Chunk(*(jax.ShapeDtypeStruct((steps, ROWS, *more), float) for more in ((2,), (3,), ())))
+        estimator = randomized_bptt(CELL, squared_error, segment_length=length, truncation=geometric(0.5))
+        state = jax.eval_shape(estimator.init, jax.random.key(0), PARAMS, CELL.initial_carry(ROWS), chunk)
+        program = jax.jit(estimator.estimate).lower(PARAMS, state, chunk).compile()
+        return program.memory_analysis().temp_size_in_bytes
+
+    assert temporaries(2**7) <= 4 * temporaries(2**5)

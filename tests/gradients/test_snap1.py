@@ -174,3 +174,18 @@ def test_it_refuses_what_it_cannot_follow_and_rtrl_does_not(case):
     with pytest.raises(InputError, match=f"snap1: .*{message}.*rtrl"):
         snap1(cell, squared_error).init(None, params, carry, chunk)
     rtrl(cell, squared_error).init(None, params, carry, chunk)
+
+
+@pytest.mark.parametrize("name", DENSE)
+def test_a_reset_stops_even_an_infinite_influence(name):
+    params, carry, chunk = prepared(DENSE[name])
+    reset = np.zeros((STEPS, ROWS), bool)
+    reset[0, 0] = True
+    chunk = chunk._replace(inputs=Marked(chunk.inputs, reset))
+    estimator = snap1(DENSE[name], squared_error)
+    clean = estimator.init(None, params, carry, chunk)
+    exploded = jax.tree.map(lambda s: s.at[0].set(np.inf), clean.influence)
+    finite, broken = (
+        quick_jit(estimator.estimate)(params, clean._replace(influence=s), chunk) for s in (clean.influence, exploded)
+    )
+    assert_close(broken, finite)

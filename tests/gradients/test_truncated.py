@@ -1,6 +1,6 @@
 """Truncation keeps exactly the lags that it says, equals its definition, and leaves the forward pass alone."""
 
-from functools import cache
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from agreement import assert_close, quick_jit, random_like, random_params
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, stack
 from jaxrnn.errors import InputError
-from jaxrnn.gradients import Chunk, accumulate, bptt, truncated_bptt
+from jaxrnn.gradients import Chunk, accumulate, adaptive_bptt, bptt, truncated_bptt
 from jaxrnn.gradients.budget import compiled_memory
 from jaxrnn.losses import squared_error
 from jaxrnn.stepwise import from_step
@@ -248,6 +248,25 @@ def test_marks_that_come_later_are_refused():
     state = estimator.init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
     with pytest.raises(InputError, match="chunk.inputs is .*Marked.* as in the chunk that the state was made for"):
         estimator.estimate({}, state, chunk._replace(inputs=Marked(chunk.inputs, keep=np.ones((LENGTH, 1), bool))))
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        (np.zeros((LENGTH, 1, 1), np.float32), r"'float32\[1, 1\]'; it must be float64\[1, 1\]"),
+        (np.zeros((LENGTH, 1, 2)), r"'float64\[1, 2\]'; it must be float64\[1, 1\]"),
+    ],
+)
+@pytest.mark.parametrize(
+    "rule", [partial(truncated_bptt, horizon=2 * LENGTH), partial(adaptive_bptt, longest=2 * LENGTH)]
+)
+def test_inputs_of_another_form_than_those_of_the_past_are_refused(rule, changed, expected):
+    """Put beside each other, they would change the dtype of the state."""
+    chunk = Chunk(*(np.zeros((LENGTH, 1, 1)),) * 2, np.zeros((LENGTH, 1)))
+    estimator = rule(LINEAR, slopes)
+    state = estimator.init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
+    with pytest.raises(InputError, match=f"a step of chunk.inputs is {expected}, as in the chunk that the state"):
+        estimator.estimate({}, state, chunk._replace(inputs=changed))
 
 
 def test_a_chunk_of_another_length_than_the_past_is_refused():

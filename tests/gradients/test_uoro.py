@@ -38,13 +38,6 @@ def estimate(estimator, params, carry, chunk):
     return quick_jit(estimator.estimate)(params, state, chunk)
 
 
-def test_parameters_of_fewer_bits_than_the_carry(default_settings):
-    cell, params, carry, chunk = prepared("elman")
-    params = jax.tree.map(jnp.bfloat16, params)
-    grads = estimate(uoro(cell, squared_error), params, carry, chunk)[0].grads
-    assert all(jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(grads))
-
-
 @pytest.mark.parametrize(("name", "marks", "length"), [("elman", False, STEPS), ("elman", True, 1), ("lstm", False, 3)])
 def test_the_mean_over_all_signs_is_the_exact_gradient(name, marks, length):
     """256 outcomes, the same in both rows: what is unbiased in each row is so in sum. Whole, in parts, marked."""

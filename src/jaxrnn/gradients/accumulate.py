@@ -29,7 +29,11 @@ def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
         of the whole chunk under one key, and a mask that lasts for a chunk lasts for a part.
 
     Raises:
-        InputError: if the length is not a whole number of at least 1.
+        InputError: if the length is not a whole number of at least 1; from the result, for weights that are no array
+            `[K, B]`. Estimators that replay past chunks (`truncated_bptt` with a horizon longer than the part,
+            `adaptive_bptt`) refuse a last part that is shorter: let the length divide the chunk's.
+        AssertionError: (from chex, from the result) for inputs or targets that do not begin with the axes of the
+            weights.
 
     Cost:
         Memory of one part and one gradient, whatever K is.
@@ -51,6 +55,8 @@ def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
     require(is_whole(length), "accumulate: length", length, "a whole number of time steps, at least 1")
 
     def estimate(params, state, chunk):
+        check_chunk(chunk)
+
         def one(state, number, steps):
             estimate, state = estimator.estimate(params, state, piece_of(chunk, number * length, steps))
             return state, estimate
@@ -60,6 +66,7 @@ def accumulate(estimator: GradientEstimator, length: int) -> GradientEstimator:
 
     def init(key, params, carry, chunk):
         check_chunk(chunk)
-        return estimator.init(key, params, carry, jax.tree.map(lambda a: a[:length], chunk))
+        part = jax.eval_shape(lambda chunk: jax.tree.map(lambda a: a[:length], chunk), chunk)
+        return estimator.init(key, params, carry, part)
 
     return GradientEstimator(init, estimate)

@@ -10,7 +10,7 @@ from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.decay import Credit, certify, credit_by_lag
-from jaxrnn.gradients.replay import Past, ReplayState, check_length, empty_past, estimate_with_replay
+from jaxrnn.gradients.replay import Past, ReplayState, check_form, empty_past, estimate_with_replay
 from jaxrnn.gradients.segments import chunk_loss, renewing
 from jaxrnn.types import Array, Carry, Loss
 
@@ -60,7 +60,8 @@ def adaptive_bptt(
     Args:
         cell: any cell.
         loss: `(outputs [K, B, ...], targets [K, B, ...]) -> [K, B]`; see `jaxrnn.losses`.
-        longest: the window and the longest horizon, a multiple of the chunk's length and longer than it.
+        longest: the window and the longest horizon, a multiple of the chunk's length and longer than it; at least 3,
+            for of two lags no decay can be told (`certify`).
         target: the relative bias to stay below.
         every: chunks between two measurements, the first as soon as the window is full. A chunk whose last step has no
             loss cannot be measured; the next one that can is.
@@ -73,7 +74,8 @@ def adaptive_bptt(
 
     Raises:
         InputError: for settings out of range; from `init`, if `longest` is no multiple of the chunk's length above it;
-            from `estimate`, for a chunk of another length.
+            from `estimate`, for a chunk of another length, such as the shorter last part that `accumulate` gives, or of
+            other shapes or dtypes.
 
     Cost:
         Memory as `truncated_bptt` with the longest horizon. Time in proportion to the horizon chosen, and for each
@@ -102,7 +104,7 @@ def adaptive_bptt(
         >>> int(state.horizon), bool(state.bound < 0.1)
         (10, True)
     """
-    require(is_whole(longest, 2), "adaptive_bptt: longest", longest, "a whole number of time steps, at least 2")
+    require(is_whole(longest, 3), "adaptive_bptt: longest", longest, "a whole number of time steps, at least 3")
     require(is_number(target) and target > 0, "adaptive_bptt: target", target, "above 0")
     require(is_whole(every), "adaptive_bptt: every", every, "a whole number of chunks, at least 1")
     require(is_whole(windows), "adaptive_bptt: windows", windows, "a whole number of measurements, at least 1")
@@ -144,7 +146,7 @@ def adaptive_bptt(
         return state._replace(credit=credit, windows=count, calls=zero, horizon=horizon, bound=bound)
 
     def estimate(params, state, chunk):
-        check_length(state.past, chunk)
+        check_form(state.past, chunk)
         steps = chunk.weight.shape[0]
         full = state.past.seen == longest // steps - 1
         due = full & ((state.windows == 0) | (state.calls >= every)) & jnp.any(chunk.weight[-1] != 0)
@@ -158,7 +160,6 @@ def adaptive_bptt(
 
 def _average(old: Credit, new: Credit, share: Array) -> Credit:
     """The mean of two credits, the new one with the given share; of the norms themselves, not of their logarithms."""
-    new = jax.tree.map(lambda a: a.astype(share.dtype), new)
     log_norms = jnp.logaddexp(old.log_norms + jnp.log1p(-share), new.log_norms + jnp.log(share))
     log_norms = jnp.maximum(log_norms, jnp.finfo(log_norms.dtype).min)  # none is minus infinity: states are finite
     return Credit(log_norms, (1 - share) * old.reach + share * new.reach)

@@ -3,9 +3,11 @@
 import math
 import re
 from collections.abc import Callable
+from numbers import Real
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import CarryState, Chunk, GradientEstimator
@@ -39,17 +41,16 @@ def read_bytes(amount: int | str, name: str = "memory") -> int:
         Bytes.
 
     Raises:
-        InputError: if it is no such thing, or not above 0.
+        InputError: if it is no such thing, or less than one byte.
 
     Example:
         >>> read_bytes("1.5 KiB"), read_bytes("64MB"), read_bytes(10)
         (1536, 64000000, 10)
     """
-    number, unit = str(amount), "B"
-    if isinstance(amount, str):
-        match = re.fullmatch(r"\s*(\d+\.?\d*)\s*([A-Za-z]+)\s*", amount)
-        number, unit = match.groups() if match else ("", "")
-    if unit not in UNITS or not 0 < float(number or 0) < math.inf:
+    number, unit = str(amount) if isinstance(amount, Real) and not isinstance(amount, bool) else "0", "B"
+    if isinstance(amount, str) and (match := re.fullmatch(r"\s*(\d+\.?\d*)\s*([A-Za-z]+)\s*", amount)):
+        number, unit = match.groups()
+    if unit not in UNITS or not 1 <= float(number) * UNITS[unit] < math.inf:
         raise InputError(f"{name} is {amount!r}; expected bytes, as a number or with a unit: {', '.join(UNITS)}")
     return math.floor(float(number) * UNITS[unit])
 
@@ -139,7 +140,7 @@ def shapes(tree: Any) -> Any:
     Returns:
         Shapes.
     """
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(jnp.shape(leaf), jnp.result_type(leaf)), tree)
 
 
 def compiled_memory(estimator: GradientEstimator, params: Params, carry: Carry, chunk: Chunk) -> int:

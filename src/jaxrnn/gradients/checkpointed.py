@@ -9,7 +9,7 @@ import jax
 from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import InputError
-from jaxrnn.gradients.base import GradientEstimator
+from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.budget import Plan, plan, read_bytes, shapes
 from jaxrnn.gradients.segments import ChunkLoss, chunk_loss, renewing, reverse_mode, segmented
 from jaxrnn.types import Loss
@@ -128,6 +128,7 @@ def _within_budget(run: ChunkLoss, budget: int) -> GradientEstimator:
 
     # `init` plans nothing: it may be asked for all rows, where each device is to run its own ones only.
     def estimate(params, state, chunk):
+        check_chunk(chunk)
         leaves, structure = jax.tree.flatten(shapes((params, state.carry, chunk)))
         fitted = recomputing(planned(structure, tuple(leaves)).lengths)
         return fitted.estimate(params, state, chunk)

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxrnn.cell import Cell
 from jaxrnn.gradients.base import Chunk
 from jaxrnn.gradients.segments import step_loss, with_credit
 from jaxrnn.shapes import along, choose
-from jaxrnn.trees import is_float, join, row_norms, split_carry
+from jaxrnn.sums import norm, widened
+from jaxrnn.trees import join, row_norms, split_carry
 from jaxrnn.types import Array, Carry, Loss, Params
 
 LEAST_LOG_NORM = -50.0  # relative to the largest: what is smaller is rounding, and says nothing of the decay
@@ -68,7 +68,7 @@ def credit_by_lag(
         last: `(targets [B, ...], weight [B])` of the last step.
 
     Returns:
-        The credit, `[W]` each; where all weights are 0, none.
+        The credit, `[W]` each, in JAX's default float; where all weights are 0, none.
 
     Cost:
         A forward and a backward pass over the window, in memory of one chunk's carries; no weight gradients.
@@ -76,20 +76,27 @@ def credit_by_lag(
     References:
         C. Aicher, N. J. Foti, E. B. Fox, "Adaptively Truncating Backpropagation Through Time to Control Gradient Bias",
         UAI 2019, section 3.
+
+    Example:
+        >>> from jaxrnn.cells.elman import elman
+        >>> from jaxrnn.losses import squared_error
+        >>> cell = elman(1, 1, activation=lambda z: z, w_hh=lambda *_: jnp.full((1, 1), 0.5))    # h' = h / 2 + w x
+        >>> params, starts, inputs = cell.init(jax.random.key(0)), jnp.zeros((1, 2, 1)), jnp.ones((1, 4, 2, 1))
+        >>> credit = credit_by_lag(cell, squared_error, params, starts, inputs, (jnp.ones((2, 1)), jnp.ones(2)))
+        >>> jnp.exp(credit.log_norms - credit.log_norms[0]).round(4).tolist()
+        [1.0, 0.5, 0.25, 0.125]
     """
     targets, weight = last
-    weight = jnp.asarray(weight, weight.dtype if is_float(weight) else float)
-    tiny = jnp.finfo(weight.dtype).tiny
-    total = jnp.maximum(jnp.sum(weight), tiny)
+    weight = jnp.asarray(weight, float)  # logarithms of many steps are added up in its dtype
+    total = jnp.maximum(jnp.sum(weight), jnp.finfo(weight.dtype).tiny)
     run = step_loss(cell, loss)
 
     def measured(credit, log_size, so_far):
         credit, log_size = rescale(credit, log_size)
-        here = jax.tree.map(lambda g: jnp.sum(g * along(jnp.exp(log_size), g), axis=0), credit)
+        here = jax.tree.map(lambda g: jnp.sum(g * along(jnp.exp(log_size), g), axis=0), widened(credit))
         so_far = jax.tree.map(jnp.add, so_far, here)
-        log_norm = jax.nn.logsumexp(log_size) - jnp.log(total).astype(log_size.dtype)
-        reach = optax.tree.norm(so_far)
-        return (credit, log_size, so_far), Credit(log_norm, reach / total.astype(reach.dtype))
+        reach = norm(so_far).astype(total.dtype) / total
+        return (credit, log_size, so_far), Credit(jax.nn.logsumexp(log_size) - jnp.log(total), reach)
 
     def back_one_step(back, at_step):
         (credit, log_size, so_far), (carry, x) = back, at_step
@@ -106,7 +113,7 @@ def credit_by_lag(
     carry, carries = carries_along(cell, params, start, xs)
     moment = Chunk(x, *jax.tree.map(lambda a: a[None], (targets, weight)))
     _, _, credit = with_credit(run, params, carry, moment)
-    nothing = jax.tree.map(lambda g: jnp.zeros(g.shape[1:], g.dtype), credit)
+    nothing = jax.tree.map(lambda g: jnp.zeros(g.shape[1:], g.dtype), widened(credit))
     back, nearest = measured(credit, jnp.zeros_like(weight), nothing)
     back, near = jax.lax.scan(back_one_step, back, (carries, xs), reverse=True)
     _, far = jax.lax.scan(back_one_chunk, back, older, reverse=True)
@@ -188,9 +195,9 @@ def mean_credit(credits: Sequence[Credit]) -> Credit:
 def certify(credit: Credit) -> Certificate:
     """Bound the relative bias of truncation at every horizon within the window.
 
-    With beta the geometric decay, fitted to log phi by least squares over the window up to tau (but where phi is less
-    than e^-50 of its largest, which is rounding), the credit lost with K steps is at most (phi_tau is counted twice
-    below tau)::
+    With beta the geometric decay, fitted to log phi by least squares over the window up to tau, 9/10 of it (but where
+    phi is less than e^-50 of its largest, which is rounding), the credit lost with K steps is at most (phi_tau is
+    counted twice below tau)::
 
         E(K) = phi_K + ... + phi_tau + phi_tau / (1 - beta)           K < tau
         E(K) = phi_tau beta^(K - tau) / (1 - beta)                    K >= tau
@@ -203,7 +210,8 @@ def certify(credit: Credit) -> Certificate:
 
     Returns:
         The certificate. The bound is one of the cotangents of the carry; for the gradient of the parameters it holds as
-        far as these act on the carry alike at all lags. Beyond tau it stands on the decay going on.
+        far as these act on the carry alike at all lags. Beyond tau it stands on the decay going on. A window of fewer
+        than 3 steps, with less than two up to tau, is never certified.
 
     References:
         C. Aicher, N. J. Foti, E. B. Fox, "Adaptively Truncating Backpropagation Through Time to Control Gradient Bias",

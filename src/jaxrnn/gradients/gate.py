@@ -5,11 +5,11 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-import optax
 
 from jaxrnn.choices import is_number, require
 from jaxrnn.errors import expect
-from jaxrnn.shapes import along
+from jaxrnn.shapes import along, product_or_zero
+from jaxrnn.sums import norm
 from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array, Carry
 
@@ -86,11 +86,7 @@ def _weigh(floats: Carry, weight: Array) -> Carry:
 
 
 def _weigh_backward(weight, cotangent):
-    def one(g):
-        w = along(weight, g)
-        return jnp.where(w == 0, jnp.zeros_like(g), w * g)
-
-    return jax.tree.map(one, cotangent), jnp.zeros_like(weight)
+    return jax.tree.map(lambda g: product_or_zero(along(weight, g), g), cotangent), jnp.zeros_like(weight)
 
 
 _weigh.defvjp(lambda floats, weight: (floats, weight), _weigh_backward)
@@ -112,10 +108,10 @@ def _shorten(row: Carry, limit: Array) -> Carry:
     top = jnp.max(jnp.stack([jnp.max(jnp.abs(g), initial=0).astype(limit.dtype) for g in jax.tree.leaves(row)]))
     # Squares of exploded numbers overflow: the norm is taken of the row over its largest entry, so it is at least 1.
     unit = jax.tree.map(lambda g: g / jnp.where(top == 0, jnp.ones_like(top), top).astype(g.dtype), row)
-    norm = jnp.maximum(optax.tree.norm(unit), 1).astype(limit.dtype)
+    length = jnp.maximum(norm(unit), 1).astype(limit.dtype)
 
     def one(g, u):
-        shorter = jnp.where(norm * top > limit, u * (limit / norm).astype(g.dtype), g)
+        shorter = jnp.where(length * top > limit, u * (limit / length).astype(g.dtype), g)
         return jnp.where(jnp.isfinite(top), shorter, jnp.zeros_like(g))
 
     return jax.tree.map(one, row, unit)

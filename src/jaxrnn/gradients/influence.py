@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 from jax.flatten_util import ravel_pytree
 
 from jaxrnn.cell import Cell
@@ -81,6 +82,7 @@ def forward_mode(cell: Cell, loss: Loss, rule: OnlineRule) -> GradientEstimator:
         if jax.tree.leaves(through_carry):  # else no parameter reaches the carry, as in a cell without memory
             influence = rule.advance(params, state.carry, _first(moment.inputs), influence)
         grads = add_where_present(direct.grads, through_carry)
+        grads = optax.tree.cast_like(grads, direct.grads)  # the influence may be of more bits than the parameters
         return direct._replace(grads=grads), OnlineState(carry, influence)
 
     return renewing(accumulate(GradientEstimator(init, estimate), 1))
@@ -172,23 +174,6 @@ def rows_of(x: Any) -> int:
         B.
     """
     return jax.tree.leaves(x)[0].shape[0]
-
-
-def product_or_zero(factor: Array, a: Array) -> Array:
-    """Multiply, but give 0 wherever the factor is 0: what a reset has cut off may be infinite.
-
-    Args:
-        factor: an array.
-        a: another, of as many axes.
-
-    Returns:
-        Their product.
-
-    Example:
-        >>> product_or_zero(jnp.array([0.0, 2.0]), jnp.array([jnp.inf, 3.0])).tolist()
-        [0.0, 6.0]
-    """
-    return jnp.where(factor == 0, jnp.zeros_like(a), factor * a)
 
 
 def _refuse_empty(chunk: Chunk) -> None:

@@ -1,5 +1,6 @@
 """Randomly truncated backpropagation through time, with the factor that makes it unbiased (ARTBP)."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from jaxrnn.choices import is_number, is_whole, require
 from jaxrnn.gradients.base import GradientEstimator, check_chunk
 from jaxrnn.gradients.gate import gate
 from jaxrnn.gradients.segments import chunk_loss, renewing, reverse_mode, segmented
+from jaxrnn.trees import check_threefry
 from jaxrnn.types import Array, Carry, Loss
 
 # (segments since the last truncation, int [B]) -> probability of truncation [B]
@@ -64,7 +66,7 @@ def heavy_tailed(mean_length: float, exponent: float = 6.0) -> Truncation:
 
     Args:
         mean_length: m, the mean number of segments between cuts, above 1.
-        exponent: a, above 2; the lengths have a finite variance above 3.
+        exponent: a, above 2 and finite; the lengths have a finite variance above 3.
 
     Returns:
         The law.
@@ -81,7 +83,8 @@ def heavy_tailed(mean_length: float, exponent: float = 6.0) -> Truncation:
     """
     good, enough = (is_number(a) and a > least for a, least in ((mean_length, 1), (exponent, 2)))
     require(good, "heavy_tailed: mean_length", mean_length, "above 1 segment; for 1 use truncated_bptt")
-    require(enough, "heavy_tailed: exponent", exponent, "above 2, and above 3 for lengths of finite variance")
+    finite = "above 2 and finite, and above 3 for lengths of finite variance"
+    require(enough and exponent < math.inf, "heavy_tailed: exponent", exponent, finite)
     return lambda since: (exponent - 1) / ((exponent - 2) * mean_length + since.astype(float))
 
 
@@ -164,7 +167,8 @@ def randomized_bptt(
         The estimator; its state is the carry and a key for each row. Unbiased within the chunk.
 
     Raises:
-        InputError: if the segment length is not a whole number of at least 1.
+        InputError: if the segment length is not a whole number of at least 1; from `init`, for a key that is no typed
+            one of threefry.
 
     Cost:
         Segments are computed again in the backward pass, so memory and time are those of `checkpointed_bptt` with the
@@ -194,10 +198,12 @@ def randomized_bptt(
 
     def init(key, params, carry, chunk):
         del params
+        check_threefry("randomized_bptt: key", key)
         check_chunk(chunk)
         return RandomizedState(carry, jax.random.split(key, chunk.weight.shape[1]))
 
     def estimate(params, state, chunk):
+        check_chunk(chunk)
         steps, rows = chunk.weight.shape
         edges = max(0, -(-steps // segment_length) - 1)
         # As with the keys of a carry: fold_in(key, 0) is the next key of the chain, fold_in(key, 1) is for drawing.

@@ -10,10 +10,9 @@ import optax
 from jaxrnn.cell import Cell
 from jaxrnn.choices import require
 from jaxrnn.errors import InputError
-from jaxrnn.gradients.base import Chunk, Estimate
+from jaxrnn.gradients.base import Chunk, Estimate, check_chunk
 from jaxrnn.gradients.segments import ChunkLoss, with_credit
 from jaxrnn.sums import added, widened
-from jaxrnn.trees import join, split_carry
 from jaxrnn.types import Array, Carry, Params
 
 
@@ -104,7 +103,7 @@ def estimate_with_replay(
         run: its `chunk_loss`.
         params: its parameters.
         state: the carry and the past.
-        chunk: `[K, B, ...]`, of the same length as the past ones.
+        chunk: `[K, B, ...]`, of the same form and length as the past ones.
         replays: `[]`, how many past chunks credit goes back through; those not seen yet are left out.
         steps_more: of the chunk before those, how many steps at its end; less than K.
 
@@ -112,15 +111,19 @@ def estimate_with_replay(
         `(estimate, state)`.
 
     Raises:
-        InputError: for a chunk of another length.
+        InputError: for a chunk of another length, or of other shapes or dtypes.
 
     Cost:
         No derivatives of the estimate: JAX cannot go back through a loop of as many turns as there were chunks.
         Memory of one chunk's intermediates at a time, and of N chunks' inputs and carries. Time for each chunk of one
         forward and backward pass over itself and over every one replayed.
     """
-    check_length(state.past, chunk)
+    check_form(state.past, chunk)
     newest, carry, credit = with_credit(run, params, state.carry, chunk)
+
+    def unroll(params, carry, inputs):
+        nothing = jnp.zeros(())  # the losses of past chunks are not wanted again
+        return cell.unroll(params, carry, inputs)[0], (nothing, nothing)
 
     def one_further(n, back, skip=0):
         grads, credit = back
@@ -128,13 +131,8 @@ def estimate_with_replay(
         if skip:
             start, _ = cell.unroll(params, start, jax.tree.map(lambda a: a[:skip], inputs))
             inputs = jax.tree.map(lambda a: a[skip:], inputs)
-        floats, others = split_carry(start)
-
-        def unroll(params, floats):
-            return split_carry(cell.unroll(params, join(floats, others), inputs)[0])[0]
-
-        more, credit = jax.vjp(unroll, params, floats)[1](credit)
-        return added(grads, more), credit
+        more, _, credit = with_credit(unroll, params, start, inputs, credit)
+        return added(grads, more.grads), credit
 
     back = widened(newest.grads), credit
     back = jax.lax.fori_loop(0, jnp.minimum(state.past.seen, replays), one_further, back)
@@ -146,7 +144,7 @@ def estimate_with_replay(
     return newest._replace(grads=grads), ReplayState(carry, past)
 
 
-def check_length(past: Past, chunk: Chunk) -> None:
+def check_form(past: Past, chunk: Chunk) -> None:
     """Refuse a chunk that is not of the form and length of those that are kept.
 
     Args:
@@ -154,16 +152,24 @@ def check_length(past: Past, chunk: Chunk) -> None:
         chunk: `[K, B, ...]`.
 
     Raises:
-        InputError: if it is longer or shorter, or has marks where the others have not.
+        InputError: if it is longer or shorter, has marks where the others have not, or arrays of other shapes or
+            dtypes: put beside theirs they would change the dtypes of the state.
     """
-    kept, given = (jax.tree.structure(inputs) for inputs in (past.inputs, chunk.inputs))
-    require(kept == given, "chunk.inputs", given, f"{kept}, as in the chunk that the state was made for")
+    check_chunk(chunk)
+    kept, given = _of_one_step(past.inputs, 2), _of_one_step(chunk.inputs, 1)
+    require(kept == given, "a step of chunk.inputs", given, f"{kept}, as in the chunk that the state was made for")
     before, now = jax.tree.leaves(past.inputs)[0].shape[1], chunk.weight.shape[0]
     if now != before:
         raise InputError(
             f"the chunk has {now} time steps; a horizon longer than the chunk replays past ones, which must all have "
             f"the {before} that the state was made for: pad with weight 0, or make a new state with init"
         )
+
+
+def _of_one_step(inputs: Any, axes: int) -> Any:
+    """Dtypes and shapes without their first axes, in words."""
+    dtype = jax.dtypes.canonicalize_dtype
+    return jax.tree.map(lambda leaf: f"{dtype(leaf.dtype)}{list(leaf.shape[axes:])}", inputs)
 
 
 def _room(past: Past) -> int:

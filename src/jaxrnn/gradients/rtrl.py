@@ -14,11 +14,10 @@ from jaxrnn.gradients.influence import (
     forward_mode,
     influencing,
     map_rows,
-    product_or_zero,
     row_step,
     rows_of,
 )
-from jaxrnn.shapes import along
+from jaxrnn.shapes import along, product_or_zero
 from jaxrnn.trees import end_to_end, split_carry
 from jaxrnn.types import Array, Loss
 
@@ -82,7 +81,8 @@ def rtrl(cell: Cell, loss: Loss) -> GradientEstimator:
     def start(key, params, carry, x):
         del key
         h = end_to_end(split_carry(carry)[0], rows_of(x))
-        return jax.tree.map(lambda p: jnp.zeros((*h.shape, *p.shape), h.dtype), influencing(cell, params, carry, x))
+        reaching = influencing(cell, params, carry, x)
+        return jax.tree.map(lambda p: jnp.zeros((*h.shape, *jnp.shape(p)), h.dtype), reaching)
 
     def credit(d_carry, influence):
         def one_parameter(s):
@@ -98,7 +98,7 @@ def rtrl(cell: Cell, loss: Loss) -> GradientEstimator:
             h, step = row_step(cell.step, params, others, carry, x)
             direct = jax.jacrev(step)(params, h)
             push = jax.linearize(partial(step, params), h)[1]  # J times a column; a where in the step stays a where
-            return jax.tree.map(lambda s, d: _columns(push, s) + d, influence, direct)
+            return jax.tree.map(lambda s, d: _columns(push, s) + d.astype(s.dtype), influence, direct)
 
         return map_rows(one_row, carry, x, influence)
 

@@ -37,6 +37,11 @@ def chunk_loss(cell: Cell, loss: Loss) -> ChunkLoss:
     Returns:
         `(params, carry, chunk) -> (carry, (loss [], weight []))`, both sums, in float32 at least.
 
+    Raises:
+        InputError: (from the result) for weights that are no array `[K, B]`.
+        AssertionError: (from chex, from the result) for inputs or targets that do not begin with the axes of the
+            weights, and for a loss that does not give one number for each weight.
+
     Example:
         >>> from jaxrnn.cells.elman import elman
         >>> from jaxrnn.losses import squared_error
@@ -81,7 +86,9 @@ def step_loss(cell: Cell, loss: Loss) -> ChunkLoss:
     return chunk_loss(cell._replace(unroll=unroll), loss)
 
 
-def with_credit(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> tuple[Estimate, Carry, Carry]:
+def with_credit(
+    run: ChunkLoss, params: Params, carry: Carry, chunk: Any, credit: Carry | None = None
+) -> tuple[Estimate, Carry, Carry]:
     """Differentiate a chunk's loss with respect to the parameters, and to the carry that it began with.
 
     Args:
@@ -89,6 +96,7 @@ def with_credit(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> t
         params: the parameters.
         carry: what the chunk starts from.
         chunk: `[K, B, ...]`.
+        credit: the cotangent of the float leaves of the carry after the chunk; None for none.
 
     Returns:
         The estimate, the carry after the chunk, and the credit: the cotangent of the float leaves of the one before.
@@ -97,11 +105,11 @@ def with_credit(run: ChunkLoss, params: Params, carry: Carry, chunk: Chunk) -> t
 
     def objective(params, floats):
         after, (loss, weight) = run(params, join(floats, others), chunk)
-        return loss, (weight, after)
+        return (loss, split_carry(after)[0]), (weight, after)
 
-    derivative = jax.value_and_grad(objective, argnums=(0, 1), has_aux=True)
-    (loss, (weight, after)), (grads, credit) = derivative(params, floats)
-    return Estimate(loss, weight, grads), after, credit
+    (loss, ends), pull, (weight, after) = jax.vjp(objective, params, floats, has_aux=True)
+    grads, before = pull((jnp.ones_like(loss), jax.tree.map(jnp.zeros_like, ends) if credit is None else credit))
+    return Estimate(loss, weight, grads), after, before
 
 
 def segmented(
@@ -145,6 +153,7 @@ def segmented(
     """
 
     def run_segments(params, carry, chunk):
+        check_chunk(chunk)
         wide = widened(params)  # in which the gradients are added up
 
         def one(carry, s, steps):
@@ -162,14 +171,13 @@ def piece_of(chunk: Chunk, start: Any, steps: int) -> Chunk:
     """Read a piece of a chunk.
 
     Args:
-        chunk: arrays `[K, ...]`.
+        chunk: arrays `[K, ...]` of one length (`check_chunk`): of a shorter one, the piece would be from elsewhere.
         start: `[]`, the first time step of the piece.
         steps: how many there are in it.
 
     Returns:
         The piece, arrays `[steps, ...]`.
     """
-    check_chunk(chunk)  # a slice of too short an array would be taken from elsewhere
     return jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, start, steps), chunk)
 
 
@@ -229,12 +237,8 @@ def reverse_mode(run: ChunkLoss) -> GradientEstimator:
         return CarryState(carry)
 
     def estimate(params, state, chunk):
-        def objective(params):
-            carry, (loss, weight) = run(params, state.carry, chunk)
-            return loss, (weight, carry)
-
-        (loss, (weight, carry)), grads = jax.value_and_grad(objective, has_aux=True)(params)
-        return Estimate(loss, weight, grads), state._replace(carry=carry)
+        result, carry, _ = with_credit(run, params, state.carry, chunk)
+        return result, state._replace(carry=carry)
 
     return GradientEstimator(init, estimate)
 

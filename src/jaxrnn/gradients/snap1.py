@@ -16,11 +16,10 @@ from jaxrnn.gradients.influence import (
     forward_mode,
     influencing,
     map_rows,
-    product_or_zero,
     rows_of,
 )
 from jaxrnn.marks import unmarked
-from jaxrnn.shapes import spread
+from jaxrnn.shapes import product_or_zero, spread
 from jaxrnn.trees import is_float, is_key, join, split_carry, threefry
 from jaxrnn.types import Array, Carry, Loss, Params
 
@@ -60,8 +59,9 @@ def snap1(cell: Cell, loss: Loss) -> GradientEstimator:
 
     Raises:
         InputError: (from `init` and `estimate`) for a chunk without a step; (from `init`) for more than one
-            recurrent layer, and for a layer whose units mix otherwise: by a norm, a projection to another size, dropped
-            weights, or a hand-written `step` that shows no `dot`.
+            recurrent layer; for a layer whose units mix otherwise: by a norm, a projection to another size, dropped
+            weights, or a hand-written `step` that shows no `dot`; and where parameters reach the carry, but each of
+            them by many units.
 
     Cost:
         Memory B S P, and for each step compute of about B S^2 P: both free of T, and no H times P anywhere.
@@ -92,9 +92,13 @@ def snap1(cell: Cell, loss: Loss) -> GradientEstimator:
     def start(key, params, carry, x):
         del key
         size = _one_size(carry)
-        states = len(jax.tree.leaves(split_carry(carry)[0]))
         fed = _feeding_one_unit(cell, influencing(cell, params, carry, x), params, carry, x, size)
-        return jax.tree.map(lambda p: jnp.zeros((rows_of(x), states, *p.shape), p.dtype), fed)
+        floats = jax.tree.leaves(split_carry(carry)[0])
+
+        def no_trace(p):
+            return jnp.zeros((rows_of(x), len(floats), *jnp.shape(p)), jnp.result_type(p, *floats))
+
+        return jax.tree.map(no_trace, fed)
 
     def credit(d_carry, influence):
         def one_parameter(traces):
@@ -114,7 +118,8 @@ def snap1(cell: Cell, loss: Loss) -> GradientEstimator:
             direct, diagonal = jax.vmap(pull)(jnp.broadcast_to(each, (number, *states.shape)))
 
             def one_parameter(direct, s):
-                return direct + jnp.sum(product_or_zero(_to_columns(diagonal, direct[None]), s[None]), axis=1)
+                own = _to_columns(diagonal, direct[None]).astype(s.dtype)
+                return direct.astype(s.dtype) + jnp.sum(product_or_zero(own, s[None]), axis=1)
 
             return jax.tree.map(one_parameter, direct, traces)
 
@@ -170,7 +175,7 @@ def _feeding_one_unit(cell: Cell, reaching: Params, params: Params, carry: Carry
 
     Asked of the step itself, at random numbers: if only unit i hangs on a number, then weighing the units by v weighs
     its derivative by v_i. A cell with noise is asked with it, for that may change its products, and without, for that
-    may hide them.
+    may hide them. Where all that reaches the carry feeds many units, nothing would be followed, and it is refused.
     """
 
     def alone(carry, x, params):
@@ -192,7 +197,13 @@ def _feeding_one_unit(cell: Cell, reaching: Params, params: Params, carry: Carry
             "layer (more layers, a norm over units, dropped weights, a hand-written step); for such cells use rtrl, "
             "uoro, or a rule that goes back through time"
         )
-    return jax.tree.map(lambda p, yes: p if yes else None, reaching, by_parameter, is_leaf=lambda p: p is None)
+    fed = jax.tree.map(lambda p, yes: p if yes else None, reaching, by_parameter, is_leaf=lambda p: p is None)
+    if jax.tree.leaves(reaching) and not jax.tree.leaves(fed):
+        raise InputError(
+            "snap1: every parameter that reaches the carry feeds many units, so that none can be followed; expected "
+            "some with a column for each unit; use rtrl, uoro, or a rule that goes back through time"
+        )
+    return fed
 
 
 def _is_weighed(plain: Array, weighed: Array, v: Array) -> bool:
@@ -201,7 +212,8 @@ def _is_weighed(plain: Array, weighed: Array, v: Array) -> bool:
         return False
     by_column = spread(jnp.tile(v, plain.shape[-1] // v.size), plain)
     error = jnp.max(jnp.abs(weighed - by_column * plain))
-    return bool(error <= jnp.sqrt(jnp.finfo(v.dtype).eps) * jnp.max(jnp.abs(weighed)))
+    coarser = max(float(jnp.finfo(a.dtype).eps) for a in (plain, v))  # what comes back to a parameter has its dtype
+    return bool(error <= coarser**0.5 * jnp.max(jnp.abs(weighed)))
 
 
 def _first_row(x: Any) -> Any:
@@ -215,6 +227,7 @@ def _random_numbers(tree: Any) -> Any:
     keys = jax.random.split(jax.random.key(0), len(leaves))
 
     def draw(key, leaf):
-        return jax.random.normal(key, leaf.shape, leaf.dtype) if is_float(leaf) else jnp.zeros(leaf.shape, leaf.dtype)
+        shape, dtype = jnp.shape(leaf), jnp.result_type(leaf)
+        return jax.random.normal(key, shape, dtype) if is_float(leaf) else jnp.zeros(shape, dtype)
 
     return jax.tree.unflatten(structure, [draw(key, leaf) for key, leaf in zip(keys, leaves, strict=True)])

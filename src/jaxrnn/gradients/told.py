@@ -47,6 +47,10 @@ def tell(chunk: Chunk) -> Chunk:
 
     Returns:
         The chunk with `Told` inputs, within the marks where there are any.
+
+    Example:
+        >>> tell(Chunk(inputs=1, targets=2, weight=3)).inputs
+        Told(x=1, target=2)
     """
     beside = Told(unmarked(chunk.inputs), chunk.targets)
     return chunk._replace(inputs=marked_as(chunk.inputs, beside))
@@ -61,6 +65,10 @@ def given(outputs: Any, targets: Any) -> Array:
 
     Returns:
         `[K, B]`.
+
+    Example:
+        >>> given([[0.5, 0.25]], None)
+        [[0.5, 0.25]]
     """
     del targets
     return outputs

@@ -39,7 +39,7 @@ def truncated_bptt(cell: Cell, loss: Loss, *, horizon: int) -> GradientEstimator
 
     Raises:
         InputError: if the horizon is not a whole number of at least 1; from `estimate`, for a chunk of another length
-            than those that are kept for replay.
+            than those that are kept for replay, or of other shapes or dtypes.
 
     Cost:
         Memory of one piece, or one chunk, and one gradient: flat in K, or in the horizon but for the inputs kept. The
@@ -80,6 +80,7 @@ def truncated_bptt(cell: Cell, loss: Loss, *, horizon: int) -> GradientEstimator
     def estimate(params, state, chunk):
         if not isinstance(state, ReplayState):
             return in_pieces.estimate(params, state, chunk)
+        check_chunk(chunk)
         replays, steps_more = divmod(horizon - chunk.weight.shape[0], max(1, chunk.weight.shape[0]))
         return estimate_with_replay(cell, run, params, state, chunk, replays, steps_more)
 

@@ -15,13 +15,12 @@ from jaxrnn.gradients.influence import (
     forward_mode,
     influencing,
     map_rows,
-    product_or_zero,
     row_step,
     rows_of,
 )
-from jaxrnn.shapes import along
+from jaxrnn.shapes import along, product_or_zero
 from jaxrnn.sums import norm
-from jaxrnn.trees import end_to_end, split_carry
+from jaxrnn.trees import check_threefry, end_to_end, split_carry
 from jaxrnn.types import Array, Loss, Params
 
 EPSILON = 1e-7  # keeps the two ratios finite; it changes the variance, never the mean
@@ -90,7 +89,8 @@ def uoro(cell: Cell, loss: Loss, *, draw: Callable[[Array, Array, int], Array] =
         The estimator. Its state holds `RankOne`. Unbiased while the parameters stay.
 
     Raises:
-        InputError: (from `init` and `estimate`) for a chunk without a step.
+        InputError: (from `init` and `estimate`) for a chunk without a step; (from `init`) for a key that is no typed
+            one of threefry.
 
     Cost:
         With n numbers in a row's carry and P parameters that reach it: memory B (P + n), and for each step about three
@@ -114,10 +114,11 @@ def uoro(cell: Cell, loss: Loss, *, draw: Callable[[Array, Array, int], Array] =
     """
 
     def start(key, params, carry, x):
+        check_threefry("uoro: key", key)
         rows = rows_of(x)
         h = end_to_end(split_carry(carry)[0], rows)
         reaching = influencing(cell, params, carry, x)
-        theta = jax.tree.map(lambda p: jnp.zeros((rows, *p.shape), p.dtype), reaching)
+        theta = jax.tree.map(lambda p: jnp.zeros((rows, *jnp.shape(p)), jnp.result_type(p)), reaching)
         return RankOne(jax.random.split(key, rows), jnp.zeros(rows, jnp.int32), jnp.zeros_like(h), theta)
 
     def credit(d_carry, influence):
