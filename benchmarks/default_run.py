@@ -25,8 +25,7 @@ def main(
     """Run the default training and keep what it says."""
     with tempfile.TemporaryDirectory() as folder:
         result = run(Path(folder) / "run", QUICK if quick else [])
-    name = "default_run_quick" if quick else "default_run"
-    print(f"written: {results.save(name, result, picture(result))}")
+    results.save("default_run", result, picture(result), quick=quick)
 
 
 def run(folder: Path, options: list[str]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ looked at, it is counted as the last of them: the true mean is larger. Mean and 
 """
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from statistics import mean
 from typing import Annotated, Any, NamedTuple
 
@@ -21,16 +21,12 @@ import numpy as np
 import tyro
 from matplotlib.figure import Figure
 
-from benchmarks import results
+from benchmarks import results, stdlib
 from jaxrnn import training
 from jaxrnn.analysis.flow import lag_at, lag_norms_over_time, summarize
 from jaxrnn.cell import Cell
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import language_model
-from jaxrnn.data.chunks import make_streams, read
-from jaxrnn.data.corpora import open_corpus
-from jaxrnn.data.dataset import prepare
-from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import optimizer
@@ -72,15 +68,7 @@ def main(
 ) -> None:
     """Measure how far back credit reaches, before and after training."""
     result = measure(QUICK if quick else Setting())
-    name = "gradient_flow_quick" if quick else "gradient_flow"
-    print(f"written: {results.save(name, result, picture(result))}")
-
-
-@cache
-def symbols() -> tuple[dict[str, np.ndarray], int]:
-    """Read the default corpus: the ids of its splits, and V."""
-    dataset = prepare(open_corpus("stdlib"), TOKENIZERS["character"])
-    return dataset.ids, len(dataset.vocabulary.symbols)
+    results.save("gradient_flow", result, picture(result), quick=quick)
 
 
 def measure(setting: Setting) -> dict[str, Any]:
@@ -95,13 +83,13 @@ def measure(setting: Setting) -> dict[str, Any]:
 
 def one_cell(name: str, setting: Setting) -> list[dict[str, Any]]:
     """Two rows for each seed: the network as it starts, and as it is after training."""
-    ids, vocabulary = symbols()
+    ids, vocabulary = stdlib.symbols()
     cell = language_model(CELLS[name](setting.hidden // 2, setting.hidden), vocabulary)
     rule, adam = bptt(cell, softmax_cross_entropy), optimizer("adam", setting.rate, clip_norm=1.0)
     train_step = training.make_train_step(rule, adam)
     look = jax.jit(partial(_look, cell, lags=setting.lags))
-    seen = take(ids["valid"], setting.rows, setting.lags * setting.losses)
-    chunk = partial(take, ids["train"], setting.rows, setting.steps)
+    seen = stdlib.take(ids["valid"], setting.rows, setting.lags * setting.losses)
+    chunk = partial(stdlib.take, ids["train"], setting.rows, setting.steps)
     rows = []
     for seed in setting.seeds:
         params = cell.init(jax.random.key(seed))
@@ -112,12 +100,6 @@ def one_cell(name: str, setting: Setting) -> list[dict[str, Any]]:
         rows.append({"cell": name, "seed": seed, "updates": setting.updates} | _describe(*look(state.params, seen)))
         print(*(f"{key} {rows[-1][key]}" for key in ("cell", "seed", "bits", "lag")), flush=True)
     return rows
-
-
-def take(ids: np.ndarray, rows: int, steps: int, index: int = 0) -> Chunk:
-    """A chunk `[K, B]` of a text; after the last one comes the first again."""
-    streams = make_streams(ids, batch_size=rows, chunk_length=steps, drop_tail=True)
-    return read(streams, index % (((len(ids) - 1) // rows) // steps))
 
 
 def _look(cell: Cell, params: Params, chunk: Chunk, *, lags: int) -> tuple[Array, Array]:

@@ -191,7 +191,7 @@ def main(run: tyro.conf.Positional[Path], folder: Path = results.FOLDER) -> None
     for k, row in rows.items():
         print(k, {name: round(value, 8) for name, value in row.items()})
     print(f"enough: by the page {said}, by brute force {known}; the bias values differ by at most {off}")
-    print(results.save("horizon", result, _picture(rows), folder))
+    results.save("horizon", result, _picture(rows), folder)
 
 
 def _picture(rows: Mapping[int, Mapping[str, float]]) -> Figure:

@@ -77,8 +77,7 @@ def main(
     if print_json:
         print(json.dumps({"machine": results.machine(), **result}))
         return
-    name = "long_sequence_quick" if quick else "long_sequence"
-    print(f"written: {results.save(name, result, picture(result))}")
+    results.save("long_sequence", result, picture(result), quick=quick)
 
 
 def one_length(name: str, steps: int, hidden: int, plain: int = Setting().plain) -> dict[str, Any]:

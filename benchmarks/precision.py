@@ -36,9 +36,8 @@ def main(
     seconds = {name: time_updates(name, *(("small", 2) if quick else ("full", 15))) for name in TIMED}
     updates, options = (20, QUICK) if quick else (updates, [])
     rows = [train(precision, seed, updates, options) for seed in range(1, seeds + 1) for precision in PRECISIONS]
-    name = "precision_quick" if quick else "precision"
     result = {"seconds": seconds, "updates": updates, "options": options, "runs": rows}
-    print(f"written: {results.save(name, result, picture(rows))}")
+    results.save("precision", result, picture(rows), quick=quick)
     for name, of_row in seconds.items():
         fine, coarse = (1e3 * of_row[precision] for precision in PRECISIONS)
         print(f"{name:>12}: {fine:.1f} ms an update, with bfloat16 {coarse:.1f} ms, {fine / coarse:.2f} times as fast")

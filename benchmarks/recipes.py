@@ -69,7 +69,6 @@ def keep(recipe: str, found: list[dict[str, Any]], lines: str) -> None:
     print(json.dumps(result["mean"], indent=2))
     path = results.save(f"recipe_{recipe}", result, picture(recipe, found))
     path.with_suffix(".jsonl").write_text(lines)
-    print(f"written: {path}")
 
 
 def run(recipe: str, seed: int, folder: Path, as_it_is: bool = False) -> dict[str, Any]:

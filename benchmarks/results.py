@@ -32,38 +32,46 @@ def machine() -> dict[str, Any]:
     }
 
 
-def save(name: str, result: dict[str, Any], figure: Figure, folder: Path = FOLDER) -> Path:
-    """Write `NAME.json` and `NAME.svg`.
+def save(name: str, result: dict[str, Any], figure: Figure, folder: Path = FOLDER, *, quick: bool = False) -> Path:
+    """Write `NAME.json` and `NAME.svg`, and say where.
 
     Args:
         name: the benchmark's name.
         result: anything JSON can hold; the machine is added.
         figure: the picture.
         folder: where to.
+        quick: whether it was a trial, which must not take the place of the real result: it goes to `NAME_quick.json`.
 
     Returns:
         The path of the JSON file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.json"
+    path = _path(name, folder, quick)
     path.write_text(json.dumps({"machine": machine(), **result}, indent=2) + "\n")
-    figure.savefig(folder / f"{name}.svg", bbox_inches="tight", metadata={"Date": None})
+    figure.savefig(path.with_suffix(".svg"), bbox_inches="tight", metadata={"Date": None})
+    print(f"written: {path}")
     return path
 
 
-def before(name: str, folder: Path = FOLDER) -> dict[str, Any]:
+def before(name: str, folder: Path = FOLDER, *, quick: bool = False) -> dict[str, Any]:
     """Read what was measured before on the same machine, with the same versions of JAX and NumPy.
 
     Args:
         name: the benchmark's name.
         folder: where it lies.
+        quick: as for `save`.
 
     Returns:
         The result, empty where there is none or it is of another machine.
     """
-    path = folder / f"{name}.json"
+    path = _path(name, folder, quick)
     found = json.loads(path.read_text("utf-8")) if path.exists() else {}
     return found if found.pop("machine", None) == machine() else {}
+
+
+def _path(name: str, folder: Path, quick: bool) -> Path:
+    """Where the numbers of a benchmark lie."""
+    return folder / f"{name}{'_quick' if quick else ''}.json"
 
 
 def _of_cpu(key: str) -> str:

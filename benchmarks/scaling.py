@@ -47,8 +47,7 @@ def main(
     if print_json:
         print(json.dumps(found))
         return
-    name = "scaling_quick" if quick else "scaling"
-    print(f"written: {results.save(name, found, picture(found))}")
+    results.save("scaling", found, picture(found), quick=quick)
 
 
 def measure(row: str, size: str, rounds: int, updates: int) -> dict[str, Any]:

@@ -33,12 +33,12 @@ def main(
     options: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(help="of `jaxrnn train`")] = (),
 ) -> None:
     """Measure, and keep what came of it."""
-    name, times, options = ("start_quick", 1, (str(CONFIGS / "hello.toml"),)) if quick else ("start", times, options)
+    times, options = (1, (str(CONFIGS / "hello.toml"),)) if quick else (times, options)
     found = [pair(options) for _ in range(times)]
     result = {state: [one[state] for one in found] for state in ("cold", "warm")}
     result |= {f"{state}, median": statistics.median(result[state]) for state in ("cold", "warm")}
     print(result)
-    print(f"written: {results.save(name, result, picture(result))}")
+    results.save("start", result, picture(result), quick=quick)
 
 
 def pair(options: tuple[str, ...]) -> dict[str, float]:

@@ -41,7 +41,7 @@ def main(
         came_to = "{1:.1f} at epoch {0:.1f}".format(*one["perplexity"][-1]) if one["perplexity"] else "no validation"
         print(f"{one['name']}: {came_to}: {one['differs']}")
     result = {"recipe": recipe, "settings": settings, "tries": tries}
-    print(f"written: {results.save(f'tries_{recipe}', result, picture(recipe, tries))}")
+    results.save(f"tries_{recipe}", result, picture(recipe, tries))
 
 
 def read_before(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,16 +1,17 @@
-"""Which unit of a larger model tells strings from code, how well, and since when?
+"""Which unit of a larger model tells strings from code, or what is said from what is told, how well, and since when?
 
-    python -m benchmarks.units            # trains configs/stdlib_large.toml first, or goes on where it was left
-    python -m benchmarks.units --quick    # about two minutes, to see that it works
+    python -m benchmarks.units                           # strings: trains configs/stdlib_large.toml, or goes on
+    python -m benchmarks.units quotes --data NOVELS      # speech: configs/novels.toml, on a folder of novels
+    python -m benchmarks.units --quick                   # about two minutes, to see that it works
 
 Runs the commands as a user would, `jaxrnn train` and then `jaxrnn analyze --follow`. The run is kept in `--runs`, so
 that the training can be made in stretches: Ctrl-C stops it, the same command goes on. All is chosen on the validation
-text and scored on the test text; see `docs/commands.md`. The passage in the picture was written for it.
+text and scored on the test text; see `docs/commands.md`. The passages in the pictures were written for them.
 """
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,14 +21,14 @@ from matplotlib.figure import Figure
 
 from benchmarks import results
 from benchmarks.commands import command, train, validations
-from jaxrnn.analysis.labels import STRING
+from jaxrnn.analysis.labels import QUOTES, STRING
 from jaxrnn.analysis.states import quantities
 from jaxrnn.analysis.units import Unit
 from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.fused import trace
 from jaxrnn.running.trained import load_trained
 
-CONFIG = Path(__file__).parents[1] / "configs" / "stdlib_large.toml"
+CONFIGS = Path(__file__).parents[1] / "configs"
 QUICK = ["--training.length", "60 updates", "--training.validate_every", "20", "--model.hidden_size", "16"]
 SYMBOLS = "600000"  # of each text: more than what `analyze` reads by default, to be surer
 PASSAGE = '''\
@@ -39,22 +40,59 @@ def greet(name, shout=False):
     text = ", ".join(words) + "!"
     return text.upper() if shout else text
 '''
+SCENE = """\
+The rain had stopped before they came to the gate, and nobody spoke.
+
+"You will be tired," said Anne at last, "after such a walk; and your
+brother, I am afraid, has forgotten the carriage."
+
+"Not in the least," he answered. "I was never less tired."
+
+She looked at him, and did not quite believe it; but the house was near,
+and there was a light in the window.
+"""
+
+
+class Study(NamedTuple):
+    """What is looked for, and where.
+
+    Attributes:
+        config: of the model, a file of `configs/`.
+        label: that a unit is to tell.
+        passage: that the best unit reads in the picture.
+    """
+
+    config: str
+    label: str
+    passage: str
+
+
+STUDIES = {
+    "strings": Study("stdlib_large.toml", STRING, PASSAGE),
+    "quotes": Study("novels.toml", QUOTES, SCENE),
+}
 
 
 def main(
+    study: Annotated[
+        Literal["strings", "quotes"], tyro.conf.Positional, tyro.conf.arg(help="what to look for")
+    ] = "strings",
     quick: Annotated[bool, tyro.conf.arg(help="a small model and a few updates, to see that it works")] = False,
     runs: Annotated[Path, tyro.conf.arg(help="where the run is kept")] = Path("runs"),
+    data: Annotated[str | None, tyro.conf.arg(help="the text, where it is not the configuration's own")] = None,
 ) -> None:
     """Train the model, look for its units, and keep what was found."""
-    name = "units_quick" if quick else "units"
-    result = run(runs / f"benchmark-{name}", QUICK if quick else [])
-    print(f"written: {results.save(name, result, picture(result))}")
+    name = "units" if study == "strings" else f"units_{study}"
+    folder = runs / f"benchmark-{name}{'_quick' if quick else ''}"
+    options = [*(QUICK if quick else []), *(["--data.corpus", data] if data else [])]
+    result = run(folder, STUDIES[study], options)
+    results.save(name, result, picture(result), quick=quick)
 
 
-def run(folder: Path, options: list[str]) -> dict[str, Any]:
+def run(folder: Path, study: Study, options: list[str]) -> dict[str, Any]:
     """Train, or go on; look for units; and let the best one read the passage."""
-    trained = train(folder, str(CONFIG), *options)
-    said = command("analyze", str(folder), "--follow", STRING, "--length", SYMBOLS)
+    trained = train(folder, str(CONFIGS / study.config), *options)
+    said = command("analyze", str(folder), "--follow", study.label, "--length", SYMBOLS)
     analysis = json.loads(Path(said["report"]).with_name("analysis.json").read_text("utf-8"))
     return {
         "trained": trained,
@@ -63,7 +101,10 @@ def run(folder: Path, options: list[str]) -> dict[str, Any]:
         "text": analysis["text"],
         "labels": [label_row(finding) for finding in analysis["units"]],
         "followed": analysis["followed"],
-        "passage": {"text": PASSAGE, "values": read_passage(folder, analysis["followed"]["unit"])},
+        "passage": {
+            "text": study.passage,
+            "values": read_passage(folder, study.passage, analysis["followed"]["unit"]),
+        },
     }
 
 
@@ -83,13 +124,13 @@ def label_row(finding: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_passage(folder: Path, unit: list[Any]) -> list[float]:
+def read_passage(folder: Path, passage: str, unit: list[Any]) -> list[float]:
     """What a unit holds after each character of the passage, which is read from the initial carry."""
     best = load_trained(folder)
     layer, quantity, number = unit
     notes = quantities(best.cell, best.params).items()
     note = next(note for note, (found, _) in notes if (found.layer, found.name) == (layer, quantity))
-    ids = TOKENIZERS[best.vocabulary.tokenizer].lookup(best.vocabulary.symbols)(PASSAGE)
+    ids = TOKENIZERS[best.vocabulary.tokenizer].lookup(best.vocabulary.symbols)(passage)
     seen = trace(best.cell, best.params, best.cell.initial_carry(1), jnp.asarray(ids)[:, None])
     return [round(value, 4) for value in np.asarray(seen.notes[note][:, 0, number], float).tolist()]
 

@@ -37,12 +37,11 @@ def main(quick: Annotated[bool, tyro.conf.arg(help="a small vocabulary, to see t
     devices.prepare(Config(machine=Machine(compilation_cache="off"), parallel=Parallel(devices=1)))  # as a run does
     found = [update(size, 2 if quick else 15) for size in ((3000,) if quick else SIZES)]
     sizes = {"rows": ROWS, "steps": STEPS, "hidden_size": HIDDEN, "block": BLOCK, "sample": SAMPLE}
-    path = results.save("vocabulary_quick" if quick else "vocabulary", sizes | {"found": found}, picture(found))
+    results.save("vocabulary", sizes | {"found": found}, picture(found), quick=quick)
     for one in found:
         for way in WAYS:
             taken = f"{1e3 * one['seconds'][way]:.0f} ms, {one['temp_bytes'][way] / 2**20:.0f} MiB"
             print(f"{one['vocabulary']:>8,} symbols, {way:>6}: {taken}")
-    print(f"written: {path}")
 
 
 def update(size: int, rounds: int) -> dict[str, Any]:

@@ -41,8 +41,7 @@ def main(
         print(json.dumps(found))
         return
     print(tables(found))
-    for path in save(found, "_quick" if quick else ""):
-        print(f"written: {path}")
+    save(found, quick)
     kept.forget()
 
 
@@ -64,22 +63,17 @@ def measure(setting: Setting, kept: Kept, parts: tuple[str, ...] = tuple(PARTS))
     return found
 
 
-def save(found: dict[str, Any], suffix: str) -> list[Any]:
+def save(found: dict[str, Any], quick: bool) -> None:
     """Write two results, each with its picture: what it costs and how true it is, and what it learns.
 
     Args:
         found: rows by part.
-        suffix: of the names.
-
-    Returns:
-        Paths.
+        quick: whether it was a trial.
     """
     first = {part: found[part] for part in ("cost", "processes", "gradient", "certificate")}
     second = {part: found[part] for part in ("balancing", "pace", "learning")}
-    return [
-        results.save(f"full_vs_truncated{suffix}", first, picture_of_cost(first)),
-        results.save(f"full_vs_truncated_learning{suffix}", second, picture_of_learning(second)),
-    ]
+    results.save("full_vs_truncated", first, picture_of_cost(first), quick=quick)
+    results.save("full_vs_truncated_learning", second, picture_of_learning(second), quick=quick)
 
 
 if __name__ == "__main__":

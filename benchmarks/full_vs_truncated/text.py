@@ -5,16 +5,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from benchmarks import stdlib
 from jaxrnn import training
 from jaxrnn.cell import Cell
 from jaxrnn.cells import lstm
 from jaxrnn.compose import language_model
-from jaxrnn.data.chunks import make_streams, read
-from jaxrnn.data.corpora import open_corpus
-from jaxrnn.data.dataset import prepare
-from jaxrnn.data.text import TOKENIZERS
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import optimizer
@@ -37,19 +33,8 @@ def model(hidden: int, vocabulary: int = VOCABULARY) -> Cell:
     return language_model(lstm(hidden // 2, hidden), vocabulary)
 
 
-@cache
-def symbols() -> tuple[np.ndarray, int]:
-    """Read the training text.
-
-    Returns:
-        Its ids, and V.
-    """
-    dataset = prepare(open_corpus("stdlib"), TOKENIZERS["character"])
-    return dataset.ids["train"], len(dataset.vocabulary.symbols)
-
-
 def take(rows: int, steps: int, index: int = 0) -> Chunk:
-    """Take a chunk of the text.
+    """Take a chunk of the training text.
 
     Args:
         rows: B.
@@ -59,8 +44,8 @@ def take(rows: int, steps: int, index: int = 0) -> Chunk:
     Returns:
         `[T, B]`.
     """
-    streams = make_streams(symbols()[0], batch_size=rows, chunk_length=steps, drop_tail=True)
-    return jax.tree.map(jnp.asarray, read(streams, index))
+    ids, _ = stdlib.symbols()
+    return jax.tree.map(jnp.asarray, stdlib.take(ids["train"], rows, steps, index))
 
 
 @cache
@@ -74,7 +59,7 @@ def trained(hidden: int, updates: int) -> tuple[Cell, Params]:
     Returns:
         The model and its parameters.
     """
-    cell, adam = model(hidden, symbols()[1]), optimizer("adam", 3e-3, clip_norm=1.0)
+    cell, adam = model(hidden, stdlib.symbols()[1]), optimizer("adam", 3e-3, clip_norm=1.0)
     rule, rows = bptt(cell, softmax_cross_entropy), LEARNT[0]
     params: Any = cell.init(jax.random.key(0))
     state = training.init(rule, adam, jax.random.key(1), params, cell.initial_carry(rows), take(*LEARNT))

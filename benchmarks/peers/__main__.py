@@ -42,10 +42,9 @@ def main(
     if print_json:
         print(json.dumps(found))
         return
-    name = "peers_quick" if quick else "peers"
-    known = results.before(name)  # what was not asked for stays
+    known = results.before("peers", quick=quick)  # what was not asked for stays
     found = {row: known.get(row, {}) | found.get(row, {}) for row in RowName.__args__ if row in known or row in found}
-    print(f"written: {results.save(name, found, picture(found))}")
+    results.save("peers", found, picture(found), quick=quick)
 
 
 def with_faster_products(of_row: dict[str, Any]) -> dict[str, Any]:

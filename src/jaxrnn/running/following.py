@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxrnn import snapshots
 from jaxrnn.analysis.findings import Labelled, choose, score_choice, varying
-from jaxrnn.analysis.labels import STRING, Labels
+from jaxrnn.analysis.labels import QUOTES, STRING, Labels
 from jaxrnn.analysis.states import STATES
 from jaxrnn.analysis.units import Scored
 from jaxrnn.choices import unknown
@@ -22,7 +22,7 @@ MOST = 12
 """Snapshots that are read, beside the untrained network."""
 
 _LENGTH = 60_000  # symbols of either text that each snapshot reads
-_FIRST_CHOICES = (STRING, "inside quotes")
+_FIRST_CHOICES = (STRING, QUOTES)
 
 
 class Followed(NamedTuple):
