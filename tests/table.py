@@ -1,4 +1,4 @@
-"""The cells and the gradient estimators, a row each. The laws are tested, and the benchmarks run, over these tables.
+"""The cells and the gradient estimators, a row each. The laws are tested over these tables.
 
 A new cell or estimator is one more row.
 """

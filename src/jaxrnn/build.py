@@ -241,7 +241,9 @@ def _pile(cells: list[Cell]) -> Cell:
 
 def _drops(rate: float, locked_rate: float) -> list[Cell]:
     """The dropout of a connection: a mask for each step, and one that stays."""
-    return [dropout(rate)] * (rate > 0) + [locked_dropout(locked_rate)] * (locked_rate > 0)
+    each = [dropout(rate)] if rate > 0 else []
+    locked = [locked_dropout(locked_rate)] if locked_rate > 0 else []
+    return each + locked
 
 
 def _layer(model: Model, regularizer: Regularizer, input_size: int) -> Cell:

@@ -13,12 +13,9 @@ import argparse
 import errno
 import json
 import os
-import signal
 import sys
-import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -103,7 +100,7 @@ def path(word: str) -> Path:
 
 
 def check_positive(asked: argparse.Namespace, *names: str) -> None:
-    """Refuse numbers below 1.
+    """Refuse numbers below 1, and those that no array has room for: an index has 32 bits.
 
     Args:
         asked: what a user asked for.
@@ -114,8 +111,11 @@ def check_positive(asked: argparse.Namespace, *names: str) -> None:
     """
     for name in names:
         value = getattr(asked, name)
+        option = f"--{name.replace('_', '-')} {value}"
         if value is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} {value}: expected 1 or more")
+            raise InputError(f"{option}: expected 1 or more")
+        if value is not None and value >= 2**31:
+            raise InputError(f"{option}: expected at most {2**31 - 1}; choose a smaller number")
 
 
 def make_command(
@@ -149,7 +149,7 @@ def ended(code: int) -> int:
         code: the exit code.
 
     Returns:
-        The same, of a process that may end in its own way.
+        The code, where the process may end by itself.
     """
     if code == INTERRUPTED:
         _flush()
@@ -210,50 +210,3 @@ def _show_warning(message, category, filename, lineno, file=None, line=None) -> 
     """Print a warning as a user reads it: one line, without the place in the source."""
     del category, filename, lineno, file, line
     print(f"warning: {message}", file=sys.stderr)
-
-
-class Stop:
-    """Whether somebody wants the program to stop. Call it to know.
-
-    Attributes:
-        received: the signal that said so, or None.
-    """
-
-    received: signal.Signals | None = None
-
-    def __call__(self) -> bool:
-        """Tell whether a signal has come."""
-        return self.received is not None
-
-
-@contextmanager
-def stop_on_signals() -> Iterator[Stop]:
-    """Let Ctrl-C, SIGTERM and a terminal that goes away ask for an orderly stop; a second one ends the process at once.
-
-    A second SIGHUP does not, for a shell and the system each send one. One that is ignored, as under `nohup`, stays
-    so. Python hears signals in its main thread only; in another one nothing changes.
-
-    Yields:
-        What says whether a signal has come.
-    """
-    stop = Stop()
-    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
-
-    def handle(number, frame):
-        del frame
-        if not stop():
-            stop.received = signal.Signals(number)
-        elif number != hangup:
-            with suppress(OSError):  # there may be no terminal any more
-                os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # give it its cursor back
-            os._exit(128 + number)
-
-    hangups = () if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN else (hangup,)
-    signals: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *hangups)
-    heard = signals if threading.current_thread() is threading.main_thread() else ()
-    before = {number: signal.signal(number, handle) for number in heard}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -117,7 +117,9 @@ def _verified(folder: Path, sealed: bytes | None) -> tuple[dict[str, Any], dict[
             raise _damaged(folder, f"{MANIFEST} does not match its own digest")
         present = {path.name for path in folder.iterdir()}
         expected = msgspec.json.decode(sealed, type=_Envelope).files
-        for name in sorted(present ^ {MANIFEST, *expected}):
+        astray = present ^ {MANIFEST, *expected}
+        if astray:
+            name = min(astray)
             raise _damaged(folder, f"{name} is {'added' if name in present else 'missing'}")
         contents = {name: (folder / name).read_bytes() for name in expected}
     for name, data in contents.items():

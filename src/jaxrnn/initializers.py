@@ -179,7 +179,7 @@ def recurrent_params(
     *,
     state_size: int | None = None,
     w_ih: Initializer,
-    w_hh: Initializer,
+    w_hh: Initializer | None,
     b_ih: Initializer,
     b_hh: Initializer | None,
     dtype: jnp.dtype | type,
@@ -191,13 +191,13 @@ def recurrent_params(
         sizes: `(I, H, G)`.
         state_size: of the state that w_hh multiplies, where it is not H.
         w_ih: draws `[I, H]` for each gate.
-        w_hh: draws `[H, H]` for each gate.
+        w_hh: draws `[H, H]` for each gate; None leaves these matrices out.
         b_ih: draws `[G, H]`.
         b_hh: draws `[G, H]`; None leaves the second bias out.
         dtype: a float dtype; `float` is JAX's default one.
 
     Returns:
-        `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b_ih [G*H]`, and `b_hh [G*H]` unless left out.
+        `w_ih [I, G*H]`, `w_hh [H, G*H]`, `b_ih [G*H]` and `b_hh [G*H]`, but for what is left out.
 
     Example:
         >>> params = recurrent_params(jax.random.key(0), (2, 3, 4), w_ih=uniform(3), w_hh=orthogonal, b_ih=zeros,
@@ -213,11 +213,10 @@ def recurrent_params(
         parts = [initializer(k, (rows, hidden_size), dtype) for k in jax.random.split(key, gates)]
         return jnp.concatenate(parts, axis=-1)
 
-    params = {
-        "w_ih": matrix(w_ih, keys[0], input_size),
-        "w_hh": matrix(w_hh, keys[1], state_size or hidden_size),
-        "b_ih": b_ih(keys[2], (gates, hidden_size), dtype).reshape(-1),
-    }
+    params = {"w_ih": matrix(w_ih, keys[0], input_size)}
+    if w_hh is not None:
+        params["w_hh"] = matrix(w_hh, keys[1], state_size or hidden_size)
+    params["b_ih"] = b_ih(keys[2], (gates, hidden_size), dtype).reshape(-1)
     if b_hh is not None:
         params["b_hh"] = b_hh(keys[3], (gates, hidden_size), dtype).reshape(-1)
     return params

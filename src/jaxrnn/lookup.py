@@ -107,7 +107,7 @@ def handing_on(unrolls: Sequence[Callable[..., tuple[Carry, Any]]]) -> list[Call
         unrolls: of the layers, from the bottom up.
 
     Returns:
-        The same; each that gives lookups and lies beneath one that takes them leaves them to it, where it is worth it.
+        The unrolls; one that gives lookups, below one that takes them, hands on the lookup where that saves products.
     """
     above = [*unrolls[1:], None]
     return [

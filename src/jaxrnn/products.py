@@ -63,7 +63,7 @@ def quick_by_rows(rows: int, w: Any, *, transposed: bool) -> bool:
         transposed: whether the product is `d @ w.T`, or `a @ w`.
 
     Returns:
-        Whether it is.
+        True where `[O, I]` is the quicker layout.
     """
     large = jax.default_backend() == "cpu" and rows >= _FEW_ROWS and w.size >= _LARGE
     return large and (transposed or w.shape[1] * w.dtype.itemsize % _PAGE == 0)
@@ -97,7 +97,7 @@ def narrowed(a: Array) -> Array:
         a: an array.
 
     Returns:
-        It, rounded, or the array itself.
+        `a` in that dtype; `a` itself where there is none, or none narrower.
     """
     dtype = _operands.value
     return a if dtype is None or jnp.dtype(dtype).itemsize >= a.dtype.itemsize else a.astype(dtype)

@@ -311,7 +311,8 @@ def _compare(folder: Path, expected: dict[str, _Leaf], found: dict[str, _Leaf]) 
     """Refuses leaves that are not the expected ones, naming the first that differs."""
     pairs = [(name, str(expected.get(name, "nothing")), str(found.get(name, "nothing"))) for name in expected | found]
     different = [pair for pair in pairs if pair[1] != pair[2]]
-    for name, ours, theirs in different[:1]:
+    if different:
+        name, ours, theirs = different[0]
         raise InputError(
             f"{folder}: {name}: expected {ours}, found {theirs} ({len(different)} of {len(pairs)} leaves differ); "
             "set up model and optimizer as they were when the snapshot was saved"

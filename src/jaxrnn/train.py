@@ -23,11 +23,11 @@ import numpy as np
 from rich.console import Console
 
 from jaxrnn.build import NAMES, check_names
-from jaxrnn.command import Parser, make_command, path, stop_on_signals
+from jaxrnn.command import Parser, make_command, path
 from jaxrnn.config import Config
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.mesh import gathered
-from jaxrnn.ngrams import baselines
+from jaxrnn.ngrams import baselines, counted_part
 from jaxrnn.running import runs, summary
 from jaxrnn.running.devices import prepare
 from jaxrnn.running.experiment import Experiment, set_up
@@ -38,11 +38,12 @@ from jaxrnn.running.pace import fix_length
 from jaxrnn.running.particulars import particulars
 from jaxrnn.running.position import Position, save
 from jaxrnn.running.processes import agreed, is_first, of_first, part, together
-from jaxrnn.running.programs import Programs, build_programs, compile_ahead
+from jaxrnn.running.programs import Compiled, Programs, build_programs, compile_ahead
 from jaxrnn.running.progress import progress, show
 from jaxrnn.running.run_text import validation_ids
 from jaxrnn.running.runs import Run
 from jaxrnn.running.scorer import evaluation_streams, make_score, text_in_rows
+from jaxrnn.running.signals import stop_on_signals
 from jaxrnn.running.trained import Trained, load_trained
 from jaxrnn.running.trainer import Job, finished, train
 from jaxrnn.running.wording import in_short, symbol_noun
@@ -154,30 +155,27 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     """Make everything ready and say what it is. A new run's folder comes last, when nothing can be wrong any more."""
     file, given = asked.file, _overrides(asked)
     origin = gone_on_with(asked.run, file, given) if asked.resume else begun_anew(file, given, asked.parent)
-    config, its_run = origin.config, origin.run
+    config, run = origin.config, origin.run
     prepare(config)
     screen.quiet = not is_first()
-    if its_run and is_first():
-        held.enter_context(runs.locked(its_run))
-    if not its_run:
+    if run:
+        if is_first():
+            held.enter_context(runs.locked(run))
+    else:
         check_names(config)
         check_read(config)
         if is_first():
             runs.check_free(asked.run or runs.free_folder(config))
     parent = load_trained(origin.parent) if origin.parent else None
-    experiment = set_up(config, its_run, parent.vocabulary if parent else None)
+    experiment = set_up(config, run, parent.vocabulary if parent else None)
     check_memory(experiment)
     opening(experiment.dataset.vocabulary, config.sampling.prompt)  # better refused now than after the training
     programs = build_programs(experiment)
-    start = last_snapshot(experiment, programs, its_run) if its_run else None
-    if its_run:
-        lengthen(experiment, its_run, start[1] if start else Position())
-    with screen.status("compiling, and counting n-grams to compare with ..."), ThreadPoolExecutor(1) as aside:
-        compiling = aside.submit(compile_ahead, programs, experiment, resumed=bool(start or parent))
-        ids = experiment.dataset.ids | {"valid": validation_ids(experiment.config, experiment.dataset)}
-        n_grams = baselines(experiment.dataset._replace(ids=ids))
-        compiled = compiling.result()
-    check_program(compiled, len(experiment.mesh.local_devices))
+    start = None
+    if run:
+        start = last_snapshot(experiment, programs, run)
+        lengthen(experiment, run, start[1] if start else Position())
+    compiled, n_grams = _compile(experiment, programs, screen, resumed=bool(start or parent))
     with screen.status("measuring the pace ..."):
         experiment = fix_length(experiment, programs)
     screen.print(summary.introduction(experiment, config.training.length))
@@ -187,22 +185,47 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
     start = start or (_beginning(experiment, programs, parent), Position())
     if asked.verbose:
         screen.print(particulars(experiment, compiled))
-    folder = asked.run
+    run = _claimed(run, asked.run, experiment, start, parent, held)
+    screen.print(f"{'run':<11} {run.folder}\n")
+    return Session(experiment, programs, run, start, n_grams, _make_score(experiment), screen)
+
+
+def _compile(
+    experiment: Experiment, programs: Programs, screen: Console, *, resumed: bool
+) -> tuple[Compiled, dict[str, list[float]]]:
+    """Compile the programs, and meanwhile count n-grams: what the train step takes, and the bits by text and order."""
+    with screen.status("compiling, and counting n-grams to compare with ..."), ThreadPoolExecutor(1) as aside:
+        compiling = aside.submit(compile_ahead, programs, experiment, resumed=resumed)
+        ids = experiment.dataset.ids | {"valid": validation_ids(experiment.config, experiment.dataset)}
+        n_grams = baselines(experiment.dataset._replace(ids=ids))
+        compiled = compiling.result()
+    check_program(compiled, len(experiment.mesh.local_devices))
+    return compiled, n_grams
+
+
+def _claimed(
+    run: Run | None,
+    folder: Path | None,
+    experiment: Experiment,
+    start: tuple[TrainState, Position],
+    parent: Trained | None,
+    held: ExitStack,
+) -> Run:
+    """The run that goes on, or a new one in a folder of its own, locked."""
     if not is_first():  # it writes what the first one writes, where nobody looks
-        folder, its_run = Path(held.enter_context(TemporaryDirectory())) / "run", None
-    if not its_run:
+        folder, run = Path(held.enter_context(TemporaryDirectory())) / "run", None
+    if run is None:
         more = _first_snapshot(start, experiment.config) if parent else None
         files = first_files(experiment, parent)
-        its_run = runs.create(folder, files, more) if folder else runs.create_next(config, files, more)
-        held.enter_context(runs.locked(its_run))
-    screen.print(f"{'run':<11} {its_run.folder}\n")
-    return Session(experiment, programs, its_run, start, n_grams, _make_score(experiment), screen)
+        run = runs.create(folder, files, more) if folder else runs.create_next(experiment.config, files, more)
+        held.enter_context(runs.locked(run))
+    return run
 
 
 def _first_snapshot(start: tuple[TrainState, Position], config: Config) -> Callable[[Run], object]:
     """What a run has at once that begins with another's parameters: however early it is stopped, it has them."""
     state, position = gathered(start[0]), start[1]
-    return lambda its_run: save(its_run, "step", state, position, config)
+    return lambda run: save(run, "step", state, position, config)
 
 
 def _beginning(experiment: Experiment, programs: Programs, parent: Trained | None) -> TrainState:
@@ -228,19 +251,19 @@ def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
 
 def _run(session: Session) -> Outcome:
     """Train to the end, or until a signal comes."""
-    experiment, its_run = session.experiment, session.run
+    experiment, run = session.experiment, session.run
     config, noun = experiment.config, symbol_noun(experiment.config.data.tokenizer)
     state, position = session.start
-    runs.rewind(its_run, position.updates, position.validated)
+    runs.rewind(run, position.updates, position.validated)
     if position.updates:
         session.screen.print(f"going on after update {position.updates:,} of {experiment.updates:,}")
     text = validation_ids(experiment.config, experiment.dataset)
     with stop_on_signals() as stop, progress(session.screen, experiment.updates, position.updates) as shown:
-        meter = Meter(its_run, shown, in_short(noun), config.training.max_skipped)
+        meter = Meter(run, shown, in_short(noun), config.training.max_skipped)
 
         def announce(position: Position, score: Score) -> None:
             row = {"kind": "validation", "step": position.updates, "loss": score.nats, "bits": score.bits}
-            runs.append(its_run, row | {"targets": int(score.weight), "best": position.stale == 0})
+            runs.append(run, row | {"targets": int(score.weight), "best": position.stale == 0})
             training = f"training {meter.bits:.3f}{', with penalties' if penalized(config) else ''}"
             training = "" if math.isnan(meter.bits) else training  # it was stopped just before
             shown.say(summary.validation_line(position, score, training, min(session.n_grams["valid"]), noun))
@@ -248,7 +271,7 @@ def _run(session: Session) -> Outcome:
         def validate(params: Params) -> Score:
             return Score(*of_first(session.score(params, text, "data.corpus: validation text").score))
 
-        job = Job(experiment, session.programs, its_run, validate, meter, announce, agreed(stop))
+        job = Job(experiment, session.programs, run, validate, meter, announce, agreed(stop))
         state, position = train(job, state, position)
     speed = round(meter.symbols / meter.seconds, 1) if meter.seconds else None
     signal = None if finished(experiment, position) else stop.received or Signals.SIGTERM
@@ -268,14 +291,15 @@ def _leave(session: Session, outcome: Outcome) -> dict[str, Any]:
 
 def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
     """Score the best parameters on the test text, show what they write, and say where everything is."""
-    experiment, its_run, screen, position = session.experiment, session.run, session.screen, outcome.position
-    best, ids = load_trained(its_run.folder), experiment.dataset.ids["test"]
+    experiment, run, screen, position = session.experiment, session.run, session.screen, outcome.position
+    best, ids = load_trained(run.folder), experiment.dataset.ids["test"]
     unseen = experiment.dataset.unseen["test"]
     evaluation = session.score(best.params, ids, "data.corpus: test text")
     result = summary.Result(evaluation, summary.characters(best.vocabulary, ids), best.vocabulary, unseen)
-    n_grams = summary.n_gram_names([bits * (len(ids) - 1) / result.characters for bits in session.n_grams["test"]])
+    bits = [bits * (len(ids) - 1) / result.characters for bits in session.n_grams["test"]]
+    n_grams = summary.n_gram_names(bits, counted_part(experiment.dataset))
     answer = summary.result_json(result) | {
-        "run": str(its_run.folder),
+        "run": str(run.folder),
         "snapshot": best.snapshot.name,
         "updates": position.updates,
         "seconds": round(position.seconds, 1),
@@ -284,7 +308,7 @@ def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
         "parameters": summary.parameters(best.params),
         "baselines": n_grams,
     }
-    runs.append(its_run, {"kind": "test", "step": position.updates} | answer)
+    runs.append(run, {"kind": "test", "step": position.updates} | answer)
     if position.updates < experiment.updates:
         screen.print(f"stopped early: {position.stale} validations without a new best (training.patience)")
     skipped = f", {outcome.skipped} updates skipped" if outcome.skipped else ""
@@ -294,14 +318,13 @@ def _finish(session: Session, outcome: Outcome) -> dict[str, Any]:
     screen.print(summary.best_n_gram_line(n_grams))
     screen.print("\nwhat it writes:\n")
     _show_sample(session, best)
-    screen.print(f"\nrun {its_run.folder}; more: jaxrnn sample {shlex.quote(str(its_run.folder))}")
+    screen.print(f"\nrun {run.folder}; more: jaxrnn sample {shlex.quote(str(run.folder))}")
     return answer
 
 
 def _show_sample(session: Session, best: Trained) -> None:
     """Write a sample to the screen as it comes, and keep it."""
-    writer = make_writer(best.cell, best.params, best.vocabulary)
-    text = show(session.screen, writer.stream(best.config.sampling, best.config.seed))
+    text = show(session.screen, make_writer(best).stream(best.config.sampling, best.config.seed).pieces)
     runs.keep_sample(session.run, best.snapshot.name, text)
 
 

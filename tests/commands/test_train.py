@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from jaxrnn import folders, snapshots, train
+from jaxrnn.data.vocabulary import from_json, to_json
 from jaxrnn.ngrams import bits_per_symbol, count_ngrams
 from jaxrnn.running import position, programs, runs, trainer
 from jaxrnn.running.experiment import build_learner
@@ -589,10 +590,30 @@ def test_another_text_is_refused(refusal, copied_run, corpus, tmp_path_factory):
     assert "not the text that" in refusal("evaluate", copied_run.folder)
 
 
-def test_another_vocabulary_is_refused(refusal, copied_run):
+def every_command_refuses(refusal, run):
+    """What going on with a run, sampling from it and scoring it say."""
+    return [
+        refusal(*words)
+        for words in (("train", "--run", run.folder, "--resume"), ("sample", run.folder), ("evaluate", run.folder))
+    ]
+
+
+def test_an_edited_vocabulary_is_refused(refusal, copied_run):
     edit(copied_run.vocabulary, '"o"', '"X"')
-    assert "vocabulary.json" in refusal("train", "--run", copied_run.folder, "--resume")
-    assert "vocabulary.json" in refusal("sample", copied_run.folder)
+    assert all("vocabulary.json" in said for said in every_command_refuses(refusal, copied_run))
+
+
+def test_the_vocabulary_of_another_run_is_refused(refusal, copied_run):
+    """Sound by itself and of the same size: only the fingerprint kept beside the text tells."""
+    own = from_json(copied_run.vocabulary.read_text("utf-8"))
+    copied_run.vocabulary.write_text(to_json(own._replace(symbols=own.symbols[::-1])), "utf-8")
+    assert all("not the vocabulary that" in said for said in every_command_refuses(refusal, copied_run))
+
+
+@pytest.mark.parametrize(("file", "content"), [("corpus", b"{"), ("corpus", b'{"origin": 1}'), ("vocabulary", b"\xff")])
+def test_what_a_run_keeps_of_its_text_and_cannot_be_read_is_named(refusal, copied_run, file, content):
+    getattr(copied_run, file).write_bytes(content)
+    assert "cannot be read (" in refusal("train", "--run", copied_run.folder, "--resume")
 
 
 def test_an_edited_configuration_is_refused(refusal, copied_run):

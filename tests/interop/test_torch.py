@@ -150,3 +150,9 @@ def test_a_cell_of_another_form_is_refused(like):
     state = to_torch(lstm(INPUT, H).init(jax.random.key(0)))
     with pytest.raises(InputError, match="from_torch: the state has .*; like has"):
         from_torch(state, like=like.init(jax.random.key(0)))
+
+
+def test_what_few_networks_have_is_called_as_pytorch_calls_it():
+    assert to_torch({"0": random_params(0, projection_lstm(INPUT, H, 2))})["weight_hr_l0"].shape == (2, H)
+    state = to_torch({"0": jax.tree.map(np.asarray, BOTH.init(jax.random.key(3)))})
+    assert {"weight_ih_l0", "weight_ih_l0_reverse", "bias_hh_l0_reverse"} <= state.keys()

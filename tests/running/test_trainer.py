@@ -80,3 +80,13 @@ def test_the_time_before_a_stop_counts(monkeypatch):
     quiet, none = SimpleNamespace(pause=lambda: None), SimpleNamespace(train_step=None)
     trainer.train(trainer.Job(made, none, None, None, quiet, None, lambda: True), None, Position(seconds=50.0))
     assert saved == [53.0]
+
+
+def test_the_disk_has_the_metrics_before_the_snapshot(monkeypatch):
+    order = []
+    for module, name in ((trainer, "flush_metrics"), (trainer, "save"), (trainer.snapshots, "prune")):
+        monkeypatch.setattr(module, name, lambda *_, name=name, **__: order.append(name))
+    monkeypatch.setattr(trainer, "gathered", lambda state: state)
+    job = SimpleNamespace(run=SimpleNamespace(snapshots=None), experiment=experiment())
+    trainer._save(job, "step", None, Position(), keep=2)
+    assert order == ["flush_metrics", "save", "prune"]

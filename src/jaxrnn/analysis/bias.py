@@ -179,9 +179,10 @@ def answer(bias: Bias, *, keep: float = 0.99) -> str:
     lines = [f"k = {chosen.horizon} keeps {kept}: {quality}."]
     if not keeping:
         lines = [f"No k up to {bias.rows[-1].horizon} keeps {kept}. The best is k = {chosen.horizon}: {quality}."]
-    for row in keeping[1:2]:
-        price = _price(row, chosen)
-        lines += [f"Above it you pay, at k = {row.horizon}, {price} for a cosine of {row.cosine:.4f}."]
+    if len(keeping) > 1:
+        above = keeping[1]
+        price = _price(above, chosen)
+        lines += [f"Above it you pay, at k = {above.horizon}, {price} for a cosine of {above.cosine:.4f}."]
     price = _price(bias.exact, chosen)
     lines += [f"Beside k = {chosen.horizon}, the exact gradient over {bias.steps:,} steps takes {price}."]
     return "\n".join(lines)

@@ -21,7 +21,7 @@ LabelFunction = Callable[[str], Labels]
 """From a text of N characters to its labels `[N]`."""
 
 STRING, COMMENT, CONDITION = "inside a string literal", "inside a comment", "inside an if condition"
-DEPTH = "bracket depth"
+DEPTH, QUOTES = "bracket depth", "inside quotes"
 
 _STATEMENT_STARTS_AFTER = {tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 _PASSED_OVER = {tokenize.NL, tokenize.COMMENT}
@@ -77,7 +77,7 @@ def text_labels(text: str) -> dict[str, np.ndarray]:
     position = np.arange(1, len(text) + 1) - starts[line]
     word = np.char.isalnum(characters) | (characters == "_")
     return {
-        "inside quotes": _inside_quotes(characters == '"', newline, characters == "\r"),
+        QUOTES: _inside_quotes(characters == '"', newline, characters == "\r"),
         "after a newline": newline,
         "end of a word": ~word & _one_before(word),
         "indentation": np.minimum(leading[line], position).astype(float),

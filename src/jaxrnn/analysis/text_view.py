@@ -18,7 +18,6 @@ class TextView(NamedTuple):
     """A passage of P symbols and the values of W units.
 
     Attributes:
-        start: where in the text it begins.
         pieces: the text of each symbol.
         units: the units, in the order of the rows of `levels`.
         centres: `[W]` the value of each unit that is neutral: 0 for outputs, which lie around it, 0.5 for gates,
@@ -29,7 +28,6 @@ class TextView(NamedTuple):
         left_out: the quantities of which not all units had room.
     """
 
-    start: int
     pieces: tuple[str, ...]
     units: tuple[Unit, ...]
     centres: np.ndarray
@@ -107,9 +105,7 @@ def view(
     scales = np.maximum(scales, np.abs(values - centres[:, None]).max(axis=1))
     safe = np.where(scales > 0, scales, 1.0)
     levels = np.rint(_STEPS + _STEPS * (values - centres[:, None]) / safe[:, None]).astype(np.uint8)
-    return TextView(
-        start, tuple(pieces[start:stop]), units, centres, scales, levels, states.nats[start:stop], tuple(left_out)
-    )
+    return TextView(tuple(pieces[start:stop]), units, centres, scales, levels, states.nats[start:stop], tuple(left_out))
 
 
 def view_json(shown: TextView) -> Mapping[str, Any]:

@@ -51,8 +51,7 @@ def coupled_lstm(
 
     References:
         K. Greff, R. K. Srivastava, J. Koutnik, B. R. Steunebrink, J. Schmidhuber, "LSTM: A Search Space Odyssey", IEEE
-        Trans. Neural Networks and Learning Systems 28(10), 2017, arXiv:1503.04069 (CIFG; there with
-        peepholes).
+        Trans. Neural Networks and Learning Systems 28(10), 2017, arXiv:1503.04069 (CIFG; there with peepholes).
 
     Example:
         >>> cell = coupled_lstm(3, 4)

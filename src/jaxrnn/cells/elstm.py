@@ -71,17 +71,15 @@ def elstm(
             key_layer,
             (input_size, hidden_size, 3),
             w_ih=w_ih or uniform,
-            w_hh=initializers.zeros,
+            w_hh=None,
             b_ih=initializers.raised(b_ih, gate=0, by=forget_bias),
             b_hh=None,
             dtype=dtype,
         )
         canonical = layer["b_ih"].dtype
-        return {
-            "w_ih": layer["w_ih"],
+        return layer | {
             "w_c": (w_c or uniform)(key_c, (2, hidden_size), canonical).reshape(-1),
             "w_co": w_co(key_co, (hidden_size, hidden_size), canonical),
-            "b_ih": layer["b_ih"],
         }
 
     return derive_layer("elstm", (input_size, hidden_size), init, recur, dtype=dtype)

@@ -211,7 +211,7 @@ def _checked(
 
 
 def _check_dtype(name: str, x: Array, dtype: jnp.dtype) -> None:
-    """Refuse an input that would make another carry of it; integers and narrower floats become what it is."""
+    """Refuse an input that would change the dtype of the carry; integers and narrower floats are cast to it."""
     found = jnp.result_type(x)
     another = jnp.issubdtype(found, jnp.inexact) and found != dtype
     if another and (jnp.iscomplexobj(x) or jnp.finfo(found).bits >= jnp.finfo(dtype).bits):
@@ -219,7 +219,7 @@ def _check_dtype(name: str, x: Array, dtype: jnp.dtype) -> None:
 
 
 def _check_lasting(name: str, carry: Carry, new: Carry) -> None:
-    """Refuse a carry that a step makes one of another dtype of; what is weakly typed takes on any."""
+    """Refuse a carry whose dtype a step would change; weakly typed leaves take any."""
     for before, after in zip(jax.tree.leaves(carry), jax.tree.leaves(new), strict=True):
         found, made = jnp.result_type(before), jnp.result_type(after)
         lasting = found == made or getattr(before, "weak_type", False)

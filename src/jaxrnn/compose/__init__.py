@@ -2,10 +2,11 @@
 
 from jaxrnn.compose.bidirectional import Bidirectional, bidirectional
 from jaxrnn.compose.documents import documents
+from jaxrnn.compose.dropout import dropout
 from jaxrnn.compose.language_model import language_model, language_trunk, readout_of
 from jaxrnn.compose.locked import locked_dropout, word_dropout
 from jaxrnn.compose.mixed_precision import mixed_precision
-from jaxrnn.compose.noise import Noise, dropout
+from jaxrnn.compose.noise import Noise
 from jaxrnn.compose.penalties import activation_penalty, temporal_penalty, with_penalties
 from jaxrnn.compose.pointwise import dense, embedding, pointwise
 from jaxrnn.compose.readout import with_readout

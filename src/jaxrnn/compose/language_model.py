@@ -11,7 +11,7 @@ from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.choices import is_whole, require
 from jaxrnn.compose.documents import documents
 from jaxrnn.compose.locked import word_dropout as drop_words
-from jaxrnn.compose.noise import Noise, check_key
+from jaxrnn.compose.noise import shared_noise
 from jaxrnn.compose.pointwise import dense, embedding
 from jaxrnn.compose.stack import stack
 from jaxrnn.compose.told import loss_where_told
@@ -94,7 +94,7 @@ def language_model(
     require(possible, "language_model: vocabulary_block", vocabulary_block, "at least 1 symbol")
     if vocabulary_sample is not None:
         groups(vocabulary_size, vocabulary_sample)  # or a refusal
-        readout = readout._replace(initial_carry=_one_key)
+        readout = readout._replace(initial_carry=shared_noise)
     model = _apart(stack(*layers.values(), readout, names=(*layers, "readout")), vocabulary_size, begins_at)
     model = loss_where_told(model, trunk, vocabulary_block, vocabulary_sample)
     return _tied(model) if tie else model
@@ -160,13 +160,6 @@ def _beneath(
     table = drop_words(table, word_dropout) if word_dropout else table
     layers = {"embedding": table, "below": below, "core": core, "above": above}
     return {name: layer for name, layer in layers.items() if layer is not None}
-
-
-def _one_key(batch_shape: Any, key: Array | None = None) -> Noise:
-    """A carry for what is drawn for all rows and steps of a chunk together."""
-    del batch_shape
-    check_key(key)
-    return Noise(key, None)
 
 
 def _apart(cell: Cell, vocabulary_size: int, begins_at: int | None) -> Cell:

@@ -30,9 +30,9 @@ def mixed_precision(cell: Cell, dtype: Any = jnp.bfloat16) -> Cell:
 
     Returns:
         A cell with the same parameters and carry. Reverse mode only: no rule that pushes derivatives forward (`rtrl`,
-        `uoro`) takes it. Not rounded are the logits of `vocabulary_block`, those of
-        the targets with `vocabulary_sample`, and products that a cell's equations make
-        by themselves, past `dot` and `jaxrnn.cell.product`.
+        `uoro`) takes it. Not rounded are the logits of `vocabulary_block`, those of the targets with
+        `vocabulary_sample`, and products that a cell's equations make by themselves, past `dot` and
+        `jaxrnn.cell.product`.
 
     Raises:
         InputError: for a dtype that is no float.

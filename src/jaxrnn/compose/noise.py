@@ -6,22 +6,22 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, as_shape, opaque
+from jaxrnn.cell import Cell, as_shape
 from jaxrnn.choices import is_number, require
-from jaxrnn.marks import open_marks
-from jaxrnn.trees import is_key
+from jaxrnn.trees import check_threefry
 from jaxrnn.types import Array, Carry
 
 
 class Noise(NamedTuple):
-    """A row's source of noise. Both leaves are None in the deterministic cell.
+    """A source of noise. Both leaves are None in the deterministic cell.
 
-    The draw of step t is `fold_in(key, count)` with the count after that step's increment, so counts start at 1 and
-    `fold_in(key, 0)` is left for the next key of the chain (`jaxrnn.trees.renew_keys`).
+    What is drawn anew at step t is drawn from `fold_in(key, count)` with the count after that step's increment. So
+    counts start at 1, and `fold_in(key, 0)` is left for the next key of the chain (`jaxrnn.trees.renew_keys`).
 
     Attributes:
-        key: typed keys `[*batch]`, one a row, so that a batch split over devices draws the same masks.
-        count: int32 `[*batch]`, steps taken.
+        key: typed keys `[*batch]`, one a row, so that a batch split over devices draws the same masks; or a single one
+            `[]`, for what all rows share.
+        count: int32 `[*batch]`, steps taken; None where what is drawn stays the same over a chunk.
     """
 
     key: Array | None
@@ -47,6 +47,21 @@ def initial_noise(batch_shape: int | tuple[int, ...], key: Array | None = None) 
         return Noise(None, None)
     shape = as_shape(batch_shape)
     return Noise(jax.random.split(key, shape), jnp.zeros(shape, jnp.int32))
+
+
+def shared_noise(batch_shape: int | tuple[int, ...], key: Array | None = None) -> Noise:
+    """Start the noise of what is drawn once, for all rows and steps of a chunk.
+
+    Args:
+        batch_shape: `*batch`, whatever it is.
+        key: one random key; None for no noise.
+
+    Returns:
+        The noise, with one key `[]` and no count.
+    """
+    del batch_shape
+    check_key(key)
+    return Noise(key, None)
 
 
 def row_masks(noise: Noise, rate: float, shape: tuple[int, ...]) -> Array:
@@ -102,18 +117,16 @@ def noisy_carry(start: Callable[..., Noise], cell: Cell) -> Callable[..., tuple[
 
 
 def check_key(key: Any) -> None:
-    """Refuse a key as an array of numbers: what renews keys knows one by its type.
+    """Refuse a key of which rows cannot have one each; see `jaxrnn.trees.check_threefry`.
 
     Args:
-        key: a typed random key, or None.
+        key: a typed random key of threefry, or None.
 
     Raises:
-        InputError: for anything else, such as `jax.random.PRNGKey(0)`, or a key of another implementation than
-            threefry: within `vmap`, those of `rbg` draw the same for all rows.
+        InputError: for anything else.
     """
-    typed = key is None or (hasattr(key, "dtype") and is_key(key) and key.dtype.name == "key<fry>")
-    expected = 'a typed key of threefry, such as jax.random.key(0, impl="threefry2x32")'
-    require(typed, "initial_carry: key", getattr(key, "dtype", type(key)), expected)
+    if key is not None:
+        check_threefry("initial_carry: key", key)
 
 
 def check_rows(name: str, noise: Noise, x: Any, axes: int = 1) -> None:
@@ -149,64 +162,3 @@ def check_rate(name: str, rate: Any) -> float:
     """
     require(is_number(rate) and 0 <= rate < 1, f"{name}: rate", rate, "a probability in [0, 1)")
     return float(rate)
-
-
-def dropout(rate: float) -> Cell:
-    """Make a layer that drops units at random, anew at every step: `y = mask * x / (1 - rate)`.
-
-    Without a key in `initial_carry` (evaluation) it is the identity. Each row draws from its own key and step count, so
-    that the masks depend neither on how time is cut into chunks nor on how the batch is split over devices.
-
-    Args:
-        rate: the probability of dropping a unit, in [0, 1).
-
-    Returns:
-        A cell without parameters, with carry `Noise`.
-
-    Raises:
-        InputError: for a rate outside [0, 1).
-
-    Cost:
-        One threefry hash for each element of the input.
-
-    References:
-        N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR 15, 2014.
-        W. Zaremba, I. Sutskever, O. Vinyals, "Recurrent Neural Network Regularization", arXiv:1409.2329 (on the
-        connections between layers only, which is what putting this cell into a `stack` does).
-
-    Example:
-        >>> cell = dropout(0.5)
-        >>> carry, y = cell.step({}, cell.initial_carry(1, jax.random.key(0)), jnp.ones((1, 1000)))
-        >>> bool(jnp.all((y == 0) | (y == 2))), bool(abs(jnp.mean(y) - 1) < 0.1)
-        (True, True)
-        >>> cell.step({}, cell.initial_carry(1), jnp.ones((1, 3)))[1].tolist()
-        [[1.0, 1.0, 1.0]]
-    """
-    rate = check_rate("dropout", rate)
-
-    def silent(noise):
-        return noise.key is None or rate == 0
-
-    def scale(noise, x):
-        check_rows("dropout", noise, x)
-        mask = row_masks(noise, rate, x.shape[-1:])
-        return jnp.where(mask, x / (1 - rate), jnp.zeros_like(x))
-
-    def step(params, noise, x):
-        del params
-        x, finish = open_marks(x)
-        if silent(noise):
-            return noise, finish(x)
-        noise = noise._replace(count=noise.count + 1)
-        return noise, finish(scale(noise, x))
-
-    def unroll(params, noise, xs):
-        del params
-        xs, finish = open_marks(xs)
-        if silent(noise):
-            return noise, finish(xs)
-        steps = jnp.arange(1, xs.shape[0] + 1, dtype=noise.count.dtype)
-        at_step = jax.vmap(lambda step, x: scale(noise._replace(count=noise.count + step), x))
-        return noise._replace(count=noise.count + xs.shape[0]), finish(at_step(steps, xs))
-
-    return Cell(lambda key: {}, initial_noise, step, unroll, opaque(step))

@@ -138,19 +138,19 @@ def _in_training_only(measuring: Cell, start: Callable[..., Measuring]) -> Cell:
     """The layer that measures if its carry was started with a key, and is the identity otherwise."""
     identity = pointwise(lambda key: {}, lambda params, x: x)
 
-    def either(method):
+    def either(in_training, otherwise):
         def run(params, carry, x):
-            cell = measuring if isinstance(carry, Measuring) else identity
-            return getattr(cell, method)(params, carry, x)
+            method = in_training if isinstance(carry, Measuring) else otherwise
+            return method(params, carry, x)
 
         return run
 
     def initial_carry(batch_shape, key=None):
         return () if key is None else start(batch_shape)
 
-    step = either("step")
+    step, unroll = either(measuring.step, identity.step), either(measuring.unroll, identity.unroll)
     sizes = (measuring.input_size, measuring.output_size)
-    return Cell(lambda key: {}, initial_carry, step, either("unroll"), opaque(step), *sizes)
+    return Cell(lambda key: {}, initial_carry, step, unroll, opaque(step), *sizes)
 
 
 def _checked(name: str, weight: Any) -> float:

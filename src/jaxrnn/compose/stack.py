@@ -1,7 +1,7 @@
 """Cells on top of one another."""
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -48,7 +48,6 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
     names = tuple(names) if names is not None else tuple(str(i) for i in range(len(cells)))
     _check_fit(cells, names)
     layers = tuple(zip(names, cells, strict=True))
-    unrolls = dict(zip(names, handing_on([cell.unroll for cell in cells]), strict=True))
 
     def init(key):
         keys = jax.random.split(key, len(cells))
@@ -58,30 +57,24 @@ def stack(*cells: Cell, names: Sequence[str] | None = None) -> Cell:
         keys = [None] * len(cells) if key is None else jax.random.split(key, len(cells))
         return tuple(cell.initial_carry(batch_shape, k) for cell, k in zip(cells, keys, strict=True))
 
-    def through(run, params, carry, x):
-        """Each layer's input is the output of the one below, with the marks of x; `run` takes a layer's name first."""
+    def through(methods, params, carry, x):
+        """Each layer's input is the output of the one below, with the marks of x."""
         _check_parts(names, params, carry)
         new, penalties = [], []
         y = unmarked(x)
-        for (name, cell), layer_carry in zip(layers, carry, strict=True):
-            layer_carry, y = run(name, cell, params[name], layer_carry, marked_as(x, y))
+        for name, method, layer_carry in zip(names, methods, carry, strict=True):
+            layer_carry, y = method(params[name], layer_carry, marked_as(x, y))
             new.append(layer_carry)
             y = _set_aside(y, penalties)
         return tuple(new), _with_sum(y, penalties)
 
-    def step(params, carry, x):
-        return through(lambda name, cell, *its: cell.step(*its), params, carry, x)
-
-    def unroll(params, carry, xs):
-        return through(lambda name, cell, *its: unrolls[name](*its), params, carry, xs)
-
     def recur(params, carry, x, dot, note):
-        def run(name, cell, params, carry, x):
-            return step_of(cell.recurrence, params, carry, x, dot, _prefixed(note, name))
-
-        return through(run, params, carry, x)
+        steps = [partial(step_of, cell.recurrence, dot=dot, note=_prefixed(note, name)) for name, cell in layers]
+        return through(steps, params, carry, x)
 
     recurrence = Recurrence(lambda params, x: x, recur)
+    step = partial(through, [cell.step for cell in cells])
+    unroll = partial(through, handing_on([cell.unroll for cell in cells]))
     unroll = TakesLookup(unroll) if isinstance(cells[0].unroll, TakesLookup) else unroll
     return Cell(init, initial_carry, step, unroll, recurrence, cells[0].input_size, _output_size(cells))
 

@@ -9,17 +9,17 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence, product, step_of
 from jaxrnn.choices import require
-from jaxrnn.compose.noise import Noise, check_rate, noisy_carry
+from jaxrnn.compose.noise import Noise, check_rate, noisy_carry, shared_noise
 from jaxrnn.types import Array, Params
 
 
 def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) -> Cell:
     """Drop recurrent weights at random: the cell is run with `mask * w_hh / (1 - rate)` in the place of `w_hh`.
 
-    One mask for the whole batch, constant over a chunk; an estimator draws a new one for each chunk; in a loop
-    without estimators `jaxrnn.trees.renew_keys(carry)` does. The parameters
-    stay what they are: a mask is put on when they are used, and the gradient goes through it to the weights that were
-    there. Without a key in `initial_carry` (evaluation) nothing is dropped.
+    One mask for the whole batch, constant over a chunk; an estimator draws a new one for each chunk; in a loop without
+    estimators `jaxrnn.trees.renew_keys(carry)` does. The parameters stay what they are: a mask is put on when they are
+    used, and the gradient goes through it to the weights that were there. Without a key in `initial_carry` (evaluation)
+    nothing is dropped.
 
     The recurrent products stay on the fused path, for the mask is put on once, before the loop over time. So this goes
     around a cell and whatever is wrapped around its recurrence: `weight_drop(zoneout(lstm(...), ...), ...)`. The other
@@ -83,7 +83,7 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
 
     recurrence = Recurrence(lambda params, x: x, recur)
     sizes = (cell.input_size, cell.output_size)
-    initial_carry = noisy_carry(lambda batch_shape, key: Noise(key, None), cell)
+    initial_carry = noisy_carry(shared_noise, cell)
     return Cell(cell.init, initial_carry, through(cell.step), through(cell.unroll), recurrence, *sizes)
 
 

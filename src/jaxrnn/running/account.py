@@ -109,9 +109,9 @@ def _facts(best: Trained, rows: list[dict[str, Any]], noun: str, watched: Watche
         ("optimizer", f"{optimizer.name}, rate {optimizer.rate:g}, {optimizer.schedule}"),
         ("length", best.config.training.length),
     ]
-    for test in tests[-1:]:
-        n_gram = test["baselines"]
-        best_n_gram = f"best n-gram {n_gram['best_ngram']:.3f}"
+    if tests:
+        test = tests[-1]
+        best_n_gram = f"best n-gram {test['baselines']['best_ngram']:.3f}"
         facts += [("test", f"{test['bits_per_character']:.3f} bits per character; {best_n_gram}")]
         facts += [("training", f"{test['seconds']:,.0f} seconds")]
     return [
@@ -125,7 +125,7 @@ def _sample(best: Trained) -> str:
     kept = best.run.samples / f"{best.snapshot.name}.txt"
     if kept.is_file():
         return kept.read_text(encoding="utf-8")
-    return "".join(make_writer(best.cell, best.params, best.vocabulary).stream(best.config.sampling, best.config.seed))
+    return "".join(make_writer(best).stream(best.config.sampling, best.config.seed).pieces)
 
 
 def _about_units(studied: Subject, watched: Watched, noun: str) -> str:

@@ -40,7 +40,7 @@ def put_chunks(experiment: Experiment, chunks: Chunk) -> Chunk:
         chunks: `[U, A, K, B]`, with the rows of all processes, of which this one takes its own.
 
     Returns:
-        The same, each row where it belongs.
+        The chunks, each row on the device that works on it.
     """
     own = own_rows(chunks.weight.shape[3])
     return put_rows(experiment.mesh, jax.tree.map(lambda leaf: leaf[:, :, :, own], chunks), axis=3)

@@ -23,7 +23,7 @@ def penalized(config: Config) -> bool:
         config: the run's configuration.
 
     Returns:
-        Whether it has.
+        True where the training loss has penalties in it.
     """
     return config.regularizer.activation_penalty > 0 or config.regularizer.temporal_penalty > 0
 

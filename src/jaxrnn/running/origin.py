@@ -76,12 +76,14 @@ def begun_anew(file: Path | None, given: Mapping[str, str], parent: Path | None)
     """
     if parent is None:
         return Origin(_own_splits(resolve(file, given), given))
-    its_run, before = runs.find(parent)
-    config = _own_splits(resolve(file or its_run.config, given), given)
+    run, before = runs.find(parent)
+    config = _own_splits(resolve(file or run.config, given), given)
     ours, theirs = flatten(config), flatten(before)
     said = {name for name in _UNREAD if ours[name] not in (theirs[name], KEYS[name].default)}  # by the file
-    for name in sorted(said | _UNREAD & set(given)):
-        raise InputError(f"{name}: nothing reads it where a run begins with the parameters of another; leave it out")
+    unread = said | _UNREAD & set(given)
+    if unread:
+        where = "where a run begins with the parameters of another"
+        raise InputError(f"{min(unread)}: nothing reads it {where}; leave it out")
     changed = differences(before, config, leave_out=set(KEYS) - SAME_MODEL)
     if changed:
         remedy = "leave that out, or begin without --from"
@@ -112,8 +114,8 @@ def gone_on_with(folder: Path | None, file: Path | None, given: Mapping[str, str
     """
     if folder is None:
         raise InputError("--resume: which run? name its folder: --run DIR --resume")
-    its_run, config = runs.find(folder)
-    wanted = resolve(file or its_run.config, given)
+    run, config = runs.find(folder)
+    wanted = resolve(file or run.config, given)
     if length(wanted.training).unit == "minutes" and "training.length" not in given:  # it was measured when it began
         wanted = replace(wanted, training=replace(wanted.training, length=config.training.length))
     changed = differences(config, wanted, leave_out=MAY_CHANGE)
@@ -124,37 +126,37 @@ def gone_on_with(folder: Path | None, file: Path | None, given: Mapping[str, str
         was = f"{folder} is {config.training.length!r} long, whatever the clock says"
         asked_for = f"training.length = {wanted.training.length!r}"
         raise InputError(f"--resume: {asked_for}: {was}; lengthen it by updates or epochs")
-    return Origin(wanted, its_run)
+    return Origin(wanted, run)
 
 
-def lengthen(experiment: Experiment, its_run: Run, position: Position) -> None:
+def lengthen(experiment: Experiment, run: Run, position: Position) -> None:
     """Keep the settings of a run that goes on; it may be longer than it was, and not shorter.
 
     Args:
         experiment: what goes on.
-        its_run: the run.
+        run: the run.
         position: where it stands.
 
     Raises:
         InputError: if it would be shorter, would stop early at once, or averages its end already.
     """
-    _, before = runs.find(its_run.folder)
+    _, before = runs.find(run.folder)
     updates, patience = total_updates(before, experiment.streams), experiment.config.training.patience
     if experiment.updates > updates and 0 < patience <= position.stale:
-        early = f"{its_run.folder} stopped early, after {position.stale} validations without a new best"
+        early = f"{run.folder} stopped early, after {position.stale} validations without a new best"
         raise InputError(f"--resume: training.patience = {patience}: {early}; raise --training.patience too")
     share = experiment.config.optimizer.average_last
     if experiment.updates > updates > average_start(share, updates) <= position.updates:
-        begun = f"{its_run.folder} averages its weights since update {average_start(share, updates):,}"
+        begun = f"{run.folder} averages its weights since update {average_start(share, updates):,}"
         raise InputError(
             f"--resume: optimizer.average_last = {share}: {begun}, so it cannot be longer; begin a new run"
         )
     if experiment.updates < updates:
-        was = f"{its_run.folder} is {before.training.length!r} long"
+        was = f"{run.folder} is {before.training.length!r} long"
         asked = f"training.length = {experiment.config.training.length!r}"
         raise InputError(f"--resume: {asked}: {was}; expected more, or start a new run")
     if is_first() and portable(experiment.config) != before:
-        runs.change_config(its_run, dumps(portable(experiment.config)))
+        runs.change_config(run, dumps(portable(experiment.config)))
 
 
 def first_files(experiment: Experiment, parent: Trained | None) -> dict[str, str]:
@@ -179,13 +181,13 @@ def first_files(experiment: Experiment, parent: Trained | None) -> dict[str, str
     }
 
 
-def last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> tuple[TrainState, Position] | None:
+def last_snapshot(experiment: Experiment, programs: Programs, run: Run) -> tuple[TrainState, Position] | None:
     """Read the newest snapshot of a run, if need be that of the best score.
 
     Args:
         experiment: what goes on.
         programs: its functions, which say where the state lies.
-        its_run: the run.
+        run: the run.
 
     Returns:
         The state, and where it stands; None where none was saved yet.
@@ -193,13 +195,13 @@ def last_snapshot(experiment: Experiment, programs: Programs, its_run: Run) -> t
     Raises:
         InputError: if there are snapshots and none can be read.
     """
-    best = snapshots.newest(its_run.snapshots, "best")  # looked at anyhow: a damaged one would be in a new one's way
-    newest = snapshots.newest(its_run.snapshots) or best
+    best = snapshots.newest(run.snapshots, "best")  # looked at anyhow: a damaged one would be in a new one's way
+    newest = snapshots.newest(run.snapshots) or best
     if newest is None:
-        lost = sorted(path.name for path in its_run.snapshots.glob("*_*") if ".tmp-" not in path.name)
+        lost = sorted(path.name for path in run.snapshots.glob("*_*") if ".tmp-" not in path.name)
         if lost:
             remedy = "put a copy of one back, or start a new run"
-            raise InputError(f"{its_run.snapshots}: of {', '.join(lost)} none can be read; {remedy}")
+            raise InputError(f"{run.snapshots}: of {', '.join(lost)} none can be read; {remedy}")
         return None
     state, position = load(newest, experiment.config, experiment.learner)
     return place(state, programs.shardings), position

@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -80,22 +80,13 @@ def loops(cell: Cell) -> Loops:
 def _found(program: core.Jaxpr) -> Iterator[str]:
     """The loops of a program, those within other operations too."""
     for operation in program.eqns:
-        inner = [loop for part in _parts(operation.params) for loop in _found(part)]
+        inner = [loop for part in core.jaxprs_in_params(operation.params) for loop in _found(part)]
         if operation.primitive.name == "scan":
             yield "plain"
         elif operation.primitive.name.startswith("custom_vjp_call"):
             yield from ["fused"] * len(inner)
         else:
             yield from inner
-
-
-def _parts(params: dict[str, Any]) -> Iterator[core.Jaxpr]:
-    """The programs that an operation runs."""
-    for value in jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, core.Jaxpr | core.ClosedJaxpr)):
-        if isinstance(value, core.ClosedJaxpr):
-            yield value.jaxpr
-        elif isinstance(value, core.Jaxpr):
-            yield value
 
 
 def kept(gradient: Gradient) -> str:
@@ -177,10 +168,12 @@ def _unroll(gradient: Gradient, cell: Cell) -> str:
     """Which loops over time run."""
     if gradient.rule in ONLINE_RULES:
         return "step by step: one loop over time, which makes the derivatives as well"
-    found = loops(cell)
-    fused = f"fused: {many(found.fused, 'loop')} over time, gradients of weights made after it" * (found.fused > 0)
-    plain = f"stepwise: {many(found.plain, 'loop')} over time, gradients of weights added up in it" * (found.plain > 0)
-    return ", ".join(words for words in (fused, plain) if words)
+    found, said = loops(cell), []
+    if found.fused:
+        said.append(f"fused: {many(found.fused, 'loop')} over time, gradients of weights made after it")
+    if found.plain:
+        said.append(f"stepwise: {many(found.plain, 'loop')} over time, gradients of weights added up in it")
+    return ", ".join(said)
 
 
 def _allocator(config: Config) -> str:

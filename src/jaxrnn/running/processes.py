@@ -75,7 +75,9 @@ def together(place: str) -> Iterator[None]:
         _meet(place, _INTERRUPTED if isinstance(error, KeyboardInterrupt) else str(error) or repr(error))
         part()
         raise
-    for process, failure in _meet(place):
+    failed = _meet(place)
+    if failed:
+        process, failure = failed[0]
         part()
         if failure == _INTERRUPTED:
             raise KeyboardInterrupt

@@ -122,7 +122,7 @@ def averaging_due(experiment: Experiment, before: int, after: int) -> bool:
         after: updates after it.
 
     Returns:
-        Whether it has.
+        True where that share begins within the dispatch.
     """
     start = average_start(experiment.config.optimizer.average_last, experiment.updates)
     return before < start <= after and start < experiment.updates
