@@ -13,7 +13,7 @@ import random
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,7 +44,9 @@ def main(
     results.save("kills", result, picture(result), quick=quick)
 
 
-def measure(folder: Path, kills: int, updates: int, seed: int) -> dict[str, Any]:
+def measure(
+    folder: Path, kills: int, updates: int, seed: int, moments: Callable[[int], random.Random] = random.Random
+) -> dict[str, Any]:
     """Train twice, once with kills, and hold what is left of one against the other.
 
     Args:
@@ -52,13 +54,14 @@ def measure(folder: Path, kills: int, updates: int, seed: int) -> dict[str, Any]
         kills: how often one of them is killed.
         updates: how long they are; kills that would come later do not come.
         seed: of the moments.
+        moments: from the seed to what draws them.
 
     Returns:
         How many kills there were, how many of them during updates, and what was lost or differs.
     """
     options = (str(CONFIGS / "hello.toml"), "--training.length", f"{updates} updates", *OPTIONS)
     killed, undisturbed = folder / "killed", folder / "undisturbed"
-    newest = list(kill_at_random(killed, options, kills, random.Random(seed)))
+    newest = list(kill_at_random(killed, options, kills, moments(seed)))
     for run in (killed, undisturbed):
         command("train", "--run", str(run), *options, *(["--resume"] if run.exists() else []))
     lost = sum(after < before for before, after in zip(newest, newest[1:], strict=False))
@@ -85,6 +88,8 @@ def kill_at_random(run: Path, options: tuple[str, ...], kills: int, moments: ran
             except subprocess.TimeoutExpired:
                 process.kill()
             else:
+                if process.returncode:
+                    raise subprocess.CalledProcessError(process.returncode, words)
                 return  # it has come to its end
         steps = [
             int(path.name.removeprefix("step_")) for path in run.glob("snapshots/step_*") if path.name[5:].isdigit()

@@ -1,7 +1,7 @@
 """Which unit of a larger model tells strings from code, or what is said from what is told, how well, and since when?
 
     python -m benchmarks.units                           # strings: trains configs/stdlib_large.toml, or goes on
-    python -m benchmarks.units quotes --data NOVELS      # speech: configs/novels.toml, on a folder of novels
+    python -m benchmarks.units quotes --data NOVELS      # speech: configs/novels.toml, on novels with straight quotes
     python -m benchmarks.units --quick                   # about two minutes, to see that it works
 
 Runs the commands as a user would, `jaxrnn train` and then `jaxrnn analyze --follow`. The run is kept in `--runs`, so
@@ -24,7 +24,7 @@ from benchmarks.commands import command, train, validations
 from jaxrnn.analysis.labels import QUOTES, STRING
 from jaxrnn.analysis.states import quantities
 from jaxrnn.analysis.units import Unit
-from jaxrnn.data.text import TOKENIZERS
+from jaxrnn.data.vocabulary import encode
 from jaxrnn.fused import trace
 from jaxrnn.running.trained import load_trained
 
@@ -98,7 +98,7 @@ def run(folder: Path, study: Study, options: list[str]) -> dict[str, Any]:
         "trained": trained,
         "validation": validations(folder),
         "analyze_seconds": said["seconds"],
-        "text": analysis["text"],
+        "text": analysis["text"] | {"digest": json.loads((folder / "corpus.json").read_text("utf-8"))["digest"]},
         "labels": [label_row(finding) for finding in analysis["units"]],
         "followed": analysis["followed"],
         "passage": {
@@ -130,7 +130,7 @@ def read_passage(folder: Path, passage: str, unit: list[Any]) -> list[float]:
     layer, quantity, number = unit
     notes = quantities(best.cell, best.params).items()
     note = next(note for note, (found, _) in notes if (found.layer, found.name) == (layer, quantity))
-    ids = TOKENIZERS[best.vocabulary.tokenizer].lookup(best.vocabulary.symbols)(passage)
+    ids = encode(best.vocabulary, passage, exact=True, name="the passage")
     seen = trace(best.cell, best.params, best.cell.initial_carry(1), jnp.asarray(ids)[:, None])
     return [round(value, 4) for value in np.asarray(seen.notes[note][:, 0, number], float).tolist()]
 

@@ -1,6 +1,6 @@
 """Which of nine people is speaking? Recorded vowels of unequal lengths, one answer at the end of each.
 
-    python -m benchmarks.vowels --data FOLDER    # JapaneseVowels_TRAIN.ts and _TEST.ts, or packed; a minute
+    python -m benchmarks.vowels --data FOLDER    # JapaneseVowels_TRAIN.ts and _TEST.ts, or .ts.gz; a minute
     python -m benchmarks.vowels --quick          # on noise, to see that it works
 
 The data are JapaneseVowels of the UCI archive (Kudo, Toyama and Shimbo, 1999), in the format of the UEA archive: 270
@@ -23,7 +23,7 @@ from benchmarks import results
 from jaxrnn import training
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import dropout, stack, with_readout
-from jaxrnn.data.sequences import like_lengths, pad
+from jaxrnn.data.sequences import pad
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.optimizers import optimizer
@@ -50,7 +50,9 @@ class Utterances(NamedTuple):
 
 
 def main(
-    data: Annotated[Path | None, tyro.conf.arg(help="a folder with the two files, or with one that has them")] = None,
+    data: Annotated[
+        Path | None, tyro.conf.arg(help="a folder with the two files, at any depth; JAXRNN_DATA names it too")
+    ] = None,
     seeds: Annotated[tuple[int, ...], tyro.conf.arg(help="a training for each")] = (1, 2, 3),
     quick: Annotated[bool, tyro.conf.arg(help="noise and few epochs, to see that it works")] = False,
 ) -> None:
@@ -75,8 +77,10 @@ def read(folder: Path | None, part: str) -> Utterances:
     Returns:
         Its utterances.
     """
-    place = folder or Path(os.environ.get("JAXRNN_DATA", "."))
-    found = sorted(place.rglob(f"JapaneseVowels_{part}.ts*"))
+    place = folder or os.environ.get("JAXRNN_DATA")
+    if not place:
+        raise SystemExit("no recordings: give --data FOLDER or set JAXRNN_DATA, or try it on noise with --quick")
+    found = sorted(Path(place).rglob(f"JapaneseVowels_{part}.ts*"))
     if not found:
         raise SystemExit(f"{place}: has no JapaneseVowels_{part}.ts; give its folder, --data FOLDER")
     with (gzip.open if found[0].suffix == ".gz" else open)(found[0], "rt", encoding="utf-8") as file:
@@ -122,8 +126,9 @@ def learn(make: Any, train: Utterances, test: Utterances, seed: int, epochs: int
     start = cell.initial_carry(ROWS, keys[0])  # with a key: with dropout
     state = training.init(rule, adam, keys[1], cell.init(keys[2]), start, batch(np.arange(ROWS), train))
     train_step = training.make_train_step(rule, adam)
-    for epoch in range(epochs):
-        batches = like_lengths(train.lengths, ROWS, seed=1000 * seed + epoch)
+    rng = np.random.default_rng(seed)
+    for _ in range(epochs):
+        batches = rng.permutation(len(train.labels))[: updates // epochs * ROWS].reshape(-1, ROWS)
         state, _ = train_step(state, training.stack_chunks([batch(rows, train) for rows in batches]))
     everyone = np.arange(len(test.labels))
     _, logits = jax.jit(cell.unroll)(state.params, cell.initial_carry(len(everyone)), batch(everyone, test).inputs)

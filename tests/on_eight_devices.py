@@ -387,7 +387,7 @@ def test_an_evaluation_takes_what_all_rows_share():
     assert_close(np.array(several.score), np.array(one.score))
     assert_close(gathered(several.carry), one.carry)
     cell = counting(mixed=True)
-    with pytest.raises(InputError, match=r"tuple keeps something of all rows together \(1\).*use one device"):
+    with pytest.raises(InputError, match=r"^by_rows: the carry keeps something of all rows .*\(1\).*use one"):
         make_evaluate(cell, squared_error, mesh=data_mesh(2))({}, cell.initial_carry(ROWS), chunks)
 
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 import os
+import random
 import re
 import signal
 import subprocess
@@ -250,13 +251,23 @@ def test_units(tmp_path, monkeypatch, in_process):
     units.picture(result)
 
 
-def test_a_killed_training_ends_as_an_undisturbed_one(tmp_path, monkeypatch):
-    """With one kill, a second after the start: before there is a run."""
-    monkeypatch.setattr(kills, "SECONDS", 1.0)
-    found = kills.measure(tmp_path, kills=1, updates=10, seed=0)
+def test_a_killed_training_is_held_against_an_undisturbed_one(tmp_path, monkeypatch):
+    """Killed as soon as it has a snapshot; and a comparison that has something to find."""
+
+    class Late(random.Random):
+        def uniform(self, first, last):
+            while not list(tmp_path.glob("killed/snapshots/step_*5")):
+                time.sleep(0.01)
+            return first
+
+    found = kills.measure(tmp_path, kills=1, updates=200, seed=0, moments=Late)
     assert found["same_parameters_and_state"] and found["same_metrics"]
-    assert (found["kills"], found["snapshots_lost"], found["newest"]) == (1, 0, [0])
+    assert (found["kills"], found["kills_during_updates"], found["snapshots_lost"]) == (1, 1, 0)
+    assert 0 < found["newest"][0] < 200
     kills.picture(found)
+    lines = (tmp_path / "killed" / "metrics.jsonl").read_text("utf-8").splitlines()
+    (tmp_path / "killed" / "metrics.jsonl").write_text("\n".join(lines[1:]), "utf-8")
+    assert kills.lines(tmp_path / "killed") != kills.lines(tmp_path / "undisturbed")
 
 
 def test_recorded_vowels_are_read_and_learnt_from(tmp_path):
@@ -268,9 +279,10 @@ def test_recorded_vowels_are_read_and_learnt_from(tmp_path):
     with pytest.raises(SystemExit, match="has no JapaneseVowels_TEST.ts; give its folder"):
         vowels.read(tmp_path, "TEST")
     train, test = vowels.standardized(vowels.noise(0), vowels.noise(1))
-    share = vowels.learn(vowels.CELLS["GRU"], train, test, seed=1, epochs=1)
-    assert 0 <= share < 0.5  # there is nothing to learn
-    vowels.picture({"GRU": [share]})
+    told = (one._replace(xs=one.xs + 3 * np.eye(9, 12, dtype=np.float32)[one.labels]) for one in (train, test))
+    guessed, learnt = (vowels.learn(vowels.CELLS["GRU"], *pair, seed=1, epochs=20) for pair in ((train, test), told))
+    assert guessed < 0.3 < 0.9 < learnt
+    vowels.picture({"GRU": [guessed, learnt]})
 
 
 def test_every_benchmark_of_make_bench_can_be_tried_quickly():

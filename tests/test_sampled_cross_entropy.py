@@ -99,7 +99,7 @@ def test_in_the_mean_the_true_distribution_is_where_the_loss_is_least(keys_by_dr
     keys = jnp.stack(list(keys_by_draw.values()))
     slopes = quick_jit(jax.vmap(jax.grad(expected, argnums=(0, 1)), (None, None, 0)))(W, B, keys)
     for slope in slopes:
-        assert np.abs(slope.mean(0)).max() < 1e-15 < 0.01 < np.abs(slope).max()  # of all draws; of one
+        assert np.abs(slope.mean(0)).max() < 1e-12 < 0.01 < np.abs(slope).max()  # of all draws; of one
 
 
 def test_of_a_target_that_is_a_group_by_itself_the_normalizer_is_unbiased(keys_by_draw):

@@ -146,7 +146,7 @@ class Gradient(Section, frozen=True):
     memory: Annotated[
         Annotated[str, Meta(min_length=1)] | None, _rule("checkpointed", "a budget instead, such as 64MiB")
     ] = None
-    longest: Annotated[int, _rule("adaptive", "the longest horizon, two chunks or more", ge=3)] = 128
+    longest: Annotated[int, _rule("adaptive", "the longest horizon, two chunks or more (3 steps or more)", ge=3)] = 128
     target: Annotated[float, _rule("adaptive", "relative bias to stay below", gt=0, le=_MOST)] = 0.1
     measure_every: Annotated[int, _rule("adaptive", "chunks between two looks at the decay of credit", ge=1)] = 16
     cut_rate: Annotated[float, _rule("randomized", "how likely credit is cut between segments", ge=0, lt=1)] = 0.5

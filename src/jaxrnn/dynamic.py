@@ -14,6 +14,7 @@ from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Evaluation, score_chunks
 from jaxrnn.gradients.base import Chunk, Estimate, GradientEstimator
 from jaxrnn.sums import sum_dtype
+from jaxrnn.trees import threefry
 from jaxrnn.types import Carry, Params
 
 LEARNING = "passed on from chunk to chunk; the parameters learn from every {steps} steps after their score"
@@ -97,7 +98,7 @@ def make_dynamic_evaluate(estimator: GradientEstimator) -> Callable[..., Evaluat
     ) -> Evaluation:
         _check(adaptation)
         first, chunks = _first(chunks)
-        start = params, estimator.init(jax.random.key(0), params, carry, first)
+        start = params, estimator.init(threefry(0), params, carry, first)
         learn = partial(advance, params, adaptation, mean_squares)
         score, protocol, (_, state) = score_chunks(learn, start, chunks, LEARNING)
         steps = first.weight.shape[0]
@@ -124,7 +125,7 @@ def make_mean_squares(estimator: GradientEstimator) -> Callable[[Params, Carry, 
 
     def mean_squares(params: Params, carry: Carry, chunks: Iterable[Chunk]) -> Params:
         first, chunks = _first(chunks)
-        state = estimator.init(jax.random.key(0), params, carry, first)
+        state = estimator.init(threefry(0), params, carry, first)
         total = jax.tree.map(lambda w: jnp.zeros(w.shape, sum_dtype(w.dtype)), params)
         number = 0
         for chunk in chunks:

@@ -75,7 +75,8 @@ def data_parallel(estimator: GradientEstimator, mesh: Mesh) -> GradientEstimator
         check_chunk(chunk)
         check_rows(chunk.weight.shape[1], mesh.size)
         specs = _state_specs(estimator, mesh.size, params, state, chunk)
-        _refuse_mixed_rows(lambda *its: estimator.estimate(*its)[1], specs, mesh.size, params, state, chunk)
+        name, after = f"data_parallel: {type(state).__name__}", lambda *its: estimator.estimate(*its)[1]
+        _refuse_mixed_rows(name, after, specs, mesh.size, params, state, chunk)
 
         def part(params, state, chunk):
             estimate, state = estimator.estimate(params, state, chunk)
@@ -119,7 +120,7 @@ def by_rows(run: ChunkLoss, mesh: Mesh) -> ChunkLoss:
         check_chunk(chunk)
         check_rows(chunk.weight.shape[1], mesh.size)
         specs, nowhere = row_specs(carry, jax.tree.map(partial(_fewer_rows, 0, mesh.size), carry)), PartitionSpec()
-        _refuse_mixed_rows(lambda *its: run(*its)[0], specs, mesh.size, params, carry, chunk)
+        _refuse_mixed_rows("by_rows: the carry", lambda *its: run(*its)[0], specs, mesh.size, params, carry, chunk)
         layout = {"in_specs": (nowhere, specs, PartitionSpec(None, AXIS)), "out_specs": (specs, nowhere)}
         return jax.shard_map(part, mesh=mesh, **layout, check_vma=False)(params, carry, chunk)
 
@@ -199,7 +200,13 @@ def _fewer_rows(axis: int, parts: int, leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _refuse_mixed_rows(
-    after: Callable[[Params, Any, Chunk], Any], specs: Any, parts: int, params: Params, state: Any, chunk: Chunk
+    name: str,
+    after: Callable[[Params, Any, Chunk], Any],
+    specs: Any,
+    parts: int,
+    params: Params,
+    state: Any,
+    chunk: Chunk,
 ) -> None:
     """Refuse a state, or a carry, where something that all rows share comes to depend on what single rows hold.
 
@@ -224,7 +231,7 @@ def _refuse_mixed_rows(
             return False
         except NotImplementedError as error:  # of a kernel that is not written in JAX, such as cuDNN's
             remedy = "use one device, or a cell written in JAX, such as lstm in the place of cudnn_lstm"
-            raise InputError(f"data_parallel: it cannot be told whether rows stay apart ({error}); {remedy}") from None
+            raise InputError(f"{name}: it cannot be told whether rows stay apart ({error}); {remedy}") from None
         return True
 
     shared = [number for number, axis in enumerate(axes) if axis is None]
@@ -232,7 +239,7 @@ def _refuse_mixed_rows(
         names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in jax.tree.leaves_with_path(state)]
         mixed = ", ".join(names[number] for number in shared if not stay_the_same([number]))
         raise InputError(
-            f"data_parallel: {type(state).__name__} keeps something of all rows together ({mixed}), so that they "
+            f"{name} keeps something of all rows together ({mixed}), so that they "
             "cannot be split; use one device, or another cell or gradient estimator"
         )
 

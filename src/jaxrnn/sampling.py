@@ -207,7 +207,8 @@ def never(cell: Cell, symbol: int) -> Cell:
         symbol: the id.
 
     Returns:
-        A cell with the same parameters and carry, whose logit of that symbol is minus infinity.
+        A cell with the same parameters and carry, whose `step` and `unroll` give that symbol the logit minus infinity;
+        what is made of its `recurrence`, such as a stack around it, does not.
 
     Example:
         >>> from jaxrnn.stepwise import from_step

@@ -246,8 +246,8 @@ def test_scores_with_help_stand_beside_the_plain_one(finished_run, jaxrnn):
         kept, losses = answer[name], score(valid, grid)
         choice = grid[int(np.nanargmin(losses))]
         assert {key: kept[key] for key in choice._asdict()} == choice._asdict()
-        assert kept["valid_loss"] == pytest.approx(np.nanmin(losses), rel=1e-9)
-        assert [kept["loss"]] == pytest.approx(score(test, [choice]), rel=1e-9)
+        assert kept["valid_loss"] == pytest.approx(np.nanmin(losses), rel=1e-12)
+        assert [kept["loss"]] == pytest.approx(score(test, [choice]), rel=1e-12)
         assert kept["chosen_on"] == best.config.training.validate_targets and not kept["chosen_on_scored"]
 
 

@@ -30,8 +30,8 @@ def build_vocabulary(
     """The vocabulary of a training text: its symbols, the most frequent first, ties in code-point order.
 
     The tokenizer's unknown symbol joins them only where it is needed: where a symbol is too rare, or is met in the
-    other splits and not in training. So a text without such symbols gets exactly its own symbols. It is as frequent as
-    those that it stands for in training: the last where there are none.
+    other splits and not in training. So a text without such symbols gets exactly its own symbols. It counts as
+    often as what it stands for in training, and as the text has it itself: it is the last where that is never.
 
     Args:
         tokenizer: what made the symbols. If its alphabet is fixed, that is the vocabulary.

@@ -15,7 +15,7 @@ from jaxrnn.gradients.segments import ChunkLoss
 from jaxrnn.types import Carry, Params
 
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-DEEPEST = 3
+DEEPEST, MOST_TRIED = 3, 12
 
 
 class Plan(NamedTuple):
@@ -105,19 +105,21 @@ def plan(
         The plan.
 
     Raises:
-        InputError: if no plan fits, with a budget that would do.
+        InputError: if none of the plans tried fits, with a budget that would do.
 
     Cost:
-        One to a few compilations, of a second or so each whatever K is; up to twenty where the budget is at the limit.
+        One to a few compilations, of a second or so each whatever K is; up to a dozen where the budget is at the limit.
     """
     params, carry, chunk = (shapes(tree) for tree in (params, carry, chunk))
     candidates = _candidates(run, params, carry, chunk)
-    least = min(candidates.values())
-    ratio, tried = 0.5 if candidates[()] <= 2 * budget else 1.0, {}
+    least, tried = min(candidates.values()), {}
     while True:
-        allowed = max(least, budget / min(ratio, 1))
+        # What the compiler says, relative to the estimate; before it has said anything, see above.
+        ratios = [tried[lengths] / candidates[lengths] for lengths in tried]
+        ratio, lowest = (ratios[-1], min(1, *ratios)) if ratios else (0.5 if candidates[()] <= 2 * budget else 1,) * 2
+        allowed = max(least, budget / lowest)
         left = {lengths: size for lengths, size in candidates.items() if lengths not in tried and size <= allowed}
-        if not left:
+        if not left or len(tried) == MOST_TRIED:
             steps, rows = chunk.weight.shape
             raise InputError(
                 f"checkpointed_bptt: memory (gradient.memory) is {budget} bytes, too little for a chunk of {steps} "
@@ -128,7 +130,6 @@ def plan(
         memory = tried[lengths] = compiled_memory(make(lengths), params, carry, chunk)
         if memory <= budget:
             return Plan(lengths, memory)
-        ratio = memory / candidates[lengths]
 
 
 def shapes(tree: Any) -> Any:

@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxrnn.cell import Cell
+from jaxrnn.choices import require
 from jaxrnn.errors import expect
 from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator, check_chunk
 from jaxrnn.shapes import credit_where
 from jaxrnn.sums import added, sum_dtype, widened
-from jaxrnn.trees import join, renew_keys, split_carry
+from jaxrnn.trees import is_float, join, renew_keys, split_carry
 from jaxrnn.types import Array, Carry, Loss, Params
 
 # (params, carry, chunk) -> (carry, (loss, weight))
@@ -100,15 +101,20 @@ def with_credit(
 
     Returns:
         The estimate, the carry after the chunk, and the credit: the cotangent of the float leaves of the one before.
+
+    Raises:
+        InputError: for parameters that are no floats.
     """
+    whole = [jnp.result_type(p) for p in jax.tree.leaves(params) if not is_float(p)]
+    require(not whole, "a parameter's dtype", whole and whole[0].name, "one of floats, for it is to be differentiated")
     floats, others = split_carry(carry)
 
     def objective(params, floats):
         after, (loss, weight) = run(params, join(floats, others), chunk)
-        return (loss, split_carry(after)[0]), (weight, after)
+        return (loss, None if credit is None else split_carry(after)[0]), (weight, after)
 
-    (loss, ends), pull, (weight, after) = jax.vjp(objective, params, floats, has_aux=True)
-    grads, before = pull((jnp.ones_like(loss), jax.tree.map(jnp.zeros_like, ends) if credit is None else credit))
+    (loss, _), pull, (weight, after) = jax.vjp(objective, params, floats, has_aux=True)
+    grads, before = pull((jnp.ones_like(loss), credit))
     return Estimate(loss, weight, grads), after, before
 
 

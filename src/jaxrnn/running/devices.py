@@ -42,8 +42,8 @@ def prepare_one(config: Config) -> None:
     """
     if config.machine.keep_buffers:
         keep_buffers()
-    # Else an update takes its memory while the one before still has its own; there is nothing to gain by it, for an
-    # update keeps all cores busy by itself.
+    # Else a program takes its memory while the one before still has its own; there is nothing to gain by it, for one
+    # keeps all cores busy by itself.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     _keep_programs(config)
 

@@ -111,6 +111,8 @@ def with_cache(best: Trained, texts: Texts, screen: Console, grid: Sequence[Poin
     begins_at = find_beginning(config.data, vocabulary)
     trunk = build_trunk(config.model, len(vocabulary.symbols), config.regularizer, begins_at)
     evaluate = make_pointer_evaluate(trunk)
+    steps = max(int(rows(text)[1].max()) for text in (texts.valid, texts.scored))  # more there is not to remember
+    grid = list(dict.fromkeys(way._replace(window=min(way.window, steps)) for way in grid))
 
     with _chunks_shown(screen, "cache", count_scored(texts.valid) + count_scored(texts.scored)) as chunks_of:
 

@@ -164,7 +164,7 @@ def opening(vocabulary: Vocabulary, prompt: str | None, begins_at: int | None = 
 
     Args:
         vocabulary: the symbols.
-        prompt: some text; None stands for a line's end, or the most frequent symbol where lines have none.
+        prompt: some text; None stands for a line's end, or where lines have none for the most frequent known symbol.
         begins_at: the symbol at which the network starts anew, which in training comes before every text; or None.
 
     Returns:
@@ -179,7 +179,8 @@ def opening(vocabulary: Vocabulary, prompt: str | None, begins_at: int | None = 
         (Opening(unshown=[], given=[1, 0]), Opening(unshown=[2], given=[]), Opening(unshown=[2], given=[1, 0]))
     """
     if prompt is None:
-        return Opening([line_end(vocabulary) or 0], [])
+        end = line_end(vocabulary)
+        return Opening([int(unknown_id(vocabulary) == 0) if end is None else end], [])
     try:
         ids = encode(vocabulary, prompt, exact=True, name="sampling.prompt").tolist()
     except InputError as error:
