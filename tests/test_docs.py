@@ -355,6 +355,33 @@ def test_what_units_tell_in_the_readme_is_what_was_measured():
     assert string["score"] >= 0.9 and string["whole_state"] >= 0.97
 
 
+def test_what_a_unit_tells_of_novels_is_what_was_measured():
+    readme = " ".join(PAGES["README.md"].read_text("utf-8").split())
+    found = json.loads((ROOT / "benchmarks/results/units_quotes.json").read_text("utf-8"))
+    quotes = next(row for row in found["labels"] if row["label"] == "inside quotes")
+    assert quotes["unit"] == found["followed"]["unit"] and quotes["score"] > 0.9 > quotes["untrained"]
+    assert f"one of its {sum(found['text']['units'].values()):,} states, gates and candidates" in readme
+    assert f"what stands between quotes with an area of {quotes['score']:.3f}" in readme
+    assert f"before training the best is at {quotes['untrained']:.2f}" in readme
+    updates, scores = found["followed"]["updates"], found["followed"]["scores"]
+    rises = [(b - a, y - x) for a, b, x, y in zip(updates, updates[1:], scores, scores[1:], strict=False)]
+    assert max(rises, key=lambda rise: rise[1])[0] <= 400  # "a few hundred"
+
+
+def test_what_vowels_tell_is_what_was_measured():
+    page = " ".join(PAGES["own_data.md"].read_text("utf-8").split())
+    found = json.loads((ROOT / "benchmarks/results/vowels.json").read_text("utf-8"))
+    assert len(found["seeds"]) == 3
+    assert f"who is speaking in {100 * found['mean']['GRU']:.1f} % of 370 others" in page
+
+
+def test_what_is_said_of_kills_is_what_was_measured():
+    page = " ".join(PAGES["snapshots.md"].read_text("utf-8").split())
+    found = json.loads((ROOT / "benchmarks/results/kills.json").read_text("utf-8"))
+    assert f"resumes it: {found['kills']} times, {found['kills_during_updates']} of them after" in page
+    assert found["snapshots_lost"] == 0 and found["same_parameters_and_state"] and found["same_metrics"]
+
+
 def test_the_page_on_devices_has_the_measured_figures():
     found = json.loads((ROOT / "benchmarks/results/scaling.json").read_text("utf-8"))
     page = PAGES["devices.md"].read_text("utf-8")
