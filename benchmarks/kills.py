@@ -1,6 +1,6 @@
 """How often can a training be killed, and still end with the same bits?
 
-    python -m benchmarks.kills            # 200 times, about a quarter of an hour
+    python -m benchmarks.kills            # 100 times, some seven minutes
     python -m benchmarks.kills --quick    # twice, to see that it works
 
 A training is killed (SIGKILL: nothing can be saved any more) at moments drawn evenly: while Python starts, while
@@ -25,20 +25,20 @@ from benchmarks.commands import command, metrics
 from benchmarks.recipes import CONFIGS
 from jaxrnn import snapshots
 
-SECONDS = 8.0  # from a start to the kill at the latest: about two of them go by before the first update
+SECONDS = 4.0  # from a start to the kill at the latest: one and a half of them go by before the first update
 OPTIONS = ("--training.updates_per_dispatch", "1", "--training.validate_every", "5", "--model.dropout", "0.1")
 CLOCKED = ("tokens_per_second", "seconds", "run")
 
 
 def main(
     quick: Annotated[bool, tyro.conf.arg(help="two kills, to see that it works")] = False,
-    kills: Annotated[int, tyro.conf.arg(help="how often the training is killed")] = 200,
+    kills: Annotated[int, tyro.conf.arg(help="how often the training is killed")] = 100,
     seed: Annotated[int, tyro.conf.arg(help="of the moments")] = 0,
 ) -> None:
     """Kill, resume, compare, and keep what came of it."""
     kills = 2 if quick else kills
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(Path(folder), kills, updates=200 * kills, seed=seed)
+        result = measure(Path(folder), kills, updates=400 * kills, seed=seed)
     shown = {name: value for name, value in result.items() if name != "newest"}
     print(json.dumps(shown, indent=2))
     results.save("kills", result, picture(result), quick=quick)
