@@ -159,10 +159,12 @@ def test_what_the_cut_costs_in_the_readme_is_what_was_measured():
     result = json.loads((ROOT / "benchmarks/results/full_vs_truncated_learning.json").read_text("utf-8"))
     readme = " ".join(PAGES["README.md"].read_text("utf-8").split())
     rows = {row["rule"]: row for row in result["learning"] if (row["task"], row["delay"]) == ("copy", 102)}
-    cut, exact = rows["truncated"], rows["checkpointed, budget"]
+    cut, exact, full = rows["truncated"], rows["checkpointed, budget"], rows["bptt"]
     assert cut["k"] == 50 and "cut after 50" in readme and "102 steps after" in readme and len(cut["final"]) == 3
     assert all(abs(loss - 1) < 0.005 for loss in cut["final"]) and "at 1.00 times the loss" in readme
-    assert all(f"{loss:.3f}" == "0.001" for loss in exact["final"]) and "to 0.001 times that loss" in readme
+    assert max(exact["final"]) < 0.005 and max(full["final"]) < 0.05
+    in_segments, whole = ("{:.3f}, {:.3f} and {:.3f}".format(*row["final"]) for row in (exact, full))
+    assert f"comes to {in_segments} times that loss" in readme and f"but for rounding, ended at {whole})" in readme
     exact_mib, cut_mib = (f"{row['temp_bytes'] / 2**20:.1f}" for row in (exact, cut))
     exact_ms, cut_ms = (f"{1e3 * row['seconds_per_update']:.1f}" for row in (exact, cut))
     price = f"in {exact_mib} MiB of temporaries instead of {cut_mib} and in {exact_ms} ms an update instead of {cut_ms}"
@@ -173,22 +175,24 @@ def test_what_the_cut_does_not_cost_in_the_readme_is_what_was_measured():
     """Long delays that are learnt all the same; and inside the horizon, who learns alike and who is quickest."""
     result = json.loads((ROOT / "benchmarks/results/full_vs_truncated_learning.json").read_text("utf-8"))
     rows = {(row["task"], row["delay"], row["rule"]): row for row in result["learning"] if row["hidden"] == 32}
-    assert "adding and temporal order, over 99 and 89 steps, are learnt" in PAGES["README.md"].read_text("utf-8")
+    readme = " ".join(PAGES["README.md"].read_text("utf-8").split())
+    assert "over 99 and 89 steps, are learnt with the same cut, to a tenth of that loss or less" in readme
     adding, order = (rows[task, delay, "truncated"] for task, delay in (("adding", 99), ("order", 89)))
-    assert adding["k"] == order["k"] == 50 and max(adding["final"] + order["final"]) < 0.05
+    assert adding["k"] == order["k"] == 50 and max(adding["final"] + order["final"]) < 0.1
     assert fmean(adding["final"]) > fmean(rows["adding", 99, "bptt"]["final"])
     inside = [row for row in rows.values() if row["inside"]]
-    assert all(max(row["final"]) < 0.05 for row in inside if row["rule"] != "adaptive")
+    assert all(max(row["final"]) < 0.1 for row in inside if row["rule"] != "adaptive")
     assert max(fmean(row["final"]) for row in inside if row["rule"] == "adaptive") > 0.3
     pace = [row for row in result["pace"] if row["T"] in {row["T"] for row in inside} and row["hidden"] == 32]
-    for steps in {row["T"] for row in pace}:
-        assert min((row for row in pace if row["T"] == steps), key=lambda row: row["seconds"])["rule"] == "bptt"
+    for steps in {row["T"] for row in pace}:  # "as quick as any": some are the same program where nothing is cut
+        seconds = {row["rule"]: row["seconds"] for row in pace if row["T"] == steps}
+        assert seconds["bptt"] <= 1.1 * min(seconds.values()) and seconds["replaying"] > 1.5 * seconds["bptt"]
 
 
 def test_how_far_to_trust_a_certificate_is_what_was_measured():
     text, copy, _ = json.loads((ROOT / "benchmarks/results/full_vs_truncated.json").read_text("utf-8"))["certificate"]
     page = " ".join(PAGES["tutorial.md"].read_text("utf-8").split())
-    assert round(text["pairs"]["wrong"], 1) == 0.2 and "one certificate in five was exceeded" in page
+    assert round(text["pairs"]["wrong"], 2) == 0.25 and "one certificate in four was exceeded" in page
     told = "by a factor of {:.0f} in the median and of {:.0f} at worst"
     assert told.format(text["pairs"]["median_ratio_where_wrong"], text["pairs"]["largest_ratio"]) in page
     assert copy["model"].startswith("copy") and copy["pairs"]["certified"] == 0
