@@ -426,7 +426,12 @@ def test_the_page_on_language_models_has_the_measured_figures():
         assert f"| {said} | {' | '.join(scores)} |" in page
     tries = {one["name"]: one for one in json.loads((results / "tries_ptb_fast.json").read_text("utf-8"))["tries"]}
     small, large = ([tries[name] for name in names] for names in (SMALL_TRIES, LARGE_TRIES))
-    assert set(tries) == {one["name"] for one in (*small, *large)}
+    assert set(tries) == {one["name"] for one in (*small, *large)} | set(SAMPLED_TRIES)
+    beside, instead, everything = (f"{tries[name]['test']:.1f}" for name in (*SAMPLED_TRIES, "rate_30"))
+    told = (
+        f"perplexity of {beside} the one way and {instead} the other, which chance may do. From all words they come to"
+    )
+    assert f"{told} {everything}." in " ".join(page.split())
     lines = page.splitlines()
     for row, one in enumerate(small, lines.index("| rate 20, the example's | 193.4 | 143.3 | 122.6 | 117.8 |")):
         figures = [f"{perplexity:.1f}" for _, perplexity in one["perplexity"]]
@@ -488,6 +493,7 @@ def test_the_page_on_language_models_has_the_curves_of_the_better_model():
 
 
 LARGE_TRIES = ("more_masks", "no_masks", "14_epochs", "small_coupled", "ptb_fast")
+SAMPLED_TRIES = ("sample_beside", "sample_instead")
 SMALL_TRIES = ("rate_20", "rate_30", "rate_45", "wider_embedding", "10_rows", "adam")
 
 
