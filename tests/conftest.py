@@ -24,6 +24,11 @@ hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, 
 hypothesis.settings.load_profile("steady")
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with the longest test: begun late, it would go on while the other processes have nothing left to do."""
+    items.sort(key=lambda item: item.name != "test_on_eight_devices")
+
+
 def pytest_addoption(parser):
     parser.addoption("--data", metavar="FOLDER", help="folder of real data sets (default: JAXRNN_DATA)")
 

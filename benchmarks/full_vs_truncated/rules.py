@@ -55,12 +55,14 @@ class Rule(NamedTuple):
         has_horizon: whether k has a say.
         is_random: whether it draws.
         fewer_updates: by what the number of updates is divided where many are made.
+        may_refuse: whether there are cases that cannot be.
     """
 
     make: Callable[[Case], GradientEstimator]
     has_horizon: bool = True
     is_random: bool = False
     fewer_updates: int = 1
+    may_refuse: bool = False
 
 
 def piece_length(horizon: int) -> int:
@@ -102,6 +104,8 @@ def possible(pairs: Sequence[tuple[str, int]], case: Case) -> list[tuple[str, in
     """
 
     def refused(name: str, horizon: int) -> bool:
+        if not RULES[name].may_refuse:
+            return False
         rule = RULES[name].make(case._replace(horizon=horizon))
         state = rule.init(jax.random.key(0), case.params, case.carry, case.chunk)
         try:
@@ -156,7 +160,7 @@ def _at_random(truncation, case):
 RULES = {
     "bptt": Rule(lambda case: bptt(case.cell, case.loss), has_horizon=False),
     "checkpointed, segments": Rule(_in_segments),
-    "checkpointed, budget": Rule(_in_the_memory_of_truncation),
+    "checkpointed, budget": Rule(_in_the_memory_of_truncation, may_refuse=True),
     "truncated": Rule(_truncated),
     "replaying": Rule(_replaying),
     "geometric": Rule(partial(_at_random, geometric(0.5)), is_random=True),

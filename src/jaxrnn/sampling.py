@@ -250,8 +250,9 @@ def check_prompt(prompt: Any, symbols: int | None, length: Any) -> np.ndarray:
         raise InputError(f"sampling: prompt has shape {prompt.shape}; it must be [P], with at least one symbol")
     if not np.issubdtype(prompt.dtype, np.integer):
         raise InputError(f"sampling: prompt holds {prompt.dtype}; it must hold integer ids")
-    for bad in prompt[(prompt < 0) | (prompt >= (symbols or math.inf))][:1].tolist():
-        require(False, "sampling: an id of the prompt", bad, f"from 0 to {symbols - 1}" if symbols else "0 or more")
+    bad = prompt[(prompt < 0) | (prompt >= (symbols or math.inf))].tolist()
+    expected = f"from 0 to {symbols - 1}" if symbols else "0 or more"
+    require(not bad, "sampling: an id of the prompt", bad and bad[0], expected)
     require(is_whole(length, 0) and length < 2**31, "sampling: length", length, f"a whole number from 0 to {2**31 - 1}")
     return prompt.astype(np.int32)
 
