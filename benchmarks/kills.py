@@ -21,7 +21,7 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
-from benchmarks.commands import command, metrics
+from benchmarks.commands import metrics, train
 from benchmarks.recipes import CONFIGS
 from jaxrnn import snapshots
 
@@ -63,7 +63,7 @@ def measure(
     killed, undisturbed = folder / "killed", folder / "undisturbed"
     newest = list(kill_at_random(killed, options, kills, moments(seed)))
     for run in (killed, undisturbed):
-        command("train", "--run", str(run), *options, *(["--resume"] if run.exists() else []))
+        train(run, *options)
     lost = sum(after < before for before, after in zip(newest, newest[1:], strict=False))
     return {
         "updates": updates,
@@ -91,10 +91,7 @@ def kill_at_random(run: Path, options: tuple[str, ...], kills: int, moments: ran
                 if process.returncode:
                     raise subprocess.CalledProcessError(process.returncode, words)
                 return  # it has come to its end
-        steps = [
-            int(path.name.removeprefix("step_")) for path in run.glob("snapshots/step_*") if path.name[5:].isdigit()
-        ]
-        yield max(steps, default=0)
+        yield max((updates for updates, _ in snapshots.listed(run / "snapshots", ["step"])), default=0)
 
 
 def last_arrays(run: Path, updates: int) -> bytes:

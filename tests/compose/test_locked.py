@@ -66,14 +66,6 @@ def test_without_a_key_both_are_the_identity():
     assert_close(words.unroll(TABLE, words.initial_carry(ROWS), IDS)[1], np.ones((STEPS, ROWS, 3)), tolerance=0)
 
 
-def test_a_dropped_unit_lets_no_gradient_through_even_an_infinite_one():
-    cell = locked_dropout(0.5)
-    carry = cell.initial_carry(ROWS, jax.random.key(0))
-    ys, pull = jax.vjp(lambda xs: cell.unroll({}, carry, xs)[1], jnp.asarray(ONES))
-    (d_xs,) = pull(jnp.full(ONES.shape, jnp.inf))
-    assert_close(d_xs, np.where(ys == 0, 0, np.inf))
-
-
 def fates(key, ids=IDS):
     """Which ids are read as they are: `[T, B]`. A word's vector is dropped as a whole or not at all."""
     cell = word_dropout(embedding(WORDS, 3), 0.3)

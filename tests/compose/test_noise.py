@@ -32,6 +32,15 @@ def test_renewed_keys_draw_other_masks_and_go_on_by_row():
     assert_close(part, jax.tree.map(lambda a: a[2:], new))
 
 
+@pytest.mark.parametrize("name", ["dropout", "locked_dropout"])
+def test_a_dropped_unit_lets_no_gradient_through_even_an_infinite_one(name):
+    cell, ones = NOISY[name], np.ones((6, ROWS, 50))
+    carry = cell.initial_carry(ROWS, jax.random.key(0))
+    ys, pull = jax.vjp(lambda xs: cell.unroll({}, carry, xs)[1], jnp.asarray(ones))
+    (d_xs,) = pull(jnp.full(ones.shape, jnp.inf))
+    assert_close(d_xs, np.where(ys == 0, 0, np.inf))
+
+
 @pytest.mark.parametrize("name", NOISY)
 def test_a_key_that_is_an_array_of_numbers_is_refused(name):
     """It would not be known as one where keys are renewed: one mask would last for ever."""

@@ -130,8 +130,8 @@ def n_gram_line(experiment: Experiment, bits: Sequence[float]) -> str:
         One line.
     """
     scores = "  ".join(f"{order}: {score:.3f}" for order, score in enumerate(bits, 1))
-    noun, counted = symbol_noun(experiment.config.data.tokenizer), counted_part(experiment.dataset)
-    part = f", counted on the first {many(counted, noun)} of the training text" if counted else ""
+    noun = symbol_noun(experiment.config.data.tokenizer)
+    part = _counted_on(counted_part(experiment.dataset), noun)
     return table(("n-grams", f"{scores}  bits per {noun} of the test text{part}"))
 
 
@@ -145,8 +145,12 @@ def best_n_gram_line(named: Mapping[str, float]) -> str:
         One line.
     """
     score = f"{named['best_ngram']:.4f} bits per character: the best of them, of order {named['best_order']}"
-    part = f", counted on the first {named['counted']:,} symbols of the training text" if "counted" in named else ""
-    return table(("n-grams", score + part))
+    return table(("n-grams", score + _counted_on(named.get("counted"), "symbol")))
+
+
+def _counted_on(counted: Any, noun: str) -> str:
+    """What to add about n-grams of which only a part of the training text was counted."""
+    return f", counted on the first {many(counted, noun)} of the training text" if counted else ""
 
 
 def validation_line(position: Position, score: Score, training: str, n_gram: float, noun: str) -> str:
