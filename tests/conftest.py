@@ -5,15 +5,31 @@ the docstrings are run under JAX's default settings instead (test_examples.py).
 """
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import hypothesis
 import jax
 import pytest
 
-# Most of a test's time is compilation, for a program that runs once: a fifth less without optimisation. Whoever names a
-# level gets that one: XLA_FLAGS=--xla_backend_optimization_level=3 is how programs are compiled outside of tests.
-os.environ["XLA_FLAGS"] = f"--xla_backend_optimization_level=0 {os.environ.get('XLA_FLAGS', '')}".strip()
+# Most of a test's time is compilation, for a program that runs once: half of it goes without optimisation, with the older
+# emitter of fused loops, and with one piece of machine code a program. Whoever names a flag gets what it says:
+# XLA_FLAGS=--xla_backend_optimization_level=3 comes nearer to how programs are compiled outside of tests.
+QUICK = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
+
+
+def known(flags):
+    """Tell whether this version of XLA knows flags: those that it does not know end the process."""
+    command = [sys.executable, "-c", "import jax; jax.devices()"]
+    return subprocess.run(command, env=os.environ | {"XLA_FLAGS": flags}, capture_output=True).returncode == 0
+
+
+if "PYTEST_XDIST_WORKER" not in os.environ and known(QUICK):  # workers inherit them
+    os.environ["XLA_FLAGS"] = f"{QUICK} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
@@ -49,6 +65,14 @@ def data(request) -> Path:
 def default_settings():
     """What JAX does where nobody has asked for anything else: the settings of a reader who types an example."""
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def buffers_as_they_come():
+    """A command that runs in the tests' own process does not change how it allocates: programs would compile slowly."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxrnn.running.devices.keep_buffers", lambda: False)
         yield
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit
+from agreement import assert_close, quick_jit, random_params
 from jaxrnn.cell import scan_unroll
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import dropout, embedding, language_model, stack, zoneout
@@ -54,7 +54,7 @@ def products(cell, steps):
 @pytest.mark.parametrize("name", STACKS)
 def test_values_and_gradients_are_those_of_the_loop(name, steps):
     cell, ids = STACKS[name](), ids_of(steps)
-    params, carry = cell.init(jax.random.key(0)), cell.initial_carry(ROWS, jax.random.key(1))
+    params, carry = random_params(1, cell), cell.initial_carry(ROWS, jax.random.key(1))
 
     def total(unroll, params):
         carry_after, ys = unroll(params, carry, ids)

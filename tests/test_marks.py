@@ -1,5 +1,7 @@
 """Sequence boundaries and padding: what is marked changes exactly what it says, and no gradient leaks through."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -28,6 +30,8 @@ CELLS = {
         reference.elman(),
     ),
 }
+# Marks wrap any recurrence: one of two states, one of several products, and one that shows neither.
+OF_EACH_KIND = ["lstm", "gru_reset_before", "from_step"]
 RNG = np.random.default_rng(0)
 XS = RNG.normal(size=(STEPS, ROWS, INPUT))
 RESET = RNG.random((STEPS, ROWS)) < 0.3
@@ -69,7 +73,7 @@ def row_by_row(cell, params, carry, xs, reset, keep, d_carry, d_ys):
     return (tuple(last), ys), (d_params, tuple(d_first), d_xs)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", OF_EACH_KIND)
 def test_resets_and_padding_are_a_loop_for_each_row(name):
     cell, by_hand = CELLS[name]
     params = random_params(1, cell)
@@ -84,7 +88,7 @@ def test_resets_and_padding_are_a_loop_for_each_row(name):
     assert_close((results, cotangents), expected)
 
 
-@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("name", OF_EACH_KIND)
 def test_without_marks_nothing_changes(name):
     """To the bit: a `Marked` of nothing, one of marks that mark nothing, and the plain input."""
     cell, _ = CELLS[name]
@@ -102,22 +106,27 @@ def test_without_marks_nothing_changes(name):
 
 
 DEEP = stack(lstm(INPUT, HIDDEN), gru(HIDDEN, HIDDEN))
+WITHIN = np.arange(STEPS)[:, None] < LENGTHS
+
+
+@cache
+def up_to_their_lengths():
+    """All gradients of the deep network for inputs `[T, B, I]`, compiled once: what fills them up is data."""
+    params, carry = random_params(1, DEEP), random_like(2, DEEP.initial_carry(ROWS))
+
+    def unroll(params, carry, x):
+        return DEEP.unroll(params, carry, Marked(x, keep=WITHIN))
+
+    return quick_jit(lambda x: all_gradients(unroll, 3, params, carry, x))
 
 
 @pytest.mark.parametrize("filler", [0.0, 1e300, np.inf, np.nan])
 def test_what_stands_in_padding_does_not_matter(filler):
     """Outputs, last carries and all gradients are those of rows cut to their length, whatever fills the rest."""
-    params, carry = random_params(1, DEEP), random_like(2, DEEP.initial_carry(ROWS))
-    keep = np.asarray(within_lengths(LENGTHS, STEPS))
-    xs = np.where(keep[..., None], XS, filler)
-
-    def unroll(params, carry, x):
-        return DEEP.unroll(params, carry, Marked(x, keep=keep))
-
-    (last, ys), (d_params, d_carry, d_xs) = quick_jit(lambda x: all_gradients(unroll, 3, params, carry, x))(xs)
-    clean = quick_jit(lambda x: all_gradients(unroll, 3, params, carry, x))(np.where(keep[..., None], XS, 0.5))
-    assert_close(((last, ys), (d_params, d_carry, d_xs)), clean, tolerance=0)
-    assert not np.any(ys[~keep]) and not np.any(d_xs[~keep])
+    filled, clean = (up_to_their_lengths()(np.where(WITHIN[..., None], XS, number)) for number in (filler, 0.5))
+    assert_close(filled, clean, tolerance=0)
+    (_, ys), (_, _, d_xs) = filled
+    assert not np.any(ys[~WITHIN]) and not np.any(d_xs[~WITHIN])
 
 
 def test_rows_stop_at_their_length():
@@ -132,21 +141,24 @@ def test_rows_stop_at_their_length():
         assert_close(jax.tree.map(lambda a, row=row: a[row : row + 1], last), one, tolerance=0 if not length else 1e-12)
 
 
-@pytest.mark.parametrize("bad", [-1, 7, 10**6])
-def test_padding_may_hold_ids_that_do_not_exist(bad):
+@cache
+def estimate_of_ids():
+    """The estimate of a model for ids and targets `[T, B]`, compiled once."""
     model = language_model(lstm(INPUT, HIDDEN), 7)
-    params = random_params(1, model)
-    rng = np.random.default_rng(4)
-    ids, targets = rng.integers(0, 7, (2, STEPS, ROWS))
-    keep = np.asarray(within_lengths(LENGTHS, STEPS))
-    estimator = bptt(model, softmax_cross_entropy)
+    params, estimator = random_params(1, model), bptt(model, softmax_cross_entropy)
     state = estimator.init(None, params, model.initial_carry(ROWS), None)
 
-    @jax.jit
     def estimate(ids, targets):
-        return estimator.estimate(params, state, Chunk(Marked(ids, keep=keep), targets, keep))
+        return estimator.estimate(params, state, Chunk(Marked(ids, keep=WITHIN), targets, WITHIN))
 
-    filled = estimate(np.where(keep, ids, bad), np.where(keep, targets, bad))
+    return quick_jit(estimate)
+
+
+@pytest.mark.parametrize("bad", [-1, 7, 10**6])
+def test_padding_may_hold_ids_that_do_not_exist(bad):
+    estimate = estimate_of_ids()
+    ids, targets = np.random.default_rng(4).integers(0, 7, (2, STEPS, ROWS))
+    filled = estimate(np.where(WITHIN, ids, bad), np.where(WITHIN, targets, bad))
     assert_close(filled, estimate(ids, targets), tolerance=0)
     assert float(filled[0].weight) == LENGTHS.sum()
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agreement import quick_options
 from jaxrnn.cells import elman
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import bptt
@@ -18,8 +17,7 @@ from jaxrnn.parallel import check_rows, data_parallel, row_specs
 
 
 def test_on_eight_devices():
-    flags = " ".join(f"--{name}={value}".lower() for name, value in quick_options().items())
-    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8", "XLA_FLAGS": flags}
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": "8"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "on_eight_devices.py"]
     said = subprocess.run(command, cwd=Path(__file__).parent, env=environment, capture_output=True, text=True)
     assert said.returncode == 0, said.stdout + said.stderr

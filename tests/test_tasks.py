@@ -1,26 +1,28 @@
 """Every shape of task is a chunk with weights: against each row by itself, unpadded, its loss where it belongs."""
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from agreement import assert_close, quick_jit, random_like, random_params
-from jaxrnn.cells import gru, lstm
-from jaxrnn.compose import bidirectional, with_readout
+from jaxrnn.cells import elman, gru
+from jaxrnn.compose import with_readout
 from jaxrnn.gradients import Chunk, bptt, checkpointed_bptt
 from jaxrnn.losses import sigmoid_cross_entropy, softmax_cross_entropy, squared_error
 from jaxrnn.types import Marked
 from table import ESTIMATORS
 
 INPUT, HIDDEN, STEPS = 2, 3, 5
-LENGTHS = np.array([5, 3, 0, 1])  # of the rows of a batch, one of them empty
+LENGTHS = (5, 3, 0, 1)  # of the rows of a batch, one of them empty
 
 LOSSES = {"sigmoid": (sigmoid_cross_entropy, 1), "softmax": (softmax_cross_entropy, 3), "square": (squared_error, 2)}
 
 # For a row of n steps, which of them have a loss; how many steps the rows have; and the loss.
 SHAPES = {
-    "one_to_one": (lambda n: [0], [1, 1], "sigmoid"),
+    "one_to_one": (lambda n: [0], (1, 1), "sigmoid"),
     "one_to_many": (lambda n: range(n), LENGTHS, "softmax"),  # after the first symbol it reads what it is to write
     "many_to_one_binary": (lambda n: [n - 1], LENGTHS, "sigmoid"),
     "many_to_one_classes": (lambda n: [n - 1], LENGTHS, "softmax"),
@@ -37,43 +39,54 @@ def targets_of(loss, shape, rng):
     return rng.integers(0, 2 if loss == "sigmoid" else 3, shape, dtype=np.int32)
 
 
-def alone(cell, loss, params, xs, targets, steps):
-    """The loss of one row by itself, in a plain loop of steps: `xs [n, I]`, `targets [n, ...]`."""
+def alone(cell, loss, params, xs, targets, weight):
+    """The loss of one row by itself, in a plain loop of steps: `xs [n, I]`, `targets [n, ...]`, `weight [n]`."""
     carry, total = cell.initial_carry(()), jnp.zeros(())
     for t in range(len(xs)):
         carry, y = cell.step(params, carry, xs[t])
-        if t in steps:
-            total += loss(y, targets[t])
+        total += weight[t] * loss(y, targets[t])
     return total
+
+
+@cache
+def in_three_ways(loss, lengths):
+    """Loss and gradient of rows of such lengths, compiled once: of their weights, row by row and as two estimates."""
+    function, output_size = LOSSES[loss]
+    cell = with_readout(elman(INPUT, HIDDEN), output_size)
+    params, rng = random_params(1, cell), np.random.default_rng(2)
+    steps, rows = max(lengths), len(lengths)
+    xs, targets = rng.normal(size=(steps, rows, INPUT)), targets_of(loss, (steps, rows), rng)
+    keep = np.arange(steps)[:, None] < np.array(lengths)
+    chunk = Chunk(Marked(np.where(keep[..., None], xs, np.nan), keep=keep), targets, np.ones((steps, rows)))
+
+    def by_rows(params, weight):
+        return sum(
+            alone(cell, function, params, xs[:length, row], targets[:length, row], weight[:length, row])
+            for row, length in enumerate(lengths)
+        )
+
+    def estimating(estimator):
+        start = estimator.init(jax.random.key(3), params, cell.initial_carry(rows), chunk)
+        estimate = quick_jit(estimator.estimate)
+        return lambda weight: estimate(params, start, chunk._replace(weight=weight))[0]
+
+    estimators = bptt(cell, function), checkpointed_bptt(cell, function, segment_length=2)
+    return [partial(quick_jit(jax.value_and_grad(by_rows)), params), *map(estimating, estimators)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_padded_chunk_is_its_rows(shape):
     """Loss and gradient of the chunk, by two exact estimators, are the sums over the rows."""
     losing, lengths, loss = SHAPES[shape]
-    function, output_size = LOSSES[loss]
-    cell = with_readout(lstm(INPUT, HIDDEN), output_size)
-    params, rng = random_params(1, cell), np.random.default_rng(2)
-    steps, rows = max(lengths), len(lengths)
-    xs, targets = rng.normal(size=(steps, rows, INPUT)), targets_of(loss, (steps, rows), rng)
-    keep = np.arange(steps)[:, None] < np.asarray(lengths)
-    weight = np.zeros((steps, rows))
+    weight = np.zeros((max(lengths), len(lengths)))
     for row, length in enumerate(lengths):
         weight[list(losing(length)) if length else [], row] = 1
-
-    def by_rows(params):
-        return sum(
-            alone(cell, function, params, xs[:length, row], targets[:length, row], losing(length))
-            for row, length in enumerate(lengths)
-        )
-
-    chunk = Chunk(Marked(np.where(keep[..., None], xs, np.nan), keep=keep), targets, weight)
-    expected = quick_jit(jax.value_and_grad(by_rows))(params)
-    for estimator in (bptt(cell, function), checkpointed_bptt(cell, function, segment_length=2)):
-        start = estimator.init(jax.random.key(3), params, cell.initial_carry(rows), chunk)
-        estimate, _ = quick_jit(estimator.estimate)(params, start, chunk)
-        assert_close((estimate.loss, estimate.grads), expected)
-        assert estimate.weight == weight.sum()
+    by_rows, *estimates = in_three_ways(loss, lengths)
+    expected = by_rows(weight)
+    for estimate in estimates:
+        found = estimate(weight)
+        assert_close((found.loss, found.grads), expected)
+        assert found.weight == weight.sum()
 
 
 def test_encoder_and_decoder_are_one_cell():
@@ -103,7 +116,7 @@ def test_encoder_and_decoder_are_one_cell():
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_a_chunk_of_no_weight_has_no_gradient(name):
     """Exactly 0, whatever the targets are, and the carry goes on as it does with weights."""
-    cell, rng = with_readout(gru(INPUT, HIDDEN), 2), np.random.default_rng(7)
+    cell, rng = with_readout(elman(INPUT, HIDDEN), 2), np.random.default_rng(7)
     params, carry = random_params(8, cell), random_like(9, cell.initial_carry(2))
     xs, targets = rng.normal(size=(STEPS, 2, INPUT)), rng.normal(size=(STEPS, 2, 2))
     estimator = ESTIMATORS[name].build(cell, squared_error, 2)
@@ -131,39 +144,3 @@ def test_a_target_that_is_missing_reaches_nothing():
     estimate = quick_jit(estimator.estimate)
     start = estimator.init(jax.random.key(13), params, cell.initial_carry(2), chunk)
     assert_close(estimate(params, start, gaps)[0], estimate(params, start, chunk)[0], tolerance=0)
-
-
-def test_from_both_ends_of_every_row():
-    """A bidirectional layer with lengths, value and gradient: each row by itself, one loop from either end."""
-    layer, rng = bidirectional(gru(INPUT, HIDDEN), lstm(INPUT, HIDDEN)), np.random.default_rng(14)
-    cells = {"forward": gru(INPUT, HIDDEN), "backward": lstm(INPUT, HIDDEN)}
-    params = {name: random_params(15, cell) for name, cell in cells.items()}
-    xs = rng.normal(size=(STEPS, len(LENGTHS), INPUT))
-    cotangent = rng.normal(size=(STEPS, len(LENGTHS), 2 * HIDDEN))
-
-    def from_end(name, params, xs):
-        carry, ys = cells[name].initial_carry(()), []
-        for x in xs:
-            carry, y = cells[name].step(params[name], carry, x)
-            ys.append(y)
-        return ys
-
-    def by_rows(params):
-        ys = np.zeros((STEPS, len(LENGTHS), 2 * HIDDEN)).tolist()
-        for row, length in enumerate(LENGTHS):
-            left = from_end("forward", params, xs[:length, row])
-            right = from_end("backward", params, xs[:length, row][::-1])[::-1]
-            for t in range(length):
-                ys[t][row] = jnp.concatenate([left[t], right[t]])
-        return jnp.stack([jnp.stack([jnp.asarray(y) for y in at_t]) for at_t in ys])
-
-    def value_and_gradient(function):
-        def weighed(params):
-            ys = function(params)
-            return jnp.sum(ys * cotangent), ys
-
-        return quick_jit(jax.value_and_grad(weighed, has_aux=True))(params)
-
-    padded = np.where((np.arange(STEPS)[:, None] < LENGTHS)[..., None], xs, np.nan)
-    at_once = value_and_gradient(lambda params: layer.apply(params, padded, jnp.asarray(LENGTHS)))
-    assert_close(at_once, value_and_gradient(by_rows))

@@ -127,6 +127,12 @@ def test_the_folder_is_chosen_by_argument_then_environment(tmp_path, monkeypatch
     assert "jaxrnn" in cache.cache_folder().parts
 
 
+def test_a_home_folder_that_is_not_known_is_named(monkeypatch):
+    monkeypatch.setenv("JAXRNN_CACHE", "~nobody-of-this-name/x")
+    with pytest.raises(InputError, match="this-name/x': its home folder is not known; .*JAXRNN_CACHE=FOLDER"):
+        cache.cache_folder()
+
+
 def test_a_key_tells_its_parts_apart():
     keys = [
         cache.key("a", "b"),

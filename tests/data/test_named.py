@@ -41,7 +41,7 @@ def server(monkeypatch):
     monkeypatch.setitem(NAMED, "ptb", NamedText("loopback", files))
     monkeypatch.setitem(NAMED, "ptb_char", NamedText("loopback", files, strip=True))
     monkeypatch.setitem(NAMED, "tinyshakespeare", NamedText("loopback", {"text": files["train"]}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     yield server
     server.shutdown()
     server.server_close()

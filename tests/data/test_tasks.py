@@ -54,10 +54,10 @@ def is_uniform(counts):
 @pytest.mark.parametrize(("delay", "symbols", "alphabet"), [(1, 1, 2), (7, 3, 4)])
 def test_copy_memory(delay, symbols, alphabet):
     chunk = copy_memory(KEY, ROWS, delay=delay, symbols=symbols, alphabet=alphabet)
-    seen = symbols_of(chunk)
-    assert seen.shape == chunk.targets.shape == (delay + 2 * symbols, ROWS)
+    seen, targets = symbols_of(chunk), np.asarray(chunk.targets)
+    assert seen.shape == targets.shape == (delay + 2 * symbols, ROWS)
     for row in range(ROWS):
-        blanks, (shown, told) = [alphabet], (seen[:symbols, row], chunk.targets[symbols + delay :, row])
+        blanks, (shown, told) = [alphabet], (seen[:symbols, row], targets[symbols + delay :, row])
         assert np.array_equal(shown, told) and shown.max() < alphabet
         waiting = [*blanks * (delay - 1), alphabet + 1, *blanks * symbols]
         assert seen[symbols:, row].tolist() == waiting
@@ -77,10 +77,11 @@ def test_the_floor_of_copy_memory():
 def test_adding():
     chunk = adding(KEY, ROWS, steps=9)
     numbers, marks = np.moveaxis(np.asarray(chunk.inputs.x), -1, 0)
+    targets = np.asarray(chunk.targets)
     for row in range(ROWS):
         first, second = np.flatnonzero(marks[:, row])
         assert first < 4 <= second and set(marks[:, row]) == {0, 1}
-        assert chunk.targets[-1, row] == pytest.approx(numbers[first, row] + numbers[second, row], rel=1e-12)
+        assert targets[-1, row] == pytest.approx(numbers[first, row] + numbers[second, row], rel=1e-12)
     assert is_uniform(marks[:4].sum(axis=1)) and is_uniform(marks[4:].sum(axis=1))
     assert numbers.min() >= 0 and numbers.max() < 1 and is_uniform(np.histogram(numbers, 10, (0, 1))[0])
     assert_counts_last(chunk, 1)
@@ -98,13 +99,13 @@ def test_the_floor_of_adding():
 @pytest.mark.parametrize("steps", [10, 34])
 def test_temporal_order(steps):
     chunk = temporal_order(KEY, ROWS, steps=steps)
-    seen = symbols_of(chunk)
+    seen, targets = symbols_of(chunk), np.asarray(chunk.targets)
     for row in range(ROWS):
         relevant = np.flatnonzero(seen[:, row] >= 4)
         assert [10 * t // steps for t in relevant] == [1, 5] or steps % 10
         assert len(relevant) == 2 and relevant[0] < 0.2 * steps <= 0.5 * steps - 1 <= relevant[1] < 0.6 * steps
         order = ["XX", "XY", "YX", "YY"].index("".join("XY"[seen[t, row] - 4] for t in relevant))
-        assert chunk.targets[-1, row] == order
+        assert targets[-1, row] == order
     assert is_uniform(np.bincount(seen[seen < 4]))
     assert_counts_last(chunk, 1)
 
@@ -193,7 +194,9 @@ def test_padding_keeps_what_is_already_marked():
         (lambda: copy_memory(KEY, 1, delay=2.5), "copy_memory: delay"),
         (lambda: copy_memory(KEY, 1, delay=1, alphabet=0), "copy_memory: alphabet"),
         (lambda: adding(KEY, 1, steps=1), "adding: steps"),
+        (lambda: adding(KEY, 2.5, steps=2), "adding: rows"),
         (lambda: temporal_order(KEY, 1, steps=9), "temporal_order: steps"),
+        (lambda: temporal_order(KEY, 0, steps=10), "temporal_order: rows"),
         (lambda: cut(adding(KEY, 1, steps=2), 0), "cut: length"),
     ],
 )

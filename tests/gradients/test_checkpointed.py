@@ -1,5 +1,7 @@
 """Recomputation is exact however segments are cut and nested, and takes the memory that it was allowed."""
 
+from functools import cache
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,6 +31,12 @@ def estimate(estimator, chunk):
     return quick_jit(estimator.estimate)(PARAMS, state, chunk)
 
 
+@cache
+def exact_of(steps):
+    """The estimate of full BPTT."""
+    return estimate(bptt(CELL, squared_error), chunk_of(steps))
+
+
 def temporaries(estimator, steps):
     """Bytes, from the compiler."""
     return compiled_memory(estimator, PARAMS, CARRY, jax.eval_shape(lambda: chunk_of(steps)))
@@ -37,18 +45,14 @@ def temporaries(estimator, steps):
 @pytest.mark.parametrize("lengths", [1, 7, 10, (4, 2), (5, 3, 2), (2, 4)])
 def test_every_cut_and_nesting_is_exact(lengths):
     """Lengths that divide the chunk or not, exceed it, or exceed the segment that they lie in."""
-    chunk = chunk_of(7)
-    exact = estimate(bptt(CELL, squared_error), chunk)
-    assert_close(estimate(checkpointed_bptt(CELL, squared_error, segment_length=lengths), chunk), exact)
+    found = estimate(checkpointed_bptt(CELL, squared_error, segment_length=lengths), chunk_of(7))
+    assert_close(found, exact_of(7))
 
 
 @pytest.mark.parametrize(("steps", "length"), [(1, 1), (1, 5), (2, 1), (64, 8), (64, 7)])
 def test_chunks_of_every_length_are_exact(steps, length):
-    chunk = chunk_of(steps)
-    assert_close(
-        estimate(checkpointed_bptt(CELL, squared_error, segment_length=length), chunk),
-        estimate(bptt(CELL, squared_error), chunk),
-    )
+    found = estimate(checkpointed_bptt(CELL, squared_error, segment_length=length), chunk_of(steps))
+    assert_close(found, exact_of(steps))
 
 
 STEPS = 2**12
@@ -62,14 +66,19 @@ def least():
     return int(str(refusal.value).split()[-3])
 
 
+@pytest.fixture(scope="module")
+def everything():
+    """What full BPTT takes, which keeps all that it makes."""
+    return temporaries(bptt(CELL, squared_error), STEPS)
+
+
 def test_the_budget_that_is_said_to_work_works(least):
     assert temporaries(checkpointed_bptt(CELL, squared_error, memory=least), STEPS) <= least
 
 
 @pytest.mark.parametrize("share", [1 / 50, 1 / 20, 1])
-def test_the_compiled_gradient_fits_the_budget(least, share):
+def test_the_compiled_gradient_fits_the_budget(least, everything, share):
     """From a fiftieth of what keeping everything takes, to all of it; the more is allowed, the more is used."""
-    everything = temporaries(bptt(CELL, squared_error), STEPS)
     budget = round(everything * share)
     assert least < budget
     used = temporaries(checkpointed_bptt(CELL, squared_error, memory=budget), STEPS)
@@ -85,7 +94,7 @@ def tight(cell, carry, chunk):
 
 def test_a_budget_changes_no_number():
     chunk = chunk_of(64)
-    assert_close(estimate(tight(CELL, CARRY, chunk), chunk), estimate(bptt(CELL, squared_error), chunk))
+    assert_close(estimate(tight(CELL, CARRY, chunk), chunk), exact_of(64))
 
 
 def test_a_budget_is_refused_only_where_no_plan_fits_it():

@@ -1,6 +1,6 @@
 """Parameters of another kind than the carry's: of fewer bits, or Python's own numbers."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -81,14 +81,20 @@ RULES = {
 }
 
 
+@cache
+def leaky():
+    """A chunk, and what its estimate is exactly, where the parameter is an array."""
+    chunk = random_like(1, Chunk(*(np.zeros((STEPS, ROWS, HIDDEN)),) * 2, np.zeros((STEPS, ROWS))))
+    return chunk, estimate(bptt(LEAKY, squared_error), {"a": jnp.asarray(0.5)}, LEAKY.initial_carry(ROWS), chunk)[0]
+
+
 @pytest.mark.parametrize("compiled", [False, True], ids=["as it is", "compiled"])
 @pytest.mark.parametrize("rule", RULES)
 def test_a_parameter_may_be_a_number_of_python(rule, compiled):
-    chunk = random_like(1, Chunk(*(np.zeros((STEPS, ROWS, HIDDEN)),) * 2, np.zeros((STEPS, ROWS))))
+    chunk, exact = leaky()
     estimator, params = RULES[rule](LEAKY, squared_error), LEAKY.init(jax.random.key(0))
     state = estimator.init(jax.random.key(0), params, LEAKY.initial_carry(ROWS), chunk)
     found, _ = (quick_jit(estimator.estimate) if compiled else estimator.estimate)(params, state, chunk)
-    exact, _ = estimate(bptt(LEAKY, squared_error), {"a": jnp.asarray(0.5)}, LEAKY.initial_carry(ROWS), chunk)
     assert_close(found.loss, exact.loss)
     assert found.grads["a"].shape == () and (rule == "uoro" or abs(found.grads["a"] / exact.grads["a"] - 1) < 1e-12)
 

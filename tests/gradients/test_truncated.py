@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, estimate_by_definition, quick_jit, random_like, random_params
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, stack
 from jaxrnn.errors import InputError
@@ -182,19 +182,10 @@ def test_a_sequence_of_any_length_is_the_definition(steps):
     sequence = jax.tree.map(lambda a: a[:steps], stream)
     estimator = truncated_bptt(cell, squared_error, horizon=horizon)
     found, state = quick_jit(estimator.estimate)(params, estimator.init(None, params, carry, sequence), sequence)
-
-    def definition(params):
-        now, total = renew_keys(carry), 0.0
-        for t in range(steps):
-            floats, others = split_carry(now)
-            now = join(jax.lax.stop_gradient(floats), others) if t % horizon == 0 else now
-            x, target, weight = jax.tree.map(lambda a, t=t: a[t], sequence)
-            now, y = cell.step(params, now, x)
-            total += jnp.sum(weight * squared_error(y, target))
-        return total, now
-
-    (loss, last), grads = quick_jit(jax.value_and_grad(definition, has_aux=True))(params)
-    assert_close((found.loss, found.grads), (loss, grads))
+    (loss, weight, grads), last = quick_jit(partial(estimate_by_definition, cell, squared_error))(
+        params, carry, sequence, horizon, STEPS + 1
+    )
+    assert_close(tuple(found), (loss, weight, grads))
     assert_close(split_carry(state.carry)[0], split_carry(last)[0])
 
 
