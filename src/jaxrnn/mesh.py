@@ -3,8 +3,9 @@
 A mesh is the cores of a host, GPUs or TPUs, of one process or of many; its one axis is for the rows of a batch.
 """
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ def data_mesh(number: int | None = None) -> Mesh:
     """Put devices in a row, as many of each process as of every other.
 
     Args:
-        number: how many in all, the first of each process; None takes all there are.
+        number: how many in all, the first of each process; None takes of each as many as the smallest has.
 
     Returns:
         A mesh with the one axis `data`, process by process.
@@ -33,14 +34,8 @@ def data_mesh(number: int | None = None) -> Mesh:
         >>> data_mesh(1).axis_names, data_mesh(1).size
         (('data',), 1)
     """
-    processes, here = jax.process_count(), jax.local_device_count()
-    number = processes * here if number is None else number
-    possible = is_whole(number) and number % processes == 0 and number // processes <= here
-    from_each = "" if processes == 1 else f", as many from each of {processes} processes"
-    expected = f"a whole number from 1 to the {processes * here} devices there are{from_each}"
-    require(possible, "data_mesh: number", number, expected)
-    in_order = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
-    return Mesh(np.array(in_order).reshape(processes, here)[:, : number // processes].reshape(-1), (AXIS,))
+    devices = {(device.process_index, device.id): device for device in jax.devices()}
+    return Mesh(np.array([devices[place] for place in _as_many_of_each(devices, number)]), (AXIS,))
 
 
 def in_turn(program: Callable, mesh: Mesh | None) -> Callable:
@@ -82,14 +77,14 @@ def put_rows(mesh: Mesh, tree: Any, axis: int) -> Any:
 
     Args:
         mesh: the devices.
-        tree: NumPy arrays with this process's rows; where there is one process, with all rows.
+        tree: NumPy arrays with all rows, of which each process takes those of its devices.
         axis: where the rows lie, in every leaf.
 
     Returns:
         Arrays of all rows; for one device the tree as it is.
 
     Raises:
-        InputError: if the devices of this process cannot have the same number of rows each.
+        InputError: if the devices cannot have the same number of rows each.
 
     Example:
         >>> put_rows(data_mesh(1), np.arange(6).reshape(3, 2), axis=1).shape
@@ -97,29 +92,11 @@ def put_rows(mesh: Mesh, tree: Any, axis: int) -> Any:
     """
     if mesh.size == 1:
         return tree
-    own = mesh.size // jax.process_count()
+    expected = f"a multiple of {mesh.size}, the number of devices"
     for rows in {leaf.shape[axis] for leaf in jax.tree.leaves(tree)}:
-        require(rows % own == 0, "put_rows: the number of rows", rows, f"a multiple of {own}, the number of devices")
+        require(rows % mesh.size == 0, "put_rows: the number of rows", rows, expected)
     sharding = NamedSharding(mesh, PartitionSpec(*[None] * axis, AXIS))
-    return jax.tree.map(partial(jax.make_array_from_process_local_data, sharding), tree)
-
-
-def own_rows(rows: int) -> slice:
-    """Tell which rows of a batch this process feeds.
-
-    Args:
-        rows: B.
-
-    Returns:
-        The rows; all of them where there is one process.
-
-    Example:
-        >>> own_rows(6)
-        slice(0, 6, None)
-    """
-    each = rows // jax.process_count()
-    first = jax.process_index() * each
-    return slice(first, first + each)
+    return jax.tree.map(lambda leaf: jax.make_array_from_callback(leaf.shape, sharding, leaf.__getitem__), tree)
 
 
 def on_one_device(tree: Any) -> Any:
@@ -147,6 +124,18 @@ def gathered(tree: Any) -> Any:
         return tree
     everywhere = jax.tree.map(lambda leaf: NamedSharding(leaf.sharding.mesh, PartitionSpec()), tree)
     return jax.block_until_ready(place(tree, everywhere))
+
+
+def _as_many_of_each(places: Iterable[tuple[int, int]], number: int | None) -> list[tuple[int, int]]:
+    """Choose devices by their process and their own number: of each process as many as of every other."""
+    of_each = [list(own) for _, own in groupby(sorted(places), key=itemgetter(0))]
+    processes, most = len(of_each), min(map(len, of_each))
+    number = processes * most if number is None else number
+    possible = is_whole(number) and number % processes == 0 and number // processes <= most
+    whole = f"a whole number from 1 to the {most} devices there are"
+    several = f"a multiple of {processes}, the number of processes, and at most {processes * most}: {most} of each"
+    require(possible, "data_mesh: number", number, whole if processes == 1 else several)
+    return [place for own in of_each for place in own[: number // processes]]
 
 
 def _identity(tree: Any) -> Any:

@@ -10,7 +10,6 @@ alike.
     estimator = data_parallel(bptt(cell, loss), mesh)           # the same estimate, on two devices
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,8 +18,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxrnn.choices import require
 from jaxrnn.errors import InputError
-from jaxrnn.gradients.base import CarryState, Chunk, GradientEstimator, check_chunk
-from jaxrnn.gradients.segments import ChunkLoss
+from jaxrnn.gradients.base import CarryState, Chunk, Estimate, GradientEstimator, check_chunk
+from jaxrnn.gradients.segments import ChunkLoss, reverse_mode
 from jaxrnn.mesh import AXIS
 from jaxrnn.trees import threefry
 from jaxrnn.types import Params
@@ -75,8 +74,7 @@ def data_parallel(estimator: GradientEstimator, mesh: Mesh) -> GradientEstimator
         check_chunk(chunk)
         check_rows(chunk.weight.shape[1], mesh.size)
         specs = _state_specs(estimator, mesh.size, params, state, chunk)
-        name, after = f"data_parallel: {type(state).__name__}", lambda *its: estimator.estimate(*its)[1]
-        _refuse_mixed_rows(name, after, specs, mesh.size, params, state, chunk)
+        _refuse_mixed_rows(estimator, specs, mesh.size, params, state, chunk)
 
         def part(params, state, chunk):
             estimate, state = estimator.estimate(params, state, chunk)
@@ -112,17 +110,15 @@ def by_rows(run: ChunkLoss, mesh: Mesh) -> ChunkLoss:
     if mesh.size == 1:
         return run
 
-    def part(params, carry, chunk):
-        carry, sums = run(params, carry, chunk)
-        return carry, jax.lax.psum(sums, AXIS)
+    def estimate(params, state, chunk):
+        carry, (loss, weight) = run(params, state.carry, chunk)
+        return Estimate(loss, weight, grads=()), CarryState(carry)
+
+    split = data_parallel(reverse_mode(run)._replace(estimate=estimate), mesh)
 
     def whole(params, carry, chunk):
-        check_chunk(chunk)
-        check_rows(chunk.weight.shape[1], mesh.size)
-        specs, nowhere = row_specs(carry, jax.tree.map(partial(_fewer_rows, 0, mesh.size), carry)), PartitionSpec()
-        _refuse_mixed_rows("by_rows: the carry", lambda *its: run(*its)[0], specs, mesh.size, params, carry, chunk)
-        layout = {"in_specs": (nowhere, specs, PartitionSpec(None, AXIS)), "out_specs": (specs, nowhere)}
-        return jax.shard_map(part, mesh=mesh, **layout, check_vma=False)(params, carry, chunk)
+        sums, state = split.estimate(params, CarryState(carry), chunk)
+        return state.carry, (sums.loss, sums.weight)
 
     return whole
 
@@ -200,18 +196,13 @@ def _fewer_rows(axis: int, parts: int, leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 def _refuse_mixed_rows(
-    name: str,
-    after: Callable[[Params, Any, Chunk], Any],
-    specs: Any,
-    parts: int,
-    params: Params,
-    state: Any,
-    chunk: Chunk,
+    estimator: GradientEstimator, specs: Any, parts: int, params: Params, state: Any, chunk: Chunk
 ) -> None:
-    """Refuse a state, or a carry, where something that all rows share comes to depend on what single rows hold.
+    """Refuse a state where something that all rows share comes to depend on what single rows hold.
 
     The parts are put side by side by `vmap`, which knows of each result whether it is the same for all of them.
     """
+    name = f"data_parallel: {type(state).__name__}"
     axes = [len(spec) - 1 if len(spec) else None for spec in jax.tree.leaves(specs)]
     leaves, structure = jax.tree.flatten(state)
     stacked = [leaf if axis is None else _stacked(axis, parts, leaf) for axis, leaf in zip(axes, leaves, strict=True)]
@@ -220,7 +211,7 @@ def _refuse_mixed_rows(
 
     def stay_the_same(shared):
         def run(params, state, chunk):
-            leaves = jax.tree.leaves(after(params, state, chunk))
+            leaves = jax.tree.leaves(estimator.estimate(params, state, chunk)[1])
             return [leaves[number] for number in shared]
 
         try:

@@ -1,11 +1,14 @@
 """How many devices a run has, before JAX has made any."""
 
+from types import SimpleNamespace
+
 import jax
 import pytest
 
 from jaxrnn.config import Config, Data, Machine, Parallel
+from jaxrnn.errors import InputError
 from jaxrnn.running import devices
-from jaxrnn.running.devices import cores_pay, devices_of
+from jaxrnn.running.devices import choose_mesh, cores_pay, devices_of
 
 
 @pytest.mark.parametrize(
@@ -24,6 +27,21 @@ from jaxrnn.running.devices import cores_pay, devices_of
 def test_a_process_has_its_part_of_the_cores(cores, rows, processes, asked, expected):
     config = Config(data=Data(batch_size=rows), parallel=Parallel(processes=processes, devices=asked))
     assert devices_of(cores, config) == expected
+
+
+def test_unlike_processes_share_the_rows_evenly(monkeypatch):
+    """Two of them; the smaller one has three devices."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    monkeypatch.setattr(devices, "data_mesh", lambda number=6: SimpleNamespace(size=number))
+
+    def size(asked=None):
+        return choose_mesh(Config(data=Data(batch_size=8), parallel=Parallel(devices=asked))).size
+
+    assert (size(), size(2), size(4)) == (4, 2, 4)
+    expected = "a multiple of 2, the number of processes, and at most 6"
+    for asked in (1, 8):
+        with pytest.raises(InputError, match=f"parallel.devices is {asked}; it must be {expected}"):
+            size(asked)
 
 
 def test_cores_pay_where_steps_are_many_beside_the_parameters():

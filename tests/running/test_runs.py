@@ -160,6 +160,7 @@ def test_names_count_up(tmp_path, monkeypatch):
     (tmp_path / "My-book-gru-1").mkdir()
     assert runs.free_folder(config, tmp_path).name == "My-book-gru-2"
     assert runs.free_folder(Config(data=Data(corpus="-")), tmp_path).name == "stdin-lstm-1"
+    assert runs.free_folder(Config(data=Data(corpus="texts/.notes.tar.gz")), tmp_path).name == "notes-lstm-1"
     monkeypatch.chdir(tmp_path / "My-book-gru-1")
     assert runs.free_folder(Config(data=Data(corpus=".")), tmp_path).name == "My-book-gru-1-lstm-1"
 

@@ -18,7 +18,7 @@ from jaxrnn.compose import dropout, language_model, stack, with_readout
 from jaxrnn.config import Config, Data, Machine, Parallel
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import softmax_cross_entropy
-from jaxrnn.mesh import data_mesh, own_rows, place, put_rows
+from jaxrnn.mesh import data_mesh, place, put_rows
 from jaxrnn.optimizers import optimizer
 from jaxrnn.parallel import row_shardings
 from jaxrnn.running import devices
@@ -55,8 +55,8 @@ def build(
 
     shapes = (jax.eval_shape(partial(first, rows)) for rows in (row.batch, row.batch // mesh.size))
     state = first(row.batch) if mesh.size == 1 else place(first(row.batch), row_shardings(mesh, *shapes))
-    own = jax.tree.map(lambda leaf: leaf[:, :, :, own_rows(row.batch)], training.stack_chunks([chunk]))
-    chunks = jax.device_put(own) if mesh.size == 1 else put_rows(mesh, own, axis=3)
+    stacked = training.stack_chunks([chunk])
+    chunks = jax.device_put(stacked) if mesh.size == 1 else put_rows(mesh, stacked, axis=3)
     train_step: Any = training.make_train_step(rule, descent, mesh=mesh)
     return compiled(train_step, state, chunks, mean_loss, lambda state: as_weights(row, state.params), mesh, mesh.size)
 

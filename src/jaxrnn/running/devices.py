@@ -61,15 +61,17 @@ def choose_mesh(config: Config) -> Mesh:
         InputError: if what is asked for is not there, or does not divide the rows.
     """
     rows, asked = config.data.batch_size, config.parallel.devices
+    processes, there = jax.process_count(), data_mesh().size
     if asked is not None:
         check_rows(rows, asked, "data.batch_size")
-        there = jax.device_count()
-        require(asked <= there, "parallel.devices", asked, f"at most {there}, as many as there are")
+        alone = f"at most {there}, as many as there are"
+        several = f"a multiple of {processes}, the number of processes, and at most {there}: as many of each"
+        possible = asked % processes == 0 and asked <= there
+        require(possible, "parallel.devices", asked, alone if processes == 1 else several)
         return data_mesh(asked)
-    processes = jax.process_count()
     if processes > 1:
         check_rows(rows, processes, "data.batch_size")
-    return data_mesh(processes * _most(jax.local_device_count(), rows // processes))
+    return data_mesh(processes * _most(there // processes, rows // processes))
 
 
 def cores_pay(parameters: int, steps: int) -> bool:

@@ -1,10 +1,8 @@
 """What one dispatch takes: the next chunks of the text, on the devices that work on them."""
 
-import jax
-
 from jaxrnn.data.chunks import number_of_chunks, read
 from jaxrnn.gradients import Chunk
-from jaxrnn.mesh import own_rows, put_rows
+from jaxrnn.mesh import put_rows
 from jaxrnn.running.experiment import Experiment, epoch_streams
 from jaxrnn.running.position import Position
 from jaxrnn.training import stack_chunks
@@ -37,10 +35,9 @@ def put_chunks(experiment: Experiment, chunks: Chunk) -> Chunk:
 
     Args:
         experiment: the experiment.
-        chunks: `[U, A, K, B]`, with the rows of all processes, of which this one takes its own.
+        chunks: `[U, A, K, B]`, with the rows of all processes.
 
     Returns:
         The chunks, each row on the device that works on it.
     """
-    own = own_rows(chunks.weight.shape[3])
-    return put_rows(experiment.mesh, jax.tree.map(lambda leaf: leaf[:, :, :, own], chunks), axis=3)
+    return put_rows(experiment.mesh, chunks, axis=3)

@@ -126,8 +126,7 @@ def follow_unit(
         seen.append((updates, found.units[name][0].held_out, found.probes[name], found.bits))
         fitted, scored = choice.places, found.places
     updates, scores, probes, bits = zip(*seen, strict=True)
-    at_best = snapshots.load_meta(best.snapshot)["position"]["updates"]  # the run may go on, and list it no more
-    return Followed(name, finding.measure, unit, at_best, updates, scores, probes, bits, fitted, scored)
+    return Followed(name, finding.measure, unit, best.position.updates, updates, scores, probes, bits, fitted, scored)
 
 
 def _params(best: Trained, studied: Subject, folder: Path | None) -> Params | None:

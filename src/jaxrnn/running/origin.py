@@ -8,6 +8,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from jaxrnn import snapshots
+from jaxrnn.averaging import average_start
 from jaxrnn.config import Config, length, portable
 from jaxrnn.data.vocabulary import to_json
 from jaxrnn.errors import InputError
@@ -20,7 +21,6 @@ from jaxrnn.running.programs import Programs
 from jaxrnn.running.run_text import about_text
 from jaxrnn.running.runs import Run
 from jaxrnn.running.trained import Trained
-from jaxrnn.schedules import average_start
 from jaxrnn.settings import KEYS, differences, dumps, flatten, resolve
 from jaxrnn.training import TrainState
 
@@ -171,8 +171,8 @@ def first_files(experiment: Experiment, parent: Trained | None) -> dict[str, str
     """
     about = about_text(experiment.corpus, experiment.dataset)
     if parent:
-        where = snapshots.load_meta(parent.snapshot)["position"]
-        way = {"snapshot": str(parent.snapshot.resolve()), "updates": where["updates"], "seconds": where["seconds"]}
+        where = parent.position
+        way = {"snapshot": str(parent.snapshot.resolve()), "updates": where.updates, "seconds": where.seconds}
         about |= {"begun_from": way}
     return {
         "config.toml": dumps(portable(experiment.config)),  # it may go on elsewhere

@@ -31,7 +31,7 @@ class Position(NamedTuple):
         validated: the updates at the last validation.
         best: the lowest validation loss so far, in nats per symbol.
         stale: validations since then.
-        log: validation losses that are to be remembered, see `jaxrnn.schedules.remember`.
+        log: validation losses that are to be remembered, see `jaxrnn.averaging.remember`.
         seconds: how long the run has been training, in all.
     """
 

@@ -1,25 +1,27 @@
 """The processes that train together: who speaks for them, and where they wait for each other.
 
 Between updates their devices talk, by collectives. Those want all processes at once: on CPUs, half a minute after the
-first has come the others are given up. So before training and after it, where each works for as long as it takes, they
-meet by the service that brought them together, which waits.
+first has come the others are given up. So where each works for as long as it takes, before training, in a validation,
+at a snapshot and after training, they meet by the service that brought them together, which waits.
 """
 
 import itertools
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import jax
 import numpy as np
 from jax._src import distributed  # JAX shows the client of that service nowhere else
-from jax.experimental import multihost_utils
 
 from jaxrnn.config import Config
 from jaxrnn.errors import InputError
+from jaxrnn.mesh import data_mesh, gathered, put_rows
 
 _ASKED_EVERY = 16
 _PATIENCE = 24 * 60 * 60 * 1000  # milliseconds
 _INTERRUPTED = "interrupted"
+_NUMBERS = itertools.count()  # the service takes a name once; all processes count alike, since all meet equally often
 
 
 def connect(config: Config) -> None:
@@ -31,15 +33,17 @@ def connect(config: Config) -> None:
     Raises:
         InputError: if they are not found.
     """
-    asked = config.parallel
+    asked, shared = config.parallel, distributed.global_state
     if asked.coordinator is None:
         return
+    before = shared.client, shared.service
     try:
         if asked.coordinator == "auto":
             jax.distributed.initialize()
         else:
             jax.distributed.initialize(asked.coordinator, asked.processes, asked.process)
     except (RuntimeError, ValueError) as error:
+        shared.client, shared.service = before  # else `together` would wait by a client that has reached nobody
         reason = " ".join(str(error).split())
         raise InputError(
             f"parallel.coordinator = {asked.coordinator!r}: the processes could not reach each other: {reason}"
@@ -60,7 +64,7 @@ def together(place: str) -> Iterator[None]:
     """Let each process do what the `with` block says by itself, and none go on before all have; or part, if one failed.
 
     Args:
-        place: a name for it, used once in a run.
+        place: a name for it.
 
     Yields:
         Nothing.
@@ -102,25 +106,40 @@ def agreed(stop: Callable[[], bool]) -> Callable[[], bool]:
     """
     if jax.process_count() == 1:
         return stop
-    calls = itertools.count()
-    return lambda: next(calls) % _ASKED_EVERY == 0 and bool(multihost_utils.process_allgather(np.array(stop())).any())
+    mesh, calls = data_mesh(jax.process_count()), itertools.count()
+
+    def anybody() -> bool:
+        said = put_rows(mesh, np.full(mesh.size, stop()), axis=0)  # of which this process gives one
+        return bool(np.asarray(gathered(said)).any())
+
+    return lambda: next(calls) % _ASKED_EVERY == 0 and anybody()
 
 
-def of_first(numbers: Sequence[float]) -> list[float]:
-    """Let all processes go by the numbers of the first.
+def of_first(place: str, work: Callable[[], Sequence[float]]) -> list[float]:
+    """Let each process work something out by itself, and all go by what the first has found.
 
-    On unlike machines they differ by rounding, and so might what is decided by them.
+    On unlike machines they differ by rounding, and so might what is decided by it. However long the work takes one of
+    them, the others wait.
 
     Args:
-        numbers: as many in every process, all of which call this at the same time.
+        place: a name for it.
+        work: `() -> numbers`, as many in every process.
 
     Returns:
         Those of the first process, to the last bit; where there is one, its own.
+
+    Raises:
+        InputError: where another process has failed, with what it says.
     """
-    if jax.process_count() == 1:
-        return list(numbers)
-    halves = np.array(numbers, np.float64).view(np.uint32)  # JAX would round them to float32
-    return np.asarray(multihost_utils.broadcast_one_to_all(halves)).view(np.float64).tolist()
+    with together(place):
+        numbers = [float(number) for number in work()]
+    client = distributed.global_state.client
+    if client is None:
+        return numbers
+    name = f"jaxrnn/{place}/{next(_NUMBERS)}"
+    if is_first():
+        client.key_value_set(name, json.dumps(numbers))
+    return json.loads(client.blocking_key_value_get(name, _PATIENCE))
 
 
 def _meet(place: str, failure: str | None = None) -> list[tuple[str, str]]:
@@ -128,8 +147,8 @@ def _meet(place: str, failure: str | None = None) -> list[tuple[str, str]]:
     client = distributed.global_state.client
     if client is None:
         return []
-    failed = f"jaxrnn/{place}/failed/"
+    here = f"jaxrnn/{place}/{next(_NUMBERS)}"
     if failure is not None:
-        client.key_value_set(f"{failed}{distributed.global_state.process_id}", failure)
-    client.wait_at_barrier(f"jaxrnn/{place}", _PATIENCE)
-    return [(key.rpartition("/")[2], words) for key, words in client.key_value_dir_get(failed)]
+        client.key_value_set(f"{here}/failed/{distributed.global_state.process_id}", failure)
+    client.wait_at_barrier(here, _PATIENCE)
+    return [(key.rpartition("/")[2], words) for key, words in client.key_value_dir_get(f"{here}/failed/")]

@@ -96,7 +96,7 @@ def free_folder(config: Config, parent: Path = RUNS) -> Path:
         'nowhere/stdlib-lstm-1'
     """
     name = os.path.basename(os.path.abspath(os.path.expanduser(config.data.corpus)))  # `.` has one as well
-    corpus = re.sub(r"\W+", "-", name.split(".")[0]).strip("-") or "stdin"
+    corpus = re.sub(r"\W+", "-", name.lstrip(".").split(".")[0]).strip("-") or "stdin"
     folders = (parent / f"{corpus}-{config.model.cell}-{number}" for number in itertools.count(1))
     with naming_refusals(parent, "choose a place: --run DIR", "cannot be looked into"):
         return next(folder for folder in folders if not folder.exists())

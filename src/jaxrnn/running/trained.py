@@ -11,8 +11,9 @@ from jaxrnn.cell import Cell
 from jaxrnn.config import Config
 from jaxrnn.data.vocabulary import Vocabulary
 from jaxrnn.errors import InputError
-from jaxrnn.running import position, runs
+from jaxrnn.running import runs
 from jaxrnn.running.experiment import build_learner
+from jaxrnn.running.position import Position, load
 from jaxrnn.running.run_text import kept_vocabulary
 from jaxrnn.running.runs import Run
 from jaxrnn.types import Params
@@ -28,6 +29,7 @@ class Trained(NamedTuple):
         cell: the model, symbols in and logits out.
         params: its parameters, averaged where the run averages them.
         snapshot: where these were read.
+        position: where the run stood then.
     """
 
     run: Run
@@ -36,6 +38,7 @@ class Trained(NamedTuple):
     cell: Cell
     params: Params
     snapshot: Path
+    position: Position
 
 
 def load_trained(folder: Path) -> Trained:
@@ -61,7 +64,7 @@ def load_trained(folder: Path) -> Trained:
         if snapshot is None:
             raise InputError(f"{folder}: has no sound snapshot; train it first: jaxrnn train --run {folder} --resume")
         try:
-            state, where = position.load(snapshot, config, learner)
+            state, where = load(snapshot, config, learner)
             break
         except InputError:
             if snapshot.exists():
@@ -70,7 +73,7 @@ def load_trained(folder: Path) -> Trained:
         lost = f"{run.snapshots}: the best snapshot is missing or damaged; {snapshot.name} is used in its place"
         warnings.warn(lost, snapshots.SnapshotWarning, stacklevel=2)
     params = evaluated(state.optimizer, state.params)
-    return Trained(run, config, vocabulary, learner.cell, params, snapshot)
+    return Trained(run, config, vocabulary, learner.cell, params, snapshot, where)
 
 
 def load_params(trained: Trained, snapshot: Path) -> Params:
@@ -87,5 +90,5 @@ def load_params(trained: Trained, snapshot: Path) -> Params:
         InputError: if the snapshot is damaged, or gone.
     """
     learner = build_learner(trained.config, trained.vocabulary)
-    state, _ = position.load(snapshot, trained.config, learner)
+    state, _ = load(snapshot, trained.config, learner)
     return evaluated(state.optimizer, state.params)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from jaxrnn import snapshots
-from jaxrnn.averaging import begin, evaluated
+from jaxrnn.averaging import average_start, begin, evaluated, remember, worsened
 from jaxrnn.config import average_after
 from jaxrnn.evaluation import Score
 from jaxrnn.mesh import gathered, in_turn
@@ -18,9 +18,10 @@ from jaxrnn.running.experiment import Experiment
 from jaxrnn.running.feed import next_chunks, put_chunks
 from jaxrnn.running.meter import Meter
 from jaxrnn.running.position import Position, save
+from jaxrnn.running.processes import together
 from jaxrnn.running.programs import Programs
 from jaxrnn.running.runs import Run, flush_metrics
-from jaxrnn.schedules import Plateau, average_start, observe, remember, stalled, worsened
+from jaxrnn.schedules import Plateau, observe, stalled
 from jaxrnn.training import TrainState, scale_rate
 
 
@@ -155,5 +156,7 @@ def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainSta
 def _save(job: Job, kind: str, state: TrainState, position: Position, keep: int) -> None:
     """Save a snapshot, and remove those that it makes superfluous."""
     flush_metrics(job.run)  # a snapshot has no update of which the disk has no line
-    save(job.run, kind, gathered(state), position, job.experiment.config)
+    state = gathered(state)
+    with together("snapshot"):  # the disk of one may take longer than collectives wait
+        save(job.run, kind, state, position, job.experiment.config)
     snapshots.prune(job.run.snapshots, keep, kind)

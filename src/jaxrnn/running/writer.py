@@ -164,21 +164,22 @@ def opening(vocabulary: Vocabulary, prompt: str | None, begins_at: int | None = 
 
     Args:
         vocabulary: the symbols.
-        prompt: some text; None stands for a line's end, or where lines have none for the most frequent known symbol.
+        prompt: some text; None or no text stands for a line's end, or where lines have none for the most frequent known
+            symbol.
         begins_at: the symbol at which the network starts anew, which in training comes before every text; or None.
 
     Returns:
         What is to be read.
 
     Raises:
-        InputError: if the prompt is empty, or has a symbol that was never seen in training.
+        InputError: if the prompt has no symbol, or one that was never seen in training.
 
     Example:
         >>> letters = Vocabulary("character", ("a", "b", "\n"))
         >>> opening(letters, "ba"), opening(letters, None), opening(letters, "ba", begins_at=2)
         (Opening(unshown=[], given=[1, 0]), Opening(unshown=[2], given=[]), Opening(unshown=[2], given=[1, 0]))
     """
-    if prompt is None:
+    if not prompt:
         end = line_end(vocabulary)
         return Opening([int(unknown_id(vocabulary) == 0) if end is None else end], [])
     try:
@@ -186,9 +187,7 @@ def opening(vocabulary: Vocabulary, prompt: str | None, begins_at: int | None = 
     except InputError as error:
         raise InputError(f"{error}{_about_unknown(vocabulary)}") from None
     if not ids:  # words may be parted by spaces that are no symbols
-        raise InputError(
-            f"sampling.prompt = {prompt!r}: expected some text to go on from; leave it out to begin a line"
-        )
+        raise InputError(f"sampling.prompt = {prompt!r}: expected some text to go on from, or '' to begin a line")
     return Opening([] if begins_at is None else [begins_at], ids)
 
 
