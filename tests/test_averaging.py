@@ -1,5 +1,7 @@
 """The average of the parameters: a plain mean over the updates since it began, which training does not notice."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import optax
 import pytest
 
 from agreement import assert_close, quick_jit
-from jaxrnn.averaging import Averaged, averaged, begin, evaluated, follow
+from jaxrnn.averaging import Averaged, averaged, begin, evaluated, follow, remember, worsened
 from jaxrnn.compose import dense
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import squared_error
@@ -69,3 +71,19 @@ def test_a_mean_of_small_numbers_is_made_in_large_ones():
 def test_where_nothing_is_averaged_the_parameters_are_evaluated_as_they_are():
     state = optimizer("adam", 0.1).transformation.init(PARAMS)
     assert not isinstance(state, Averaged) and evaluated(state, PARAMS) is PARAMS and follow(state, PARAMS) is state
+
+
+@pytest.mark.parametrize("n", [0, 1, 3, 5])
+def test_the_trigger_is_that_of_the_algorithm(n):
+    """With the whole log, as Algorithm 1 and its authors' program keep it."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        scores = rng.integers(0, 6, size=15).astype(float)  # with ties
+        scores[rng.random(15) < 0.1] = math.nan
+        kept = ()
+        for t, score in enumerate(scores.tolist()):
+            log = np.where(np.isnan(scores[:t]), math.inf, scores[:t])
+            expected = t > n and (math.inf if math.isnan(score) else score) > min(log[: t - n])
+            assert worsened(kept, score, n) == expected
+            kept = remember(kept, score, n)
+            assert len(kept) <= n + 1

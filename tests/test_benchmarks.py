@@ -280,9 +280,9 @@ def test_recorded_vowels_are_read_and_learnt_from(tmp_path):
         vowels.read(tmp_path, "TEST")
     train, test = vowels.standardized(vowels.noise(0), vowels.noise(1))
     told = (one._replace(xs=one.xs + 3 * np.eye(9, 12, dtype=np.float32)[one.labels]) for one in (train, test))
-    guessed, learnt = (vowels.learn(vowels.CELLS["GRU"], *pair, seed=1, epochs=20) for pair in ((train, test), told))
+    guessed, learnt = (vowels.learn(vowels.CELLS["Elman"], *pair, seed=1, epochs=20) for pair in ((train, test), told))
     assert guessed < 0.3 < 0.9 < learnt
-    vowels.picture({"GRU": [guessed, learnt]})
+    vowels.picture({"Elman": [guessed, learnt]})
 
 
 def test_every_benchmark_of_make_bench_can_be_tried_quickly():

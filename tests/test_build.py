@@ -32,7 +32,7 @@ from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.gradients.base import CarryState
 from jaxrnn.gradients.uoro import RankOne
 from jaxrnn.losses import softmax_cross_entropy
-from jaxrnn.settings import flatten
+from jaxrnn.settings import KEYS, flatten
 from jaxrnn.training import init, update
 from jaxrnn.trees import is_float, is_key
 from jaxrnn.types import Penalized
@@ -298,6 +298,16 @@ def test_what_a_cell_has_not_got_cannot_be_regularized():
         build_model(small(cell="elstm"), V, Regularizer(weight_drop=0.5))
     with pytest.raises(InputError, match="regularizer.zoneout_content: model.cell = 'gru' has one state"):
         build_model(small(cell="gru"), V, Regularizer(zoneout_content=0.5))
+
+
+def test_a_setting_of_some_cells_names_them_all():
+    def of(name):
+        return CELLS[name](3, 4, *([2] if name == "projection_lstm" else []))
+
+    biased = [name for name in CELLS if "forget_bias" in signature(CELLS[name]).parameters]
+    two_states = [name for name in CELLS if len(jax.tree.leaves(of(name).initial_carry(()))) == 2]
+    for key, names in {"model.forget_bias": biased, "regularizer.zoneout_content": two_states}.items():
+        assert sorted(KEYS[key].read_by[1]) == sorted(names), key
 
 
 def test_a_projection_has_a_size_of_its_own():

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from jaxrnn.build import NAMES
-from jaxrnn.config import Config, Data, Gradient, Model, Optimizer, Training, length
+from jaxrnn.config import Config, Data, Gradient, Model, Optimizer, Parallel, Training, length
 from jaxrnn.consistency import check
 from jaxrnn.errors import InputError
 from jaxrnn.settings import KEYS, SECTIONS, add_keys, check_read, differences, dumps, flatten, resolve
@@ -68,6 +68,9 @@ def test_a_later_source_wins(tmp_path):
             "regularizer.dropout_hidden",
         ),
         ("[data]\nvalid_share=0.1", {"data.valid": "v", "data.test": "t"}, "data.valid_share"),
+        ("[model]\nforget_bias=0.0", {"model.cell": "gru"}, "model.forget_bias"),
+        ("[model]\nnum_layers=2\nlast_size=8", {"model.num_layers": "1"}, "model.last_size"),
+        ("[regularizer]\nzoneout_content=0.3", {"model.cell": "elstm"}, "regularizer.zoneout_content"),
     ],
 )
 def test_what_an_override_decides_is_forgotten_of_the_file_alone(tmp_path, text, override, forgotten):
@@ -165,6 +168,7 @@ def test_a_bad_file_is_refused_by_name(tmp_path, text, named):
     [
         ("model.hidden_size", "big", ["model.hidden_size = 'big' (command line)", "expected int"]),
         ("model.tie", "yes", ["model.tie = 'yes'", "expected bool"]),
+        ("sampling.length", str(2**31), ["sampling.length = '2147483648' (command line)", "expected int <"]),
         ("optimizer.rate", "0", ["optimizer.rate = '0'", "expected float > 0"]),
         ("optimizer.options", "{b2 = }", ["optimizer.options", "{b2 = 0.99}"]),
         ("modle.cell", "gru", ["modle.cell", "did you mean 'model.cell'?"]),
@@ -187,6 +191,7 @@ def test_a_bad_override_is_refused_by_name(tmp_path, key, value, named):
         ),
         ({"model.longest_memory": "50"}, "model.longest_memory = 50.0: only model.initializer = 'chrono'"),
         ({"model.projection_size": "8"}, "model.projection_size = 8: only model.cell = 'projection_lstm'"),
+        ({"model.cell": "gru", "model.forget_bias": "1"}, "model.forget_bias = 1.0: only model.cell = 'lstm' or"),
         (
             {"gradient.rule": "checkpointed", "gradient.memory": "64MiB", "gradient.segment_length": "8"},
             "gradient.segment_length = 8: gradient.memory decides it",
@@ -258,6 +263,22 @@ def test_horizon_matters_only_to_the_estimator_that_has_one():
     check(Config(gradient=Gradient(horizon=65, segment_length=65)))
     check(Config(data=Data(chunk_length=8), gradient=Gradient(rule="checkpointed", memory="64MiB")))
     check(Config(gradient=Gradient(rule="truncated", horizon=128)))  # chunks of the past are replayed
+
+
+WITHOUT_PORT = ["10.0.0.1", "10.0.0.1:", "node:port", "node:0", "node:65536", "node:-1", "node:1٣", "::1:1234"]
+
+
+@pytest.mark.parametrize("address", [*WITHOUT_PORT, "", "[::1]", ":1234", "Auto", "node 1:1234"])
+def test_a_coordinator_is_a_host_and_a_port(address):
+    with pytest.raises(InputError) as refused:
+        check(Config(parallel=Parallel(coordinator=address, processes=2, process=0)))
+    assert f'parallel.coordinator = {address!r}: expected "auto" or HOST:PORT' in str(refused.value)
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1:1234", "node-1.cluster:65535", "[::1]:1", "[fe80::1%eth0]:1234"])
+def test_a_coordinator_may_have_a_name_or_an_address_of_any_kind(address):
+    parallel = Parallel(coordinator=address, processes=2, process=0)
+    check(Config(parallel=parallel, training=Training(length="2 epochs")))
 
 
 def test_one_is_singular():

@@ -71,6 +71,18 @@ def test_ends_that_do_not_rise_are_refused(lasts):
         doubling(0)
 
 
+@pytest.mark.parametrize("steps", [0, 2.5])
+def test_resets_every_no_steps_are_refused(steps):
+    with pytest.raises(InputError, match=f"context: steps is {steps}; it must be a whole number"):
+        next(reset_every(chunks_of(4), steps))
+
+
+def test_a_stretch_without_targets_costs_no_number():
+    reached, beyond = cost(PARAMS, CARRY, reset_every(chunks_of(4), 4), [4, 8])
+    assert reached.score.weight == len(IDS) - 1 and np.isfinite(reached.score.nats)
+    assert beyond.score.weight == 0 and np.isnan(beyond.score.nats)
+
+
 def test_contexts_are_counted_from_the_symbol_that_begins_a_document_too():
     by_hand: dict[int, int] = {}
     for row in np.array_split(np.arange(len(IDS) - 1), B):

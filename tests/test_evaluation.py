@@ -85,6 +85,8 @@ def test_units():
     np.testing.assert_allclose([score.nats, score.bits, score.perplexity], [math.log(8), 3, 8], rtol=1e-15)
     assert Score(1e6, 1).perplexity == math.inf
     assert math.isnan(Score(math.nan, 1).perplexity)
+    nothing = Score(0.0, 0.0)
+    assert all(map(math.isnan, (nothing.nats, nothing.bits, nothing.perplexity)))
 
 
 def test_weights_weigh():
@@ -114,8 +116,8 @@ def test_training_does_not_notice_an_evaluation():
     def train(looking):
         state = init(estimator, adam, key, model.init(key), model.initial_carry((B,), key), chunks[0])
         for chunk in chunks:
-            scores = [look(state.params).score for _ in range(2 if looking else 0)]
-            assert len(set(scores)) <= 1  # and an evaluation makes no noise
+            if looking:
+                look(state.params)
             state, _ = train_step(state, stack_chunks([chunk]))
         return state
 

@@ -89,3 +89,13 @@ def test_the_slope_of_the_softmax_scatters_nothing():
 
     assert scatters(optax.softmax_cross_entropy_with_integer_labels)
     assert not scatters(softmax_cross_entropy)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_the_softmax_of_many_narrow_logits_is_added_up_in_wider_floats(default_settings, dtype):
+    """The sum of 70,000 equal exponentials is infinite in float16. To the rounding of bfloat16, 2^-8."""
+    logits = jnp.zeros((1, 70_000), dtype)
+    loss, slope = jax.value_and_grad(lambda a: softmax_cross_entropy(a, np.array([0])).sum())(logits)
+    assert loss.dtype == slope.dtype == dtype
+    assert abs(float(loss) - np.log(70_000)) < 2**-8 * float(loss)
+    assert float(slope[0, 0]) == -1 and abs(np.asarray(slope, float)[0, 1:].sum() - 1) < 2**-8

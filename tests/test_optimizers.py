@@ -10,6 +10,7 @@ import numpy as np
 import optax
 import pytest
 
+from agreement import quick_jit
 from jaxrnn.errors import InputError
 from jaxrnn.optimizers import OPTIMIZERS, Optimizer, clipping, decays, descend, optimizer
 from jaxrnn.schedules import schedule
@@ -22,18 +23,21 @@ def gradient(params, t):
     return jax.tree.map(lambda p: jnp.sin(p * (t + 1)) + 0.3 * p, params)
 
 
-def train(optimizer, params=PARAMS, steps=5, scale=1.0):
-    """Make some updates, all of them compiled together."""
+def train(optimizer):
+    """Make five updates, in one compiled loop."""
+
+    def one(before, t):
+        params, state = before
+        grads = gradient(params, t.astype(float))
+        norm = optax.tree.norm(grads)
+        params, state, *_ = descend(optimizer, grads, norm, params, state, t, jnp.asarray(1.0))
+        return (params, state), None
 
     def run(params):
-        state = optimizer.transformation.init(params)
-        for t in range(steps):
-            grads = gradient(params, t)
-            norm = optax.tree.norm(grads)
-            params, state, *_ = descend(optimizer, grads, norm, params, state, jnp.int32(t), jnp.asarray(scale))
-        return params
+        start = params, optimizer.transformation.init(params)
+        return jax.lax.scan(one, start, jnp.arange(5, dtype=jnp.int32))[0][0]
 
-    return jax.jit(run)(params)
+    return quick_jit(run)(PARAMS)
 
 
 def assert_trees_close(a, b, rtol=1e-12):
@@ -195,3 +199,20 @@ def test_every_factory_has_a_rate_of_its_own_to_be_set_to_one():
 def test_names_of_optax_are_its_optimizers():
     plain = ("rmsprop", "adagrad", "adadelta", "adam", "nadam", "amsgrad", "adamax", "radam", "adabelief", "yogi")
     assert all(OPTIMIZERS[name] is getattr(optax, name) for name in plain)
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "expected"),
+    [
+        ("adam", "b2", 1.5, r"a number in \[0, 1\)"),
+        ("adam", "b1", -0.1, r"a number in \[0, 1\)"),
+        ("momentum", "momentum", 1.0, r"a number in \[0, 1\)"),
+        ("rmsprop", "decay", math.nan, r"a number in \[0, 1\)"),
+        ("adadelta", "rho", 2, r"a number in \[0, 1\)"),
+        ("adam", "eps", math.nan, "a finite number"),
+        ("radam", "threshold", math.inf, "a finite number"),
+    ],
+)
+def test_an_option_with_which_training_would_diverge_is_named(name, option, value, expected):
+    with pytest.raises(InputError, match=f"optimizer {name}: {option} is {value}; it must be {expected}"):
+        optimizer(name, 0.1, **{option: value})

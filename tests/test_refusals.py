@@ -131,6 +131,7 @@ RATES = {
     "uniform: hidden_size": (initializers.uniform, [0, -1, "3"]),
     "normal: standard_deviation": (initializers.normal, [-1.0, "3"]),
     "chrono: longest": (initializers.chrono, [2, float("nan"), "9"]),
+    "raised: by (of a cell: forget_bias)": (lambda bias: lstm(3, 4, forget_bias=bias), ["1", None, [1.0]]),
     "elman: activation": (lambda activation: elman(3, 4, activation=activation), ["tanh"]),
     "initial_carry: batch_shape": (LAYER.initial_carry, [-1, 2.5, "2", (2, 2.5)]),
     "checkpointed_bptt: segment_length": (SIZES["checkpointed_bptt: segment_length"], [(), (4, 2.5), (4, 0)]),

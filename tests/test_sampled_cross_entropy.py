@@ -226,3 +226,13 @@ def test_what_does_not_fit_is_named():
     ):
         with pytest.raises(AssertionError, match=f"sampled_cross_entropy: {name}"):
             estimate(jax.random.key(0), h, w, b, targets)
+
+
+@pytest.mark.parametrize("anything", [np.inf, np.nan])
+def test_a_row_without_credit_may_hold_anything(anything):
+    empty = np.arange(STEPS) == 1
+    d_loss, filled = np.where(empty[:, None], 0, D_LOSS), np.where(empty[:, None, None], anything, H)
+    losses, given_anything = jax.vjp(lambda *given: estimate(jax.random.key(0), *given), filled, W, B)
+    clean = jax.vjp(lambda *given: estimate(jax.random.key(0), *given), H, W, B)[1]
+    assert np.isnan(losses).all(axis=1).tolist() == empty.tolist()
+    assert_close(given_anything(jnp.asarray(d_loss)), clean(jnp.asarray(d_loss)))

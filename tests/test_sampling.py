@@ -14,6 +14,7 @@ from jaxrnn.cells.lstm import lstm
 from jaxrnn.compose import documents, language_model
 from jaxrnn.errors import InputError
 from jaxrnn.sampling import draw, filter_logits, make_generate, make_prime, never
+from jaxrnn.stepwise import from_step
 
 V = 7
 LOGITS = np.random.default_rng(0).normal(size=(3, V)) * 2
@@ -67,8 +68,8 @@ def test_probabilities_of_narrow_logits_are_summed_wide(dtype):
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16])
 def test_draws_of_narrow_logits_favour_no_symbol(dtype):
     """Noise of 16 bits would tie, and ties go to the first: 0.98 of these draws would be of the first half."""
-    ids = draw(jax.random.key(0), jnp.zeros((20_000, 1000), dtype))
-    assert abs(np.mean(ids < 500) - 0.5) < 0.015  # four standard errors
+    ids = draw(jax.random.key(0), jnp.zeros((2000, 1000), dtype))
+    assert abs(np.mean(ids < 500) - 0.5) < 0.045  # four standard errors of 2,000 draws; ties shift it by more
     small = filter_logits(jnp.array([1, 2, 2.5], dtype), temperature=1e-5)
     np.testing.assert_allclose(small, [-150_000, -50_000, 0], rtol=1e-6)
 
@@ -88,6 +89,17 @@ def test_temperature_zero_is_the_likeliest_and_the_limit_of_small_temperatures(o
         np.testing.assert_array_equal(ids, LOGITS.argmax(-1))
     # Equal logits: the first of them.
     np.testing.assert_array_equal(draw(jax.random.key(1), jnp.asarray(TIES), temperature=0.0, **options), [0, 1])
+
+
+def test_no_heat_gives_what_may_not_be_drawn():
+    """In float32 a temperature of 1e39 is infinite."""
+    logits = jnp.array([0.0, -jnp.inf, 5.0], jnp.float32)
+    np.testing.assert_allclose(filter_logits(logits, temperature=math.inf), [0, -math.inf, 0], rtol=0, atol=1e-30)
+    cell = from_step(
+        lambda key: {}, lambda shape, key=None: jnp.zeros(shape), lambda params, carry, x: (carry, logits[None])
+    )
+    made = make_generate(never(cell, 0))({}, [0], 30, jax.random.key(0), temperature=1e39)
+    assert {ids.item() for ids in made} == {2}
 
 
 def test_draws_follow_their_probabilities():
@@ -152,13 +164,19 @@ def test_a_prompt_in_blocks_is_the_prompt(model, monkeypatch):
     assert np.any(whole != list(generate(params, prompt[-1:], 8, jax.random.key(6))))  # the prompt is heeded
 
 
+@pytest.fixture(scope="module")
+def readers(model):
+    """The model, and one whose texts begin anew at symbol 0, each with what reads its prompts."""
+    plain, _, _ = model
+    return [(cell, make_prime(cell)) for cell in (plain, documents(plain, lambda ids: ids == 0))]
+
+
 @pytest.mark.parametrize("length", [1, 2, 9, 74, 600])
-def test_the_carry_after_a_prompt_is_that_of_the_whole(model, length):
-    """In texts that begin anew at symbol 0, too."""
-    plain, params, _ = model
+def test_the_carry_after_a_prompt_is_that_of_the_whole(model, readers, length):
+    _, params, _ = model
     prompt = np.random.default_rng(length).integers(V, size=length).astype(np.int32)
-    for cell in (plain, documents(plain, lambda ids: ids == 0)):
-        carry, last = make_prime(cell)(params, prompt, 2)
+    for cell, prime in readers:
+        carry, last = prime(params, prompt, 2)
         rows = np.broadcast_to(prompt[:-1, None], (length - 1, 2))
         expected = cell.unroll(params, cell.initial_carry(2), rows)[0] if length > 1 else cell.initial_carry(2)
         jax.tree.map(partial(np.testing.assert_allclose, rtol=0, atol=1e-12), carry, expected)

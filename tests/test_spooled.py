@@ -173,10 +173,31 @@ def test_a_chunk_that_has_changed_meanwhile_is_refused(spooled):
         ESTIMATE(PARAMS, CARRY, changed.__getitem__, NUMBER, spooled)
 
 
-def test_a_finished_spool_is_not_the_answer_for_other_data(spooled):
-    changed = [PARTS[0]._replace(weight=PARTS[0].weight + 1), *PARTS[1:]]
-    with pytest.raises(InputError, match=r"read\(0\) gives another chunk"):
+@pytest.mark.parametrize("n", [0, NUMBER - 1])
+def test_a_finished_spool_is_not_the_answer_for_other_data(spooled, n):
+    changed = [*PARTS]
+    changed[n] = PARTS[n]._replace(weight=PARTS[n].weight + 1)
+    with pytest.raises(InputError, match=rf"read\({n}\) gives another chunk"):
         ESTIMATE(PARAMS, CARRY, changed.__getitem__, NUMBER, spooled)
+
+
+OTHERS = {
+    "loss": spooled_bptt(CELL, lambda outputs, targets: 2 * squared_error(outputs, targets)),
+    "cell": spooled_bptt(stack(elman(2, 4, activation=jax.nn.relu), dropout(0.4)), squared_error),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_finished_spool_is_not_the_answer_for_another_program(spooled, other):
+    with pytest.raises(InputError, match="begun with other parameters, another carry, cell, loss or number of chunks"):
+        OTHERS[other](PARAMS, CARRY, PARTS.__getitem__, NUMBER, spooled)
+
+
+def test_it_goes_on_with_other_segments(spooled, uninterrupted):
+    """As where the backward pass took more memory than there was."""
+    snapshots.folders.remove(spooled / f"credit_{NUMBER}")
+    cut = spooled_bptt(CELL, squared_error, segment_length=2)
+    assert_close(cut(PARAMS, CARRY, PARTS.__getitem__, NUMBER, spooled), uninterrupted)
 
 
 def test_settings_that_make_no_sense_are_refused(tmp_path):

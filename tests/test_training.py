@@ -13,11 +13,12 @@ import pytest
 from jaxrnn.cells.elman import elman
 from jaxrnn.compose import dropout, stack, temporal_penalty, with_penalties, with_readout
 from jaxrnn.errors import InputError
-from jaxrnn.gradients import CarryState, Chunk, GradientEstimator, bptt, truncated_bptt
+from jaxrnn.gradients import CarryState, Chunk, Estimate, GradientEstimator, adaptive_bptt, bptt, truncated_bptt
 from jaxrnn.losses import squared_error
 from jaxrnn.optimizers import optimizer
 from jaxrnn.schedules import schedule
 from jaxrnn.training import init, make_train_step, restart, scale_rate, stack_chunks
+from jaxrnn.types import Marked
 
 K, B, SIZE = 4, 3, 2
 CELL = with_readout(elman(SIZE, 5), SIZE)
@@ -320,6 +321,42 @@ def test_a_second_moment_that_float16_cannot_hold_is_a_reason_to_skip(default_se
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(state.optimizer))
 
 
+def test_parameters_that_float16_cannot_hold_are_a_reason_to_skip(default_settings):
+    """60,000 + 10,000: of those neither overflows, nor does the length of the step."""
+
+    def estimate(params, state, chunk):
+        return Estimate(jnp.ones(()), jnp.ones(()), jax.tree.map(lambda p: jnp.full_like(p, -10_000), params)), state
+
+    rule, sgd = GradientEstimator(BPTT.init, estimate), optimizer("sgd", 1.0)
+    chunk = Chunk(np.zeros((2, 1, 3)), np.zeros((2, 1, 4)), np.ones((2, 1)))
+    params = {"b": jnp.full(3, 60_000, jnp.float16)}
+    state = init(rule, sgd, jax.random.key(0), params, jnp.zeros((1, 4)), chunk)
+    state, metrics = make_train_step(rule, sgd)(state, stack_chunks([chunk]))
+    assert np.isfinite(metrics.gradient_norm[0]) and metrics.skipped[0]
+    assert state.params["b"].tolist() == [60_000] * 3
+
+
+@pytest.mark.parametrize(
+    "rule", [partial(truncated_bptt, horizon=2 * K), partial(adaptive_bptt, longest=2 * K, every=1)]
+)
+def test_what_stands_in_padding_is_no_reason_to_skip(rule):
+    """Rules that replay keep the inputs of past chunks in their state, and a state that is not finite is."""
+    rule = rule(CELL, squared_error)
+    keep = np.arange(K)[:, None] < np.array([K, 2, 0])
+
+    def trained(filler):
+        chunks = [
+            chunk._replace(inputs=Marked(np.where(keep[..., None], chunk.inputs, filler), keep=keep))
+            for chunk in chunks_of(4)
+        ]
+        state = init(rule, MOMENTUM, jax.random.key(1), PARAMS, CELL.initial_carry((B,)), chunks[0])
+        return run(chunks, estimator=rule, state=state)[0]
+
+    filled, clean = trained(np.nan), trained(0.0)
+    assert int(filled.step) == 4 and int(filled.skipped) == 0
+    assert_same(filled.params, clean.params)
+
+
 # --- Donation, compilation, transfers.
 
 
@@ -463,3 +500,12 @@ def test_an_estimate_is_divided_once():
     chunks = chunks_of(4)
     doubled = [chunk._replace(weight=2 * chunk.weight) for chunk in chunks]
     assert_close(run(chunks, 3, 2)[0].params, run(doubled, 3, 2)[0].params)
+
+
+def test_chunks_that_cannot_be_stacked_are_refused_with_what_to_do():
+    chunk, shorter = chunks_of(1)[0], chunks_of(1, steps=K - 1)[0]
+    marked = chunk._replace(inputs=Marked(chunk.inputs, keep=np.ones((K, B), bool)))
+    message = r"stack_chunks: a chunk is Chunk\(.*; it must be Chunk\(.*, as the first: pad with weight 0, mark all"
+    for other in (shorter, marked):
+        with pytest.raises(InputError, match=message):
+            stack_chunks([chunk, other])

@@ -31,13 +31,13 @@ EXAMPLES = """\
   jaxrnn analyze runs/stdlib-lstm-1 --text script.py    over a text of yours (a file, a folder, a .gz)
   jaxrnn analyze runs/stdlib-lstm-1 --length 20000      less text: quicker, and less sure
   jaxrnn analyze runs/stdlib-lstm-1 --label mine.py:inside_markup    which unit tells what you define?
-  jaxrnn analyze runs/stdlib-lstm-1 --follow "inside a comment"      how its best unit came about, by snapshot
+  jaxrnn analyze runs/stdlib-lstm-1 --follow "inside a comment"      how the best unit for it developed, by snapshot
   jaxrnn analyze runs/stdlib-lstm-1 --out report        into another folder
   jaxrnn analyze runs/stdlib-lstm-1 --json              ends with a line of JSON, for programs
 
-The best parameters of the run read its validation split, on which units are chosen, and its test split, on which they
-are scored; of a text of yours, the first half and the other. Everything is in one HTML file that needs no network; the
-numbers are beside it in analysis.json, the pictures as SVG.
+With the best parameters of the run, units are chosen on its validation split and scored on its test split; of a text
+of yours, on the first half and on the second. Everything is in one HTML file that needs no network; the numbers are
+beside it in analysis.json, the pictures as SVG.
 """
 LENGTH = 200_000
 _HEAVY = {"finding the best units": 4, "finding those of the untrained network": 4, "following credit back": 2}

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 
 from jaxrnn.choices import is_whole, require
-from jaxrnn.products import times
+from jaxrnn.products import matmul
 from jaxrnn.types import Array, Carry, Params, Step
 
 
@@ -79,7 +79,7 @@ def product(a: Array, w: Array, plus: Array | None = None) -> Array:
         (5, 2, 4)
     """
     rows = a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
-    result = times(rows, w).reshape(*a.shape[:-1], w.shape[-1])
+    result = matmul(rows, w).reshape(*a.shape[:-1], w.shape[-1])
     return result if plus is None else plus + result
 
 

@@ -44,6 +44,9 @@ def _course(names: str, text: str, **bounds: Any) -> Meta:
     return _for("optimizer.schedule", names, text, **bounds)
 
 
+_LSTMS = "lstm, peephole_lstm, coupled_lstm, projection_lstm, layer_norm_lstm"
+
+
 class Section(msgspec.Struct, frozen=True):
     """A section of the configuration: values that do not change."""
 
@@ -64,12 +67,12 @@ class Data(Section, frozen=True):
         bool, _about("each line is a text of its own: the network starts anew at its beginning, and credit ends there")
     ] = False
     minimum_count: Annotated[
-        _Positive | None, _about("rarer symbols of the training text are read as unknown; left out: the corpus says")
+        _Positive | None, _about("symbols rarer than this are read as unknown; left out: 20 for stdlib, else 1")
     ] = None
     batch_size: Annotated[int, _about("streams of text read side by side (B)", ge=1)] = 64
-    chunk_length: Annotated[int, _about("new time steps for each estimate of the gradient (K, or k1)", ge=1)] = 32
+    chunk_length: Annotated[int, _about("steps in a chunk: new ones for each gradient estimate (K, or k1)", ge=1)] = 32
     circular: Annotated[
-        bool, _about("the text as a circle: a row goes on with the next one's, and its carry, instead of starting anew")
+        bool, _about("text as a circle: at an epoch's end a row keeps its carry and goes on with the next one's text")
     ] = False
     evaluation_streams: Annotated[
         _Positive | None, _about("streams side by side when a text is scored; left out: batch_size")
@@ -92,18 +95,18 @@ class Model(Section, frozen=True):
         _Positive | None,
         _for("model.cell", "projection_lstm", "size of a layer's output; left out: half of the units"),
     ] = None
-    embedding_size: Annotated[int, _about("numbers in the vector of each symbol (E)", ge=1)] = 64
+    embedding_size: Annotated[int, _about("size of each symbol's embedding vector (E)", ge=1)] = 64
     embedding_spread: Annotated[
         Annotated[float, Meta(gt=0, le=_MOST)] | None,
-        _about("standard deviation that the embedding starts with; left out: 1, or 1/sqrt(embedding_size) when tied"),
+        _about("standard deviation of the initial embedding; left out: 1, or 1/sqrt(embedding_size) when tied"),
     ] = None
-    tie: Annotated[bool, _about("one matrix for embedding and readout, if the last layer is as wide")] = False
+    tie: Annotated[bool, _about("weight tying: one matrix for embedding and readout, if sizes are equal")] = False
     vocabulary_block: Annotated[
         _Positive | None, _about("symbols whose logits are held at a time, for large vocabularies; left out: all")
     ] = None
     vocabulary_sample: Annotated[
         Annotated[int, Meta(ge=32)] | None,
-        _about("symbols whose logits training computes, drawn anew for each chunk, rare ones rarely; left out: all"),
+        _about("sampled softmax: symbols whose logits training computes, drawn for each chunk; left out: all"),
     ] = None
     dropout: Annotated[float, _about("share of activations dropped around each layer in training", ge=0, lt=1)] = 0.0
     initializer: Annotated[str, _about("how the cell's weights start")] = "orthogonal"
@@ -115,106 +118,106 @@ class Model(Section, frozen=True):
     ] = True
     forget_bias: Annotated[
         Annotated[float, Meta(ge=-_MOST, le=_MOST)] | None,
-        _about("bias of the forget gate; left out: 1 for LSTMs, 0 for elstm, chrono's own"),
+        _for("model.cell", f"{_LSTMS}, elstm", "bias of the forget gate; left out: 1, of an elstm 0, or chrono's own"),
     ] = None
 
 
 class Regularizer(Section, frozen=True):
-    """What keeps the model from learning its text by heart, in training only. 0 = off."""
+    """Against overfitting, in training only; 0 = off. Dropout masks hold for a whole chunk (variational dropout)."""
 
-    dropout_embedding: Annotated[float, _share("share of symbols read as zeros, the same ones through a chunk")] = 0.0
-    dropout_input: Annotated[float, _share("share of the embedding dropped, the same one through a chunk")] = 0.0
-    dropout_hidden: Annotated[float, _share("share of units dropped between layers, the same through a chunk")] = 0.0
-    dropout_output: Annotated[float, _share("share of units dropped above the last layer, likewise")] = 0.0
-    weight_drop: Annotated[float, _share("share of the recurrent weights w_hh dropped, the same through a chunk")] = 0.0
-    zoneout: Annotated[float, _share("how likely a unit's output stays what it was, anew at each step")] = 0.0
-    zoneout_content: Annotated[float, _share("lstm and its kin: how likely a unit's content c stays what it was")] = 0.0
+    dropout_embedding: Annotated[float, _share("word (embedding) dropout: share of symbols read as zeros")] = 0.0
+    dropout_input: Annotated[float, _share("share of the embedding's numbers dropped")] = 0.0
+    dropout_hidden: Annotated[float, _share("share of units dropped between layers")] = 0.0
+    dropout_output: Annotated[float, _share("share of units dropped above the last layer")] = 0.0
+    weight_drop: Annotated[float, _share("share of the recurrent weights w_hh dropped (DropConnect)")] = 0.0
+    zoneout: Annotated[float, _share("how likely a unit's state h (elstm: c) stays what it was, at each step")] = 0.0
+    zoneout_content: Annotated[
+        float, _for("model.cell", _LSTMS, "the same for the cell state c of LSTM variants", ge=0, lt=1)
+    ] = 0.0
     activation_penalty: Annotated[
-        float, _about("alpha: weight in the loss of the output's mean square", ge=0, le=_MOST)
+        float, _about("alpha of AR: weight in the loss of the output's mean square", ge=0, le=_MOST)
     ] = 0.0
     temporal_penalty: Annotated[
-        float, _about("beta: weight in the loss of the mean square of its change", ge=0, le=_MOST)
+        float, _about("beta of TAR: weight in the loss of the mean square of its change", ge=0, le=_MOST)
     ] = 0.0
 
 
 class Gradient(Section, frozen=True):
-    """How credit flows back through time."""
+    """How credit, the gradient through time, flows back."""
 
     rule: Annotated[str, _about("the gradient estimator")] = "bptt"
-    horizon: Annotated[int, _rule("truncated", "steps that credit flows back (k2)", ge=1)] = 32
+    horizon: Annotated[int, _rule("truncated", "how many steps credit flows back at most (k2)", ge=1)] = 32
     segment_length: Annotated[int, _rule("checkpointed, randomized", "steps in a segment", ge=1)] = 16
     memory: Annotated[
-        Annotated[str, Meta(min_length=1)] | None, _rule("checkpointed", "a budget instead, such as 64MiB")
+        Annotated[str, Meta(min_length=1)] | None, _rule("checkpointed", "a memory budget instead, such as 64MiB")
     ] = None
     longest: Annotated[int, _rule("adaptive", "the longest horizon, two chunks or more (3 steps or more)", ge=3)] = 128
     target: Annotated[float, _rule("adaptive", "relative bias to stay below", gt=0, le=_MOST)] = 0.1
-    measure_every: Annotated[int, _rule("adaptive", "chunks between two looks at the decay of credit", ge=1)] = 16
-    cut_rate: Annotated[float, _rule("randomized", "how likely credit is cut between segments", ge=0, lt=1)] = 0.5
+    measure_every: Annotated[int, _rule("adaptive", "chunks from one measurement of decay to the next", ge=1)] = 16
+    cut_rate: Annotated[float, _rule("randomized", "probability of a cut between segments", ge=0, lt=1)] = 0.5
 
 
 class Optimizer(Section, frozen=True):
-    """What is done with a gradient."""
+    """How a gradient becomes an update of the parameters."""
 
     name: Annotated[str, _about("the optimizer")] = "adam"
-    rate: Annotated[float, _about("the learning rate at its highest", gt=0, le=_MOST)] = 1e-2
-    schedule: Annotated[str, _about("the course of the rate")] = "cosine"
-    warmup: Annotated[int, _about("updates during which the rate rises to its highest", ge=0)] = 100
-    final: Annotated[float, _course("linear, cosine", "the fraction of the rate left at the end", ge=0, le=1)] = 0.01
+    rate: Annotated[float, _about("the peak learning rate", gt=0, le=_MOST)] = 1e-2
+    schedule: Annotated[str, _about("the schedule of the learning rate")] = "cosine"
+    warmup: Annotated[int, _about("updates during which the rate rises to its peak", ge=0)] = 100
+    final: Annotated[float, _course("linear, cosine", "rate at the end, as a fraction of the peak", ge=0, le=1)] = 0.01
     every: Annotated[int, _course("exponential, step", "updates between two decays", ge=1)] = 1000
     decay: Annotated[float, _course("exponential, step, plateau", "factor of each decay", gt=0, le=1)] = 0.5
     plateau: Annotated[int, _course("plateau", "validations without a new best before a decay", ge=1)] = 2
     average_after: Annotated[
         Annotated[int, Meta(ge=0)] | None,
-        _about(
-            "average the weights once validation is worse than its best before the last N; left out: 5 for asgd alone"
-        ),
+        _about("average once validation is worse than its best before the last N (NT-ASGD); left out: 5 for asgd"),
     ] = None
     average_last: Annotated[
         float,
-        _about("average the weights over this share of training, its last; 0 = none", ge=0, lt=1),
+        _about("average the weights over the last part of training, of this share; 0 = none", ge=0, lt=1),
     ] = 0.0
-    clip_norm: Annotated[float, _about("greatest norm of the gradient as a whole; inf = no limit", gt=0)] = 1.0
-    clip_value: Annotated[float, _about("greatest entry of the gradient; inf = no limit", gt=0)] = float("inf")
+    clip_norm: Annotated[float, _about("gradient clipping: greatest global norm; inf = no limit", gt=0)] = 1.0
+    clip_value: Annotated[float, _about("gradient clipping: greatest entry; inf = no limit", gt=0)] = float("inf")
     weight_decay: Annotated[
-        _NotNegative | None, _about("decoupled decay, times the rate; left out: 0.01 for adamw, else 0")
+        _NotNegative | None, _about("decoupled weight decay, times the rate; left out: 0.01 for adamw, else 0")
     ] = None
-    options: Annotated[dict[str, float | bool], _about("more of optax's own, such as {b2 = 0.99}")] = {}
+    options: Annotated[dict[str, float | bool], _about("other options of optax, such as {b2 = 0.99}")] = {}
 
 
 class Training(Section, frozen=True):
-    """How long, and what happens on the way."""
+    """How long to train, and what happens on the way."""
 
     length: Annotated[str, _about("how long: '2000 updates', '10 epochs' or '5 minutes'")] = "5 minutes"
-    accumulate: Annotated[int, _about("successive chunks that share the weights of one update", ge=1)] = 1
-    updates_per_dispatch: Annotated[int, _about("updates made by one call of the device", ge=1)] = 1
-    precision: Annotated[str, _about("what the products of an update are made from; sums stay float32")] = "float32"
+    accumulate: Annotated[int, _about("gradient accumulation: successive chunks that make one update", ge=1)] = 1
+    updates_per_dispatch: Annotated[int, _about("updates made by one call of the compiled train step", ge=1)] = 1
+    precision: Annotated[str, _about("operands of the matrix products of an update (sums stay float32)")] = "float32"
     validate_every: Annotated[int, _about("updates between two validations, each followed by a snapshot", ge=1)] = 250
-    validate_targets: Annotated[int, _about("most symbols of the validation text to score each time", ge=1)] = 200_000
+    validate_targets: Annotated[int, _about("at most so many validation symbols are scored each time", ge=1)] = 200_000
     patience: Annotated[int, _about("validations without a new best before training stops; 0 = never", ge=0)] = 0
-    max_skipped: Annotated[int, _about("non-finite updates in a row before training stops", ge=1)] = 20
+    max_skipped: Annotated[int, _about("skipped (non-finite) updates in a row before training stops", ge=1)] = 20
     keep: Annotated[int, _about("snapshots kept beside the best one", ge=1)] = 2
 
 
 class Sampling(Section, frozen=True):
     """The sample at the end of training; what `jaxrnn sample` does unless told otherwise."""
 
-    prompt: Annotated[str | None, _about("the text to go on from; left out: the model begins a line")] = None
-    length: Annotated[int, _about("symbols to write", ge=1)] = 500
+    prompt: Annotated[str | None, _about("the text to go on from; left out or empty: the model begins a line")] = None
+    length: Annotated[int, _about("symbols to write", ge=1, lt=2**31)] = 500
     temperature: Annotated[
         float, _about("1 = as learned, lower = safer, 0 = always the likeliest symbol", ge=0, le=_MOST)
     ] = 0.8
     top_k: Annotated[_Positive | None, _about("choose among the k likeliest symbols only")] = None
-    top_p: Annotated[float, _about("choose among the likeliest symbols of this total probability", gt=0, le=1)] = 1.0
+    top_p: Annotated[float, _about("nucleus sampling: likeliest symbols of this total probability", gt=0, le=1)] = 1.0
 
 
 class Parallel(Section, frozen=True):
     """The devices and processes that share the rows of a batch. What is learnt differs by rounding alone."""
 
     devices: Annotated[
-        _Positive | None, _about("how many; left out: as many as divide batch_size; of a CPU its cores, if it pays")
+        _Positive | None, _about("how many; left out: the most that divide batch_size; of CPU cores only if it pays")
     ] = None
     coordinator: Annotated[
-        str | None, _about("several processes: HOST:PORT of the first one, or auto where a cluster tells (Slurm, MPI)")
+        str | None, _about("several processes: HOST:PORT of the first one, or auto under a launcher (Slurm, MPI)")
     ] = None
     processes: Annotated[_Positive | None, _about("with HOST:PORT: how many processes there are")] = None
     process: Annotated[_NotNegativeInt | None, _about("with HOST:PORT: the number of this one, from 0")] = None
@@ -267,7 +270,7 @@ def average_after(optimizer: Optimizer) -> int | None:
         optimizer: the section.
 
     Returns:
-        n of `jaxrnn.schedules.worsened`; None for never. Left out it is 5 for asgd, which is there to average, unless
+        n of `jaxrnn.averaging.worsened`; None for never. Left out it is 5 for asgd, which is there to average, unless
         `average_last` says when.
 
     Example:

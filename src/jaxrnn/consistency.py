@@ -3,6 +3,7 @@
 Every message names the keys, and the nearest values that work.
 """
 
+import re
 from typing import get_args
 
 from msgspec.structs import fields, replace
@@ -144,6 +145,9 @@ def has_segments(gradient: Gradient) -> bool:
 def _check_processes(parallel: Parallel, training: Training) -> None:
     """Refuse half an answer to the question who is who."""
     where, number, own = parallel.coordinator, parallel.processes, parallel.process
+    if where is not None and where != "auto" and not _is_address(where):
+        expected = 'expected "auto" or HOST:PORT, with a port from 1 to 65535, such as 10.0.0.1:1234'
+        raise InputError(f"parallel.coordinator = {where!r}: {expected}")
     if where is not None and length(training).unit == "minutes":
         remedy = "expected updates or epochs: several processes have no clock in common"
         raise InputError(f"training.length = {training.length!r}: {remedy}")
@@ -154,6 +158,12 @@ def _check_processes(parallel: Parallel, training: Training) -> None:
         raise InputError(f"parallel.coordinator = {where!r}: expected parallel.processes and parallel.process as well")
     elif own >= number:
         raise InputError(f"parallel.process = {own}: expected 0 to {number - 1}, for parallel.processes = {number}")
+
+
+def _is_address(where: str) -> bool:
+    """Whether it is HOST:PORT; an address of IPv6, which has colons of its own, stands in brackets."""
+    found = re.fullmatch(r"(?:\[[^\s\[\]]+\]|[^\s\[\]:]+):([0-9]{1,5})", where)
+    return found is not None and 1 <= int(found[1]) <= 65535
 
 
 def _check_horizons(data: Data, gradient: Gradient) -> None:

@@ -120,7 +120,11 @@ def reset_every(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
 
     Yields:
         The chunks with `Marked` inputs.
+
+    Raises:
+        InputError: when the first chunk is asked for, if `steps` is no whole number of at least 1.
     """
+    require(is_whole(steps), "context: steps", steps, "a whole number, at least 1")
     t = 0
     for chunk in chunks:
         length, rows = chunk.weight.shape

@@ -35,13 +35,13 @@ EXAMPLES = """\
   jaxrnn evaluate runs/stdlib-lstm-1 --text script.py      any text of yours (a file, a folder, a .gz, - for stdin)
   jaxrnn evaluate runs/stdlib-lstm-1 --streams 1           as one long stream: slower, and a little better
   jaxrnn evaluate runs/stdlib-lstm-1 --json | jq .bits_per_character
-  jaxrnn evaluate runs/ptb --dynamic --steps 5             the model learns from the text, five steps at a time
-  jaxrnn evaluate runs/ptb --cache                         it looks up what came after states like the present one
-  jaxrnn evaluate runs/ptb --by-context 256                what a symbol costs after 1, 2, 3 to 4, ... symbols
+  jaxrnn evaluate runs/ptb --dynamic --steps 5             dynamic evaluation: it goes on learning, five steps at a time
+  jaxrnn evaluate runs/ptb --cache                         continuous cache: what came after states like the present one
+  jaxrnn evaluate runs/ptb --by-context 256                the loss of a symbol after 1, 2, 3 to 4, ... symbols
 
 The best parameters of the run are scored, those with the lowest validation loss. Every symbol of the text but the first
-is predicted, from all that came before it in its stream. How fast to learn, and how to use the cache, is chosen on the
-validation text; the scores with such help stand beside the plain one.
+is predicted, from all that came before it in its stream. The settings of --dynamic and --cache are chosen on the
+validation text; their scores stand beside the plain one.
 """
 SPLITS = ("train", "valid", "test")
 HELP: dict[str, Callable[..., Helped]] = {"dynamic": with_dynamic, "cache": with_cache}
@@ -114,12 +114,12 @@ def _parser() -> Parser:
     text = parser.add_mutually_exclusive_group()
     text.add_argument("--split", choices=SPLITS, help="a split of the run's own text [test]")
     text.add_argument("--text", metavar="FILE", help="another text: a file, a folder, a .gz, or - for standard input")
-    parser.add_argument("--streams", type=int, metavar="N", help="streams side by side [the run's]")
-    parser.add_argument("--steps", type=int, metavar="N", help="time steps at a time [the run's chunk_length]")
+    parser.add_argument("--streams", type=int, metavar="N", help="streams side by side (batch size) [the run's]")
+    parser.add_argument("--steps", type=int, metavar="N", help="time steps in a chunk [the run's chunk_length]")
     parser.add_argument("--drop-tail", action="store_true", help="score full chunks only, as some published figures do")
-    parser.add_argument("--dynamic", action="store_true", help="also score it while it learns from the text")
-    parser.add_argument("--cache", action="store_true", help="also score it with a cache of hidden states")
-    parser.add_argument("--by-context", type=int, metavar="N", help="what symbols cost by context, anew every N steps")
+    parser.add_argument("--dynamic", action="store_true", help="dynamic evaluation: also score it while it learns")
+    parser.add_argument("--cache", action="store_true", help="continuous cache: also score it with past hidden states")
+    parser.add_argument("--by-context", type=int, metavar="N", help="loss by length of context, reset every N steps")
     return parser
 
 

@@ -37,8 +37,8 @@ class Score(NamedTuple):
 
     @property
     def nats(self) -> float:
-        """The mean loss of a target, `loss_sum / weight`."""
-        return self.loss_sum / self.weight
+        """The mean loss of a target, `loss_sum / weight`; NaN where there is none."""
+        return self.loss_sum / self.weight if self.weight else math.nan
 
     @property
     def perplexity(self) -> float:

@@ -27,7 +27,7 @@ from jaxrnn.cell import Cell, Recurrence, product, step_of, unnoted
 from jaxrnn.lookup import TakesLookup, of_rows
 from jaxrnn.loop import scan
 from jaxrnn.marks import heed_marks
-from jaxrnn.products import as_now, in_reverse, multiply, narrowed, promoted, quick_by_rows, weight_gradient
+from jaxrnn.products import as_now, in_reverse, mixed_matmul, narrowed, promoted, quick_by_rows, weight_gradient
 from jaxrnn.sums import added, sum_dtype
 from jaxrnn.trees import add_where_present, dependencies, is_float, join, partition, split_carry
 from jaxrnn.types import Array, Carry, Params, Step
@@ -196,7 +196,7 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
                 right, by_rows = rights[len(products)]
                 a, right = promoted(a, right)
                 lefts.append(narrowed(a))
-                result = multiply(a, narrowed(right), by_rows=by_rows)
+                result = mixed_matmul(a, narrowed(right), by_rows=by_rows)
                 products.append(result if plus is None else plus + result)
                 return products[-1]
 
@@ -262,7 +262,7 @@ def _recall(by_rows: bool, a: Array, right: Array, plus: Array, result: Array) -
 
 
 def _recall_backward(by_rows: bool, right: Array, d: Array) -> tuple[Array, ...]:
-    return multiply(d, right, by_rows=by_rows), jnp.zeros_like(right), d, d
+    return mixed_matmul(d, right, by_rows=by_rows), jnp.zeros_like(right), d, d
 
 
 _recall.defvjp(lambda by_rows, a, right, plus, result: (result, right), _recall_backward)

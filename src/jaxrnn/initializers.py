@@ -161,15 +161,19 @@ def raised(initializer: Initializer, gate: int, by: float) -> Initializer:
     Args:
         initializer: of biases `[G, H]`.
         gate: which of the G.
-        by: the number.
+        by: the number, such as the `forget_bias` of a cell.
 
     Returns:
         An initializer of biases `[G, H]`.
+
+    Raises:
+        InputError: if it is no number.
 
     Example:
         >>> raised(zeros, gate=1, by=2.0)(jax.random.key(0), (3, 1), float).ravel().tolist()
         [0.0, 2.0, 0.0]
     """
+    require(is_number(by), "raised: by (of a cell: forget_bias)", by, "a number")
     return lambda key, shape, dtype: initializer(key, shape, dtype).at[gate].add(by)
 
 

@@ -9,6 +9,7 @@ import optax
 
 from jaxrnn.choices import require
 from jaxrnn.errors import expect
+from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Array, Penalized
 
 
@@ -59,10 +60,11 @@ def _loss_and_softmax(logits: Array, targets: Array) -> tuple[Array, Array]:
     largest = jax.lax.stop_gradient(jnp.max(logits, axis=-1, keepdims=True))
     largest = jnp.where(jnp.isfinite(largest), largest, jnp.zeros_like(largest))
     exponentials = jnp.exp(logits - largest)
-    total = jnp.sum(exponentials, axis=-1, keepdims=True)
+    dtype, wide = exponentials.dtype, sum_dtype(exponentials.dtype)  # of 70,000 symbols float16 cannot hold the sum
+    total = jnp.sum(exponentials, axis=-1, keepdims=True, dtype=wide)
     picked = jnp.take_along_axis(logits, targets[..., None], axis=-1) - largest  # NaN for those of V and more
-    loss = jnp.where(targets[..., None] < 0, jnp.nan, jnp.log(total) - picked)
-    return jnp.squeeze(loss, axis=-1), exponentials / total
+    loss = jnp.where(targets[..., None] < 0, jnp.nan, jnp.log(total) - picked.astype(wide))
+    return jnp.squeeze(loss, axis=-1).astype(dtype), (exponentials.astype(wide) / total).astype(dtype)
 
 
 def sigmoid_cross_entropy(logits: Array, targets: Array) -> Array:

@@ -1,7 +1,6 @@
 """Marks on a recurrence: rows that start anew, and steps that are padding."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import chex
@@ -184,23 +183,6 @@ def silence(x: Any, y: Any) -> Any:
     if keep is None:
         return y
     return jax.tree.map(lambda leaf: choose(keep, leaf, jnp.zeros_like(leaf)), y)
-
-
-def open_marks(x: Any) -> tuple[Any, Callable[[Any], Any]]:
-    """Take the marks off an input of a layer that looks at each step by itself.
-
-    Args:
-        x: an input, plain or `Marked`.
-
-    Returns:
-        The plain input, and a function of the output that makes it zero where the input is padding.
-
-    Example:
-        >>> x, finish = open_marks(Marked(jnp.ones((2, 1)), keep=jnp.array([True, False])))
-        >>> finish(x + 1).tolist()
-        [[2.0], [0.0]]
-    """
-    return blank(x), partial(silence, x)
 
 
 def within_lengths(lengths: Array | Sequence[int], steps: int) -> Array:

@@ -22,19 +22,7 @@ from jaxrnn.types import Array
 
 DEFAULT_ADAMW_DECAY = 0.01
 _NOT_OPTIONS = ("learning_rate", "weight_decay", "mask", "weight_decay_mask")
-
-
-def unit_rate(step: Any) -> float:
-    """The schedule of an optimizer that brings its own rate: always 1.
-
-    Args:
-        step: `[]`, updates so far.
-
-    Returns:
-        1.0.
-    """
-    del step
-    return 1.0
+_DECAY_RATES = ("b1", "b2", "decay", "momentum", "rho")  # what is left of a running mean after an update
 
 
 def unclipped(grads: Any, norm: Array) -> tuple[Any, Array]:
@@ -58,13 +46,13 @@ class Optimizer(NamedTuple):
 
     Attributes:
         transformation: `init(params) -> state` and `update(grads, state, params) -> (updates, state)`, at rate 1.
-        rate: `(step []) -> []`, the learning rate of the update that follows `step` earlier ones.
+        rate: `(step []) -> []`, the learning rate of the update that follows `step` earlier ones; by default always 1.
         clip: `(grads, norm []) -> (grads, clipped [])`, gradients like the parameters; it is given the averaged
             gradient with its length, and tells whether it has changed it.
     """
 
     transformation: optax.GradientTransformation
-    rate: Callable[[Any], Any] = unit_rate
+    rate: Callable[[Any], Any] = optax.constant_schedule(1.0)
     clip: Callable[[Any, Array], tuple[Any, Array]] = unclipped
 
 
@@ -185,6 +173,9 @@ def optimizer(
     Weight decay is decoupled from the gradient for every name: each update also takes `rate * weight_decay * w` off the
     matrices (and not off the biases: see `decays`). AdamW is Adam with such a decay.
 
+    The rate multiplies what a transformation of optax gives at rate 1. Of all names `rmsprop` alone has state after the
+    rate in optax, its momentum: here, as in PyTorch, a momentum gathers steps before the rate.
+
     Args:
         name: one of `OPTIMIZERS`.
         rate: the learning rate, or a schedule `(step []) -> []`.
@@ -223,8 +214,10 @@ def optimizer(
         if option.endswith("dtype"):
             require(value is None or _is_dtype(value), culprit, value, "a dtype, such as 'bfloat16'")
         elif by_default is None or is_number(by_default):
-            good = is_number(value) or (value is None and by_default is None)
-            require(good, culprit, value, "a number")
+            decay = option in _DECAY_RATES
+            good = is_number(value) and (0 <= value < 1 if decay else math.isfinite(value))
+            expected = "a number in [0, 1)" if decay else "a finite number"
+            require(good or (value is None and by_default is None), culprit, value, expected)
     if options.get("nesterov") and (known | options).get("momentum", 0.0) is None:
         raise InputError(f"optimizer {name}: nesterov: there is no momentum to look ahead along; give momentum as well")
     if weight_decay is None:

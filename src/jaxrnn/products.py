@@ -29,7 +29,7 @@ _reverse_only = jax.make_user_context(default_value=False)
 _LARGE, _FEW_ROWS, _PAGE = 1 << 20, 8, 4096
 
 
-def multiply(a: Array, w: Array, *, by_rows: bool = False) -> Array:
+def mixed_matmul(a: Array, w: Array, *, by_rows: bool = False) -> Array:
     """Multiply in the narrower of two dtypes and sum in the wider: `a @ w`, where the two are the same.
 
     Args:
@@ -41,7 +41,7 @@ def multiply(a: Array, w: Array, *, by_rows: bool = False) -> Array:
         `[..., O]` in the wider dtype.
 
     Example:
-        >>> multiply(jnp.full((1, 2), 1 + 2**-9), jnp.ones((2, 1), jnp.bfloat16))          # rounded to 1, twice
+        >>> mixed_matmul(jnp.full((1, 2), 1 + 2**-9), jnp.ones((2, 1), jnp.bfloat16))          # rounded to 1, twice
         Array([[2.]], dtype=float32)
     """
     narrow, wide = sorted((a.dtype, w.dtype), key=lambda dtype: dtype.itemsize)
@@ -72,8 +72,8 @@ def quick_by_rows(rows: int, w: Any, *, transposed: bool) -> bool:
 def promoted(a: Array, w: Array) -> tuple[Array, Array]:
     """Bring both sides of a product to the dtype that JAX gives `a @ w`.
 
-    `multiply` takes the narrower dtype of two, which is right for a side that was rounded on purpose. Of integers, and
-    of inputs that came in another dtype than the weights, it would round or cut off the weights.
+    `mixed_matmul` takes the narrower dtype of two, which is right for a side that was rounded on purpose. Of integers,
+    and of inputs that came in another dtype than the weights, it would round or cut off the weights.
 
     Args:
         a: one side.
@@ -103,7 +103,7 @@ def narrowed(a: Array) -> Array:
     return a if dtype is None or jnp.dtype(dtype).itemsize >= a.dtype.itemsize else a.astype(dtype)
 
 
-def times(a: Array, w: Array) -> Array:
+def matmul(a: Array, w: Array) -> Array:
     """`a @ w` of the operands as they are to be rounded, backwards too.
 
     Args:
@@ -116,7 +116,7 @@ def times(a: Array, w: Array) -> Array:
     """
     a, w = promoted(a, w)
     narrow = narrowed(w).dtype
-    return _times(narrow, a, w) if _reverse_only.value or narrow != w.dtype else a @ w
+    return _rounded_matmul(narrow, a, w) if _reverse_only.value or narrow != w.dtype else a @ w
 
 
 def weight_gradient(a: Array, d: Array) -> Array:
@@ -129,7 +129,7 @@ def weight_gradient(a: Array, d: Array) -> Array:
     Returns:
         `[I, O]` in the wider dtype.
     """
-    return multiply(_by_rows(a.T), d)
+    return mixed_matmul(_by_rows(a.T), d)
 
 
 @jax.jit  # outside of it a layout can be asked for of few kinds of array
@@ -143,22 +143,22 @@ def _by_rows(a: Array) -> Array:
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _times(dtype: Any, a: Array, w: Array) -> Array:
+def _rounded_matmul(dtype: Any, a: Array, w: Array) -> Array:
     """The product of operands of a dtype. JAX's own derivative would round the gradients, too."""
     return _forward(dtype, a, w)[0]
 
 
 def _forward(dtype, a, w):
     w = _by_rows(w.astype(dtype))
-    return multiply(a, w), (a.astype(dtype), w)
+    return mixed_matmul(a, w), (a.astype(dtype), w)
 
 
 def _backward(dtype, saved, d):
     a, w = saved
-    return multiply(d, w, by_rows=True), weight_gradient(a, d)
+    return mixed_matmul(d, w, by_rows=True), weight_gradient(a, d)
 
 
-_times.defvjp(_forward, _backward)
+_rounded_matmul.defvjp(_forward, _backward)
 
 
 def in_reverse(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -189,7 +189,7 @@ def made_from(dtype: Any, function: Callable[..., Any]) -> Callable[..., Any]:
         The function, inside which products are made so.
 
     Example:
-        >>> coarse = made_from(jnp.bfloat16, times)
+        >>> coarse = made_from(jnp.bfloat16, matmul)
         >>> coarse(jnp.full((1, 1), 1 + 2**-9), jnp.ones((1, 1))).item()
         1.0
     """

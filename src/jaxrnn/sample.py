@@ -25,10 +25,10 @@ from jaxrnn.sampling import never
 from jaxrnn.settings import resolve
 
 EXAMPLES = """\
-  jaxrnn sample runs/stdlib-lstm-1                                   begin a line, and write on
+  jaxrnn sample runs/stdlib-lstm-1                                   begin a new line, and go on from there
   jaxrnn sample runs/stdlib-lstm-1 --prompt "def main(" --length 300
   jaxrnn sample runs/stdlib-lstm-1 --temperature 0.5                 safer; 1 = as learned, 0 = always the likeliest
-  jaxrnn sample runs/stdlib-lstm-1 --top-k 5 --top-p 0.9             choose among few
+  jaxrnn sample runs/stdlib-lstm-1 --top-k 5 --top-p 0.9             choose among the likeliest symbols only
   jaxrnn sample runs/stdlib-lstm-1 --seed 2                          another text; the same seed, the same text
   jaxrnn sample runs/stdlib-lstm-1 --samples 10 --novelty            ten at once; is any of it learned by heart?
   jaxrnn sample runs/stdlib-lstm-1 --prompt "def " --stop "def "     up to the next definition
@@ -38,8 +38,8 @@ EXAMPLES = """\
   jaxrnn sample runs/stdlib-lstm-1 --interactive                     a prompt a line, until Ctrl-D
   echo "import os" | jaxrnn sample runs/stdlib-lstm-1 --prompt -     the prompt from standard input
 
-What is left out is taken from the run's configuration. One line end at the end of a prompt from standard input is
-dropped, since echo adds it.
+Options that are left out have the values of the run's configuration. One newline at the end of a prompt from standard
+input is dropped, since echo adds it.
 """
 _KEYS = {name: f"sampling.{name}" for name in ("prompt", "length", "temperature", "top_k", "top_p")} | {"seed": "seed"}
 
@@ -87,15 +87,15 @@ def _parser() -> Parser:
     usage = "RUN [--prompt TEXT] [--length N] [--temperature X] [--samples N] [--interactive] [--json]"
     parser = Parser("jaxrnn sample", usage, "Let a trained model write.", EXAMPLES)
     parser.add_argument("run", type=path, metavar="RUN", help="the run's folder")
-    parser.add_argument("--prompt", metavar="TEXT", help="the text to go on from; - reads it from standard input")
+    parser.add_argument("--prompt", metavar="TEXT", help="go on from this; '' begins a line; - reads standard input")
     parser.add_argument("--length", metavar="N", help="symbols to write")
     parser.add_argument("--temperature", metavar="X", help="1 = as learned, lower = safer, 0 = always the likeliest")
     parser.add_argument("--top-k", metavar="K", help="choose among the k likeliest symbols only")
-    parser.add_argument("--top-p", metavar="P", help="choose among the likeliest that have this probability together")
+    parser.add_argument("--top-p", metavar="P", help="nucleus sampling: only the likeliest, of this total probability")
     parser.add_argument("--seed", metavar="S", help="seed of the draws [the run's]")
-    parser.add_argument("--samples", type=int, default=1, metavar="N", help="so many texts, made side by side [1]")
-    parser.add_argument("--beam", type=int, metavar="N", help="write the likeliest text, keeping N at each step")
-    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before this; may be repeated")
+    parser.add_argument("--samples", type=int, default=1, metavar="N", help="how many texts, made side by side [1]")
+    parser.add_argument("--beam", type=int, metavar="N", help="beam search of width N for the likeliest text")
+    parser.add_argument("--stop", action="append", default=[], metavar="TEXT", help="end before TEXT; may be repeated")
     parser.add_argument("--no-unknown", action="store_true", help="never write the unknown symbol, such as <unk>")
     parser.add_argument("--interactive", action="store_true", help="read a prompt from each line of standard input")
     parser.add_argument("--novelty", action="store_true", help="find the longest run copied from the training text")

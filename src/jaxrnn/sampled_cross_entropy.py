@@ -11,7 +11,7 @@ import numpy as np
 from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import expect
 from jaxrnn.lookup import take_rows
-from jaxrnn.products import times
+from jaxrnn.products import matmul
 from jaxrnn.sums import sum_dtype
 from jaxrnn.types import Array
 
@@ -39,7 +39,7 @@ def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Arr
 
     Args:
         key: a random key, used up.
-        h: `[*batch, H]`, the input of the readout.
+        h: `[*batch, H]`, the input of the readout; a row that is not finite gives NaN.
         w: `[H, V]`.
         b: `[V]`.
         targets: integer `[*batch]`, each in `[0, V)`; one outside gives NaN.
@@ -79,14 +79,16 @@ def sampled_cross_entropy(key: Array, h: Array, w: Array, b: Array, targets: Arr
     drawn = jnp.asarray(first) + jax.random.randint(key, first.shape, 0, size, jnp.int32)
     dtype = jnp.result_type(h, w, b)
     rows, own = h.reshape(-1, h.shape[-1]).astype(dtype), targets.reshape(-1).astype(jnp.int32)
-    there = (own >= 0) & (own < w.shape[1])  # of others no NaN may reach a gradient: a row of weight 0 may have any
+    # Of other rows no NaN may reach a gradient: one of weight 0 may have any target, and any h.
+    there = (own >= 0) & (own < w.shape[1]) & jnp.all(jnp.isfinite(rows), axis=-1)
+    rows = jnp.where(there[:, None], rows, 0)
     both = jnp.concatenate([drawn, jnp.where(there, own, 0)])  # one gather, and one scatter of the gradient
     columns, biases = (take_rows(a, both).astype(dtype) for a in (w.T, b))
     (others, picked), (b_others, b_picked) = (jnp.split(a, [len(first)]) for a in (columns, biases))
 
     wide = sum_dtype(dtype)
     log_size = np.log(size).astype(wide)
-    logits = times(rows, others.T).astype(wide) + (b_others.astype(wide) + log_size)[None, :]
+    logits = matmul(rows, others.T).astype(wide) + (b_others.astype(wide) + log_size)[None, :]
     picked = jnp.sum(rows * picked, axis=-1, dtype=wide) + b_picked.astype(wide)
     group = jnp.searchsorted(jnp.asarray(first), own, side="right").astype(jnp.int32) - 1
     nothing = jnp.finfo(wide).min  # not -infinity, of which no derivative comes where there is nothing else

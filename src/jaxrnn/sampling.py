@@ -18,6 +18,8 @@ from jaxrnn.types import Array, Carry, Params
 PROMPT_BLOCKS = 512, 64, 8, 1
 """A prompt is read in blocks of these lengths, the longest first: a few programs serve prompts of all lengths."""
 
+_HOTTEST = float(np.finfo(np.float32).max)  # as a temperature; NumPy casts no larger one in silence
+
 
 def filter_logits(
     logits: Array, *, temperature: Any = 1.0, top_k: Any | None = None, top_p: Any | None = None
@@ -58,6 +60,7 @@ def filter_logits(
     greedy = jnp.where(_places(logits) == likeliest, 0.0, -jnp.inf)
     behind = logits - jnp.max(logits, axis=-1, keepdims=True)  # at most 0: a tiny temperature gives no +inf
     scaled = behind / jnp.where(temperature > 0, temperature, jnp.ones_like(temperature))
+    scaled = jnp.where(behind == -jnp.inf, behind, scaled)  # also where the temperature is infinite, or its inverse 0
     if top_k is not None or top_p is not None:
         scaled = jnp.where(_kept(scaled, top_k, top_p), scaled, -jnp.inf)
     return jnp.where(temperature > 0, scaled, greedy)
@@ -155,7 +158,7 @@ def make_generate(cell: Cell) -> Callable[..., Iterator[np.ndarray]]:
         _check_choice(samples, temperature, top_k, top_p)
         top_k = top_k if top_k is None or cell.output_size is None else min(top_k, cell.output_size)
         top_p = None if top_p == 1 else top_p  # all symbols: nothing is to be sorted
-        return _stream(params, prompt, length, key, samples, (float(temperature), top_k, top_p))
+        return _stream(params, prompt, length, key, samples, (min(float(temperature), _HOTTEST), top_k, top_p))
 
     def _stream(params, prompt, length, key, samples, choice):
         carry, ids = prime(params, prompt, samples)

@@ -143,81 +143,12 @@ def stalled(plateau: Plateau, patience: int) -> bool:
     Returns:
         Whether the last score completed such a run.
 
+    Raises:
+        InputError: for a patience that is no whole number of at least 1.
+
     Example:
         >>> [stalled(Plateau(2.0, stale), patience=2) for stale in range(5)]
         [False, False, True, False, True]
     """
+    require(is_whole(patience), "stalled: patience", patience, "a whole number of validations, at least 1")
     return plateau.stale > 0 and plateau.stale % patience == 0
-
-
-def remember(log: tuple[float, ...], score: float, length: int) -> tuple[float, ...]:
-    """Keep of the validation scores what `worsened` asks for: the last ones, and before them the best of all others.
-
-    Args:
-        log: what is kept so far; in the beginning nothing.
-        score: one more score; NaN counts as the worst.
-        length: n, how many of the last are kept one by one.
-
-    Returns:
-        What to keep, at most n + 1 scores.
-
-    Example:
-        >>> log = ()
-        >>> for score in (3.0, 1.0, 2.0, 4.0):
-        ...     log = remember(log, score, 2)
-        >>> log
-        (1.0, 2.0, 4.0)
-    """
-    log = (*log, _worst_if_nan(score))
-    return log if len(log) <= length + 1 else (min(log[:2]), *log[2:])
-
-
-def worsened(log: tuple[float, ...], score: float, length: int) -> bool:
-    """Tell whether a score is worse than the best of all that came before the last n: the non-monotone trigger.
-
-    With `v_0, ..., v_{t-1}` the scores so far, `t > n and v_t > min(v_0, ..., v_{t-n-1})`.
-
-    Args:
-        log: what `remember` has kept of the scores so far.
-        score: the present one, not yet among them.
-        length: n.
-
-    Returns:
-        Whether it is; never for the first n + 1 scores.
-
-    References:
-        S. Merity, N. S. Keskar, R. Socher, "Regularizing and Optimizing LSTM Language Models", ICLR 2018,
-        arXiv:1708.02182, Algorithm 1, as the authors' program has it: the n last scores are left out of the minimum.
-
-    Example:
-        >>> log = remember(remember((), 2.0, 1), 1.0, 1)
-        >>> worsened(log, 1.5, 1), worsened(log, 2.5, 1)
-        (False, True)
-    """
-    return len(log) > length and _worst_if_nan(score) > log[0]
-
-
-def average_start(share: float, updates: int) -> int:
-    """Tell when an average over the end of training begins.
-
-    Args:
-        share: S, of the updates, in [0, 1).
-        updates: N, in all.
-
-    Returns:
-        Updates before it: `N - S N`, rounded, and at least 1; N for no average.
-
-    References:
-        P. Izmailov, D. Podoprikhin, T. Garipov, D. Vetrov, A. G. Wilson, "Averaging Weights Leads to Wider Optima and
-        Better Generalization", UAI 2018, arXiv:1803.05407 (over the end of training, at a rate that is not small).
-
-    Example:
-        >>> average_start(0.25, 1000), average_start(0.0, 1000)
-        (750, 1000)
-    """
-    return max(1, updates - round(share * updates))
-
-
-def _worst_if_nan(score: float) -> float:
-    """The score, to be compared: NaN counts as the worst there is."""
-    return math.inf if math.isnan(score) else score

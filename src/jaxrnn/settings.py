@@ -11,7 +11,7 @@ import tomli_w
 
 from jaxrnn.choices import nearest
 from jaxrnn.config import Config, Section, portable
-from jaxrnn.consistency import check
+from jaxrnn.consistency import check, has_budget
 from jaxrnn.data.named import NAMED
 from jaxrnn.errors import InputError
 
@@ -77,26 +77,13 @@ def resolve(path: Path | None = None, overrides: Mapping[str, str] | None = None
     values: dict[str, Any] = {}
     if path is not None:
         values |= {name: _value(name, raw, str(path), strict=True) for name, raw in _read(path).items()}
-    alone = _decided_names(values)
     given = {
         name: _value(name, _inline(name, raw), "command line", strict=False) for name, raw in (overrides or {}).items()
     }
-    anew = _decided_names(values | given) - alone - set(given)
-    values = {name: value for name, value in values.items() if name not in anew and not _superseded(name, given)}
-    config = _assemble(values | given)
+    anew = _unread(_assemble(values | given)).keys() - _unread(_assemble(values)).keys()
+    config = _assemble({name: value for name, value in values.items() if name not in anew} | given)
     check(config)
     return config
-
-
-def _superseded(name: str, given: Mapping[str, Any]) -> bool:
-    """Tell whether the command line has replaced the choice to which a key of the file belongs."""
-    read_by = KEYS[name].read_by
-    return read_by is not None and read_by[0] in given and given[read_by[0]] not in read_by[1]
-
-
-def _decided_names(values: Mapping[str, Any]) -> set[str]:
-    """The keys that are not read, with these values, since something else decides."""
-    return {name for name, decided, _ in _decided(_assemble(values)) if decided}
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -193,30 +180,30 @@ def check_read(config: Config) -> None:
 one of them out
     """
     values = flatten(config)
+    for name, why in _unread(config).items():
+        if values[name] != KEYS[name].default:
+            raise InputError(f"{name} = {values[name]!r}: {why}")
+
+
+def _unread(config: Config) -> dict[str, str]:
+    """The keys that nothing reads, whatever they say: since another choice was made, or since another key decides."""
+    values, found = flatten(config), {}
     for name, (chooser, readers) in ((key.name, key.read_by) for key in KEYS.values() if key.read_by):
-        if values[name] != KEYS[name].default and values[chooser] not in readers:
+        if values[chooser] not in readers:
             those = " or ".join(map(repr, readers))
-            raise InputError(
-                f"{name} = {values[name]!r}: only {chooser} = {those} reads it, not {values[chooser]!r}; leave one of "
-                "them out"
-            )
-    for name, decided, why in _decided(config):
-        if decided and values[name] != KEYS[name].default:
-            raise InputError(f"{name} = {values[name]}: {why}; leave it out")
-
-
-def _decided(config: Config) -> list[tuple[str, bool, str]]:
-    """Keys that are not read where something else decides: the key, whether that is so, and what it is."""
-    data = config.data
+            found[name] = f"only {chooser} = {those} reads it, not {values[chooser]!r}; leave one of them out"
+    data, one_layer = config.data, config.model.num_layers == 1
     named = NAMED.get(data.corpus)
     split, whole = data.valid is not None or (named is not None and "train" in named.files), "the text comes in splits"
-    return [
-        ("gradient.segment_length", config.gradient.memory is not None, "gradient.memory decides it"),
+    decided = [
+        ("gradient.segment_length", has_budget(config.gradient), "gradient.memory decides it"),
         ("data.minimum_count", data.tokenizer == "byte", "data.tokenizer = 'byte' has all 256 symbols"),
-        ("regularizer.dropout_hidden", config.model.num_layers == 1, "there is one layer, and nothing between layers"),
+        ("model.last_size", one_layer, "there is one layer"),
+        ("regularizer.dropout_hidden", one_layer, "there is one layer, and nothing between layers"),
         ("data.valid_share", split, whole),
         ("data.test_share", split, whole),
     ]
+    return found | {name: f"{why}; leave it out" for name, does, why in decided if does}
 
 
 def settings_of(config: Config, chooser: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ Both passes go on where they were when the process ended. In the folder lie, as 
 import hashlib
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +53,13 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
         `(params, carry, read, number, folder) -> (Estimate, carry)`, with `read(n)` the chunk n, the same whenever it
         is asked for, and `number` how many there are. The estimate is that of the whole sequence, the carry the one
         after it. Called again with the same arguments after an interruption, it goes on from the last chunk that was
-        done and comes to the same bits. Whoever calls it has the folder for itself, and removes it in the end.
+        done and comes to the same bits; where all were done, they are read once more, to see that they are the same.
+        Whoever calls it has the folder for itself, and removes it in the end.
 
     Raises:
         InputError: if a segment's length is no whole number of steps; from the function, where there is no chunk; the
-            folder was begun with other parameters, another carry or number of chunks; a chunk is not what it was in
-            the forward pass; or a spooled carry is damaged.
+            folder was begun with other parameters, another carry, cell, loss or number of chunks, or under another JAX;
+            a chunk that is read is not what it was in the forward pass; or a spooled carry is damaged.
 
     Cost:
         The forward pass twice, and three times with segments. Memory of one chunk, its intermediates (or those of a
@@ -81,14 +83,17 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
         (60.0, (4, 4))
     """
     lengths = () if segment_length is None else read_lengths("spooled_bptt", segment_length)
-    forward, backward = _passes(recomputed(chunk_loss(cell, loss), lengths))
+    run = chunk_loss(cell, loss)
+    forward, backward = _passes(recomputed(run, lengths))
+    uncut = jax.jit(partial(with_credit, run))  # never run: its text says what is computed, whatever the segments
 
     def estimate(params, carry, read, number, folder):
         require(is_whole(number), "spooled_bptt: number", number, "a whole number of chunks, at least 1")
         first, folder = shapes(read(0)), Path(folder)
         carry = _of_lasting_dtypes(renew_keys(carry), jax.eval_shape(forward, params, carry, first))
-        begun = _digest((params, carry), f"{number} chunks")
         credit = jax.tree.map(jnp.zeros_like, split_carry(carry)[0])
+        program = uncut.lower(*shapes((params, carry, first, credit))).as_text()
+        begun = _digest((params, carry), f"{number} chunks, {program}")
         nothing = jax.eval_shape(backward, params, carry, first, credit)
         summed = jax.tree.map(lambda a: jnp.zeros(a.shape, sum_dtype(a.dtype)), nothing[0])
 
@@ -102,7 +107,10 @@ def spooled_bptt(cell: Cell, loss: Loss, *, segment_length: int | Sequence[int] 
         start = (summed, credit), {"chunks": 0, "history": meta["history"]}
         (summed, credit), meta = _resumed(folder, "credit", (summed, credit), begun) or start
         if meta["chunks"] == number:  # nothing is left to do that would tell whether these are other data
-            _check_same(folder, 0, _digest(read(0), begun), snapshots.load_meta(folder / "carry_1")["history"])
+            history = begun
+            for n in range(number):
+                history = _digest(read(n), history)
+                _check_same(folder, n, history, snapshots.load_meta(folder / f"carry_{n + 1}")["history"])
         for n in reversed(range(number - meta["chunks"])):
             before, about = snapshots.load(folder / f"carry_{n}", carry)
             chunk = read(n)
@@ -150,7 +158,7 @@ def _resumed(folder: Path, kind: str, like: Any, begun: str) -> tuple[Any, dict[
     if newest is None:
         return None
     if snapshots.load_meta(newest)["begun"] != begun:
-        what = "begun with other parameters, another carry or another number of chunks"
+        what = "begun with other parameters, another carry, cell, loss or number of chunks, or under another JAX"
         raise InputError(f"{folder}: {what}; give another folder, or remove it to begin anew")
     return snapshots.load(newest, like)
 

@@ -56,18 +56,18 @@ from jaxrnn.types import Params
 EXAMPLES = """\
   jaxrnn train                                    a character LSTM on the source of Python's standard library
   jaxrnn train --data.corpus book.txt             the same model on a text of your own (a file, a folder, a .gz)
-  jaxrnn train configs/tinyshakespeare.toml       what differs from the built-in values, from a file
+  jaxrnn train configs/tinyshakespeare.toml       settings from a file, which has those that differ from the defaults
   jaxrnn train --model.cell gru --model.hidden_size 256 --training.length "2 epochs"
   jaxrnn train --gradient.rule truncated --gradient.horizon 16
   jaxrnn train --run runs/mine                    choose the run's folder; then, after Ctrl-C or a power cut:
   jaxrnn train --run runs/mine --resume           go on as if nothing had happened, on the same devices to the same bits
   jaxrnn train --run runs/mine --resume --training.length "20 epochs"      make it longer, finished or not
-  jaxrnn train --from runs/mine --data.corpus letters.txt --optimizer.rate 1e-3    a new run with what it has learned
+  jaxrnn train --from runs/mine --data.corpus letters.txt --optimizer.rate 1e-3    a new run from what it has learned
   zcat news.gz | jaxrnn train --data.corpus -     read the text from standard input
 
-Ctrl-C finishes the update, saves and ends with code 130 (SIGTERM: 143; a terminal that goes away: 129); a second
-one leaves at once.
-Wrong input ends with one line and code 2.
+Ctrl-C finishes the current update, saves and ends with exit code 130 (SIGTERM: 143; closing the terminal: 129); a
+second Ctrl-C stops at once.
+Wrong input ends with a message of one line and exit code 2.
 """
 
 
@@ -127,21 +127,21 @@ def _parser() -> Parser:
     parser = Parser(
         "jaxrnn train",
         "[config.toml] [--section.key VALUE]... [--run DIR] [--resume | --from RUN] [--verbose] [--json]",
-        "Train a recurrent language model, show how it goes, and keep everything in a folder.",
+        "Train a recurrent language model, show its progress, and keep everything in a folder.",
         EXAMPLES,
     )
-    parser.add_argument("file", nargs="?", type=path, metavar="config.toml", help="what differs from the values below")
+    parser.add_argument("file", nargs="?", type=path, metavar="config.toml", help="settings other than the defaults")
     parser.add_argument("--run", type=path, metavar="DIR", help="the run's folder [runs/CORPUS-CELL-NUMBER]")
     begin = parser.add_mutually_exclusive_group()
-    begin.add_argument("--resume", action="store_true", help="go on with the run in that folder")
+    begin.add_argument("--resume", action="store_true", help="go on with the run in the folder that --run names")
     begin.add_argument(
         "--from",
         dest="parent",
         type=path,
         metavar="RUN",
-        help="begin with the settings of another run, its symbols and its best parameters",
+        help="start a new run from another one's settings, vocabulary and best parameters",
     )
-    parser.add_argument("--verbose", action="store_true", help="say what runs: devices, loops, memory, compilation")
+    parser.add_argument("--verbose", action="store_true", help="show what runs: devices, loops, memory, compilation")
     add_keys(parser, NAMES)
     return parser
 
@@ -269,7 +269,8 @@ def _run(session: Session) -> Outcome:
             shown.say(summary.validation_line(position, score, training, min(session.n_grams["valid"]), noun))
 
         def validate(params: Params) -> Score:
-            return Score(*of_first(session.score(params, text, "data.corpus: validation text").score))
+            name = "data.corpus: validation text"
+            return Score(*of_first("validation", lambda: session.score(params, text, name).score))
 
         job = Job(experiment, session.programs, run, validate, meter, announce, agreed(stop))
         state, position = train(job, state, position)

@@ -156,8 +156,7 @@ def make_train_step(
     require(good, "make_train_step: full_weight", full_weight, "a number above 0, or None")
 
     def train_step(state: TrainState, chunks: Chunk, count: Any = None) -> tuple[TrainState, Metrics]:
-        message = "train_step: chunks.weight must be [U, A, K, B], as stack_chunks makes it"
-        expect(message, chex.assert_rank, chunks.weight, 4)
+        expect("train_step: chunks.weight must be [U, A, K, B], see stack_chunks", chex.assert_rank, chunks.weight, 4)
         message = "train_step: every array of chunks must lead with the same [U, A, K, B]"
         expect(message, chex.assert_equal_shape_prefix, jax.tree.leaves(chunks), 4)
         number = len(chunks.weight)
@@ -193,9 +192,9 @@ def update(
             total = total + estimate
         params = descend(total.grads / total.weight, params)
 
-    but in two cases parameters, optimizer and step stay as they are, bit for bit. Where the total weight is 0 there is
-    nothing to learn. Where the loss, the gradient, either new state or the new parameters are not finite, the update is
-    skipped and counted (the gradient is looked at raw: clipping turns an infinite one into NaN and zeros). The
+    but in two cases parameters, optimizer and step stay as they are, bit for bit. Where the total weight is not above 0
+    nothing is learnt. Where the loss, the gradient, either new state or the new parameters are not finite, the update
+    is skipped and counted (the gradient is looked at raw: clipping turns an infinite one into NaN and zeros). The
     estimator's state is always the last finite one. However many in a row are bad, none is made: stop by the metrics.
 
     Args:
@@ -213,7 +212,7 @@ def update(
     Cost:
         The memory of one chunk and, where A is above 1, of two gradients.
     """
-    total, after = _estimate(estimator, state, chunks, mesh)
+    total, after = _total(estimator, state, chunks, mesh)
     counted = total.weight > 0
     # The mean is a factor that its users multiply the sums by, which are in memory anyway; it need never be.
     share = 1.0 / jnp.where(counted, total.weight, 1.0)
@@ -225,8 +224,9 @@ def update(
     fullness = 1.0 if full_weight is None else (total.weight / full_weight).astype(state.rate_scale.dtype)
     rate_scale = fullness * state.rate_scale
     descent = descend(optimizer, grads, gradient_norm, state.params, state.optimizer, state.step, rate_scale)
-    # With the step the parameters stay finite. A second moment may overflow unseen, and all later steps would be 0.
-    finite &= jnp.isfinite(descent.update_norm) & _all_finite(descent.state)
+    # A finite step leaves parameters finite, but in float16. A second moment may overflow, and later steps would be 0.
+    halves = [p for p in jax.tree.leaves(descent.params) if p.dtype == jnp.float16]
+    finite &= jnp.isfinite(descent.update_norm) & _all_finite((descent.state, halves))
     made = finite & counted
     params = _select(made, descent.params, state.params)
 
@@ -304,7 +304,7 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int | None = None, accumul
         A chunk of NumPy arrays `[U, A, K, B, ...]`.
 
     Raises:
-        InputError: where there is no chunk, or one too many; where U or A is no whole number.
+        InputError: where there is no chunk, one too many, or one of another form; where U or A is no whole number.
 
     Example:
         >>> chunk = Chunk(np.zeros((5, 2), int), np.zeros((5, 2), int), np.ones((5, 2)))
@@ -316,14 +316,15 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int | None = None, accumul
     require(is_whole(updates), "stack_chunks: updates", updates, "a whole number, 1 or more")
     room = updates * accumulation
     require(1 <= len(chunks) <= room, "stack_chunks: len(chunks)", len(chunks), f"from 1 to U * A = {room}")
+    first = jax.tree.map(np.shape, chunks[0])
+    for form in (jax.tree.map(np.shape, chunk) for chunk in chunks):
+        require(form == first, "stack_chunks: a chunk", form, f"{first}, as the first: pad with weight 0, mark all")
     padding = chunks[-1]._replace(weight=np.zeros_like(chunks[-1].weight))
     padded = [*chunks, *[padding] * (room - len(chunks))]
     return jax.tree.map(lambda *leaves: np.stack(leaves).reshape(updates, accumulation, *leaves[0].shape), *padded)
 
 
-def _estimate(
-    estimator: GradientEstimator, state: TrainState, chunks: Chunk, mesh: Mesh | None
-) -> tuple[Estimate, Any]:
+def _total(estimator: GradientEstimator, state: TrainState, chunks: Chunk, mesh: Mesh | None) -> tuple[Estimate, Any]:
     """The sum of the estimates of the chunks `[A, K, B, ...]`; devices add up what they have once, after the last."""
     number, length, *_ = chunks.weight.shape
     joined = jax.tree.map(lambda leaf: leaf.reshape(number * length, *leaf.shape[2:]), chunks)

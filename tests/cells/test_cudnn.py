@@ -1,5 +1,7 @@
 """The way to cuDNN and back, by JAX's own reference of it; cuDNN itself where there is a GPU."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from jax.experimental import rnn
 
 from agreement import all_gradients, assert_close, quick_jit, random_like, random_params
-from jaxrnn.cells import cudnn_lstm, lstm
+from jaxrnn.cells import cudnn, cudnn_lstm, lstm
 from jaxrnn.cells.cudnn import pack, unroll_with
 from jaxrnn.compose import zoneout
 from jaxrnn.errors import InputError
@@ -61,6 +63,8 @@ def test_what_it_does_not_take_is_refused_by_name():
         cell.unroll(params, carry, Marked(xs, keep=np.ones(xs.shape[:2], bool)))
     with pytest.raises(InputError, match="are float32, float64; expected float32"):
         cell.unroll(params, carry, xs.astype(np.float64))
+    with pytest.raises(InputError, match="are float32, float64; expected float32"):
+        cell.unroll(params, jax.tree.map(np.float64, carry), xs)
     with pytest.raises(InputError, match="expected at least one step"):
         cell.unroll(params, carry, xs[:0])
     with pytest.raises(AssertionError, match="lstm: the input x .* must end in an axis of size 3"):
@@ -69,6 +73,25 @@ def test_what_it_does_not_take_is_refused_by_name():
         cell.unroll(params, carry, xs[:, :1])
     with pytest.raises(TypeError, match="dtype"):
         cudnn_lstm(INPUT, HIDDEN, dtype=jnp.float64)
+
+
+@pytest.mark.parametrize("value", [1, 0.5])
+def test_a_weakly_typed_carry_is_handed_over_in_32_bits(monkeypatch, value):
+    """A kernel takes bytes as they are: those of int64 and float64 are other numbers."""
+    handed = []
+
+    def kernel(x, h, c, *others):
+        handed.extend((h, c))
+        return jnp.zeros((*x.shape[:2], HIDDEN), x.dtype), h, c
+
+    monkeypatch.setattr(rnn, "lstm", kernel)
+    cuda = SimpleNamespace(platform_version="CUDA")
+    monkeypatch.setattr(cudnn, "backend", SimpleNamespace(get_backend=lambda: cuda))
+    cell = cudnn_lstm(INPUT, HIDDEN)
+    params, _, xs = arguments(cell, (2,), np.float32)
+    with jax.numpy_dtype_promotion("standard"):
+        cell.unroll(params, (jnp.full((2, HIDDEN), value),) * 2, xs)
+    assert_close(handed, [np.full((1, 2, HIDDEN), value, np.float32)] * 2, tolerance=0)
 
 
 @pytest.mark.skipif(ON_CUDA, reason="there is a GPU here")

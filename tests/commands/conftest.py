@@ -98,6 +98,19 @@ def jaxrnn(capsys):
     return run
 
 
+@pytest.fixture(scope="session")
+def beforehand(caches):
+    """Run a command for several tests at once: what it says goes to none of them."""
+
+    def run(*words: Any) -> Said:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main([str(word) for word in words])
+        return Said(code, out.getvalue(), err.getvalue())
+
+    return run
+
+
 @pytest.fixture
 def compiled():
     """How often each function was compiled, or read from the folder of compiled ones; grows while the test runs."""
@@ -112,7 +125,7 @@ def compiled():
     jax.monitoring.unregister_event_duration_listener(hear)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def settings(corpus):
     """The words that set up the small model, with some of them changed."""
 
@@ -124,11 +137,7 @@ def settings(corpus):
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory, corpus, caches) -> tuple[Path, Said]:
+def finished_run(tmp_path_factory, settings, beforehand) -> tuple[Path, Said]:
     """A run that went to its end undisturbed, and what was said."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    words = [word for key, value in ({"data.corpus": corpus} | SETTINGS).items() for word in (f"--{key}", str(value))]
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        code = main(["train", *words, "--run", str(folder), "--json"])
-    return folder, Said(code, out.getvalue(), err.getvalue())
+    return folder, beforehand("train", *settings(), "--run", folder, "--json")

@@ -5,13 +5,16 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
 from jaxrnn import analyze, snapshots
 from jaxrnn.command import ended
 from jaxrnn.errors import InputError, naming_refusals
-from jaxrnn.running import following, study
+from jaxrnn.running import following, runs, study
+from jaxrnn.running.trained import load_trained
 
 CORPUS = object()  # stands for the small text
 MINE = """
@@ -139,3 +142,16 @@ def test_of_many_snapshots_few_are_read_evenly_and_the_best_among_them(tmp_path)
     gaps = [b - a for (a, _), (b, _) in zip(chosen, chosen[1:], strict=False)]
     assert max(gaps) <= 700  # of 50 in eleven steps each is 400 or 500; the best is in the place of its neighbour
     assert following._evenly(found[:3], best) == found[:3]
+
+
+def test_a_unit_is_followed_though_the_run_has_gone_on_meanwhile(finished_run, tmp_path, monkeypatch):
+    """A better snapshot has taken the place of the one that was read."""
+    best = load_trained(finished_run[0])
+    gone = best._replace(run=runs.at(tmp_path), snapshot=tmp_path / "snapshots" / best.snapshot.name)
+    for name in ("choose", "score_choice"):
+        monkeypatch.setattr(following, name, MagicMock())
+    text = SimpleNamespace(ids=None, labels={"a vowel": None})
+    studied = SimpleNamespace(chosen_on=text, scored_on=text, cell=None, untrained={})
+    watched = SimpleNamespace(findings=[SimpleNamespace(label="a vowel", units=[None], measure="AUC")])
+    followed = following.follow_unit(gone, studied, watched, "a vowel", lambda part: None)
+    assert followed.best == int(best.snapshot.name.rpartition("_")[2]) and followed.updates == (0,)

@@ -1,5 +1,6 @@
 """The configurations that come with the repository: each says why it exists, holds, and the smallest one learns."""
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,15 @@ def first_update(config):
 SMALL = {"data.batch_size": 2, "data.chunk_length": 4, "model.hidden_size": 3, "model.embedding_size": 3}
 
 
+@cache
+def program(*given):
+    """The text of the train step with such settings, `(key, value)` each; many are held against the same one."""
+    config = resolve(overrides={key: str(value) for key, value in given})
+    check_read(config)
+    train_step, *arguments = first_update(config)
+    return train_step.lower(*arguments, 1000).as_text()
+
+
 @pytest.mark.parametrize(
     ("key", "value", "beside"),
     [
@@ -99,13 +109,8 @@ SMALL = {"data.batch_size": 2, "data.chunk_length": 4, "model.hidden_size": 3, "
 )
 def test_a_setting_is_in_the_program(key, value, beside):
     """What a setting changes in the train step is seen in its text, before the compiler."""
-    texts = []
-    for more in ({}, {key: value}):
-        config = resolve(overrides={name: str(given) for name, given in (SMALL | beside | more).items()})
-        check_read(config)
-        train_step, *arguments = first_update(config)
-        texts.append(train_step.lower(*arguments, 1000).as_text())
-    assert texts[0] != texts[1]
+    before = SMALL | beside
+    assert program(*before.items()) != program(*(before | {key: value}).items())
 
 
 def test_the_settings_of_the_text_are_heeded(tmp_path):

@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from functools import cache
 
 import jax
 import numpy as np
@@ -145,25 +146,32 @@ WORDS = "the cat sat on a mat".split()
 LINES = [f"{first} {second}" for first in WORDS for second in WORDS]
 
 
-def trained_on_lines(jaxrnn, folder, separate):
-    """A run on short lines, each a text by itself or not."""
+@pytest.fixture(scope="module")
+def trained_on_lines(beforehand, tmp_path_factory):
+    """`(separate) -> folder`, of a run on short lines, each a text by itself or not; each is trained once."""
+    folder = tmp_path_factory.mktemp("lines")
     (folder / "lines.txt").write_text("\n".join(LINES * 10) + "\n")
-    run = folder / f"run_{separate}"
-    size = {"model.hidden_size": 6, "model.embedding_size": 5, "data.chunk_length": 8, "data.batch_size": 4}
-    chosen = size | {"data.separate_lines": str(separate).lower(), "training.length": "30 updates"}
-    options = [part for key, value in chosen.items() for part in (f"--{key}", value)]
-    assert jaxrnn("train", "--data.corpus", folder / "lines.txt", "--run", run, *options).code == 0
-    return run
+
+    @cache
+    def trained(separate):
+        run = folder / f"run_{separate}"
+        size = {"model.hidden_size": 6, "model.embedding_size": 5, "data.chunk_length": 8, "data.batch_size": 4}
+        chosen = size | {"data.separate_lines": str(separate).lower(), "training.length": "30 updates"}
+        options = [part for key, value in chosen.items() for part in (f"--{key}", value)]
+        assert beforehand("train", "--data.corpus", folder / "lines.txt", "--run", run, *options).code == 0
+        return run
+
+    return trained
 
 
-def test_separate_lines_cost_the_same_in_any_order(jaxrnn, tmp_path):
+def test_separate_lines_cost_the_same_in_any_order(trained_on_lines, jaxrnn, tmp_path):
     """Each is read by itself, so that their order is nothing to the model; to one that reads on it is something."""
     texts = [tmp_path / name for name in ("forth.txt", "back.txt")]
     for path, order in zip(texts, (1, -1), strict=True):
         path.write_text("\n" + "\n".join(LINES[::order]) + "\n")  # the first symbol is context only
 
     def scored(separate):
-        run = trained_on_lines(jaxrnn, tmp_path, separate)
+        run = trained_on_lines(separate)
         ask = ("--streams", 1, "--by-context", 500, "--json")
         return [jaxrnn("evaluate", run, "--text", text, *ask).answer for text in texts]
 
@@ -179,9 +187,9 @@ def test_separate_lines_cost_the_same_in_any_order(jaxrnn, tmp_path):
     assert one["by_context"]["costs"][0]["targets"] == 1
 
 
-def test_help_that_helps_nothing_leaves_the_score_of_separate_lines_what_it_is(jaxrnn, tmp_path):
+def test_help_that_helps_nothing_leaves_the_score_of_separate_lines_what_it_is(trained_on_lines, jaxrnn):
     """A cache of no share, and learning of no rate, start anew with each line as the model does."""
-    run = trained_on_lines(jaxrnn, tmp_path, True)
+    run = trained_on_lines(True)
     best = load_trained(run)
     _, dataset = open_text(best.config, run=best.run)
     texts = Texts(*(text_in_rows(dataset.ids[split], 4, 8) for split in ("train", "valid", "test")))

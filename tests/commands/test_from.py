@@ -8,6 +8,7 @@ import pytest
 
 from jaxrnn.running import runs
 from jaxrnn.running.run_text import kept_vocabulary
+from jaxrnn.running.trained import load_trained
 
 SLOWLY = ("--optimizer.rate", "1e-9", "--training.length", "4 updates", "--json")
 
@@ -51,15 +52,21 @@ def test_another_text_brings_its_own_splits(jaxrnn, settings, corpus, tmp_path):
     assert kept.test == str(tmp_path / "test.txt") and (left.valid, left.test) == (None, None)
 
 
-@pytest.mark.parametrize("more", ["--model.dropout", "--regularizer.dropout_hidden", "--regularizer.temporal_penalty"])
-def test_dropout_and_penalties_may_be_others(jaxrnn, settings, tmp_path, more):
-    """They change the names of the layers that have parameters."""
-    parent, child, grandchild = (tmp_path / name for name in ("parent", "child", "grandchild"))
+@pytest.fixture(scope="module")
+def undropped(beforehand, settings, tmp_path_factory):
+    """A run of two layers without dropout or penalties, and what was said."""
+    folder = tmp_path_factory.mktemp("runs") / "undropped"
     words = settings(model__num_layers=2, model__dropout=0.0, training__length="2 updates", sampling__length=1)
-    before = jaxrnn("train", *words, "--run", parent, "--json").answer
+    return folder, beforehand("train", *words, "--run", folder, "--json")
+
+
+@pytest.mark.parametrize("more", ["--model.dropout", "--regularizer.dropout_hidden", "--regularizer.temporal_penalty"])
+def test_dropout_and_penalties_may_be_others(undropped, jaxrnn, tmp_path, more):
+    """They change the names of the layers that have parameters."""
+    (parent, before), child, grandchild = undropped, tmp_path / "child", tmp_path / "grandchild"
     assert jaxrnn("train", "--from", parent, "--run", child, more, "0.3", *SLOWLY).code == 0
     after = jaxrnn("train", "--from", child, "--run", grandchild, more, "0", *SLOWLY).answer
-    assert after["loss"] == pytest.approx(before["loss"], rel=1e-6)
+    assert after["loss"] == pytest.approx(before.answer["loss"], rel=1e-6)
 
 
 def test_killed_before_its_first_snapshot_it_begins_again_with_the_same_parameters(finished_run, jaxrnn, tmp_path):
@@ -70,6 +77,24 @@ def test_killed_before_its_first_snapshot_it_begins_again_with_the_same_paramete
         shutil.rmtree(later)
     again = jaxrnn("train", "--run", run.folder, "--resume", "--json").answer
     assert again["loss"] == pytest.approx(before.answer["loss"], rel=1e-6)
+
+
+def test_the_other_run_may_go_on_meanwhile(finished_run, jaxrnn, tmp_path, monkeypatch):
+    """A better snapshot takes the place of the one that was read."""
+    folder, before = finished_run
+    parent = shutil.copytree(folder, tmp_path / "parent")
+
+    def load_and_prune(run):
+        best = load_trained(run)
+        if run == parent:
+            shutil.rmtree(best.snapshot)
+        return best
+
+    monkeypatch.setattr("jaxrnn.train.load_trained", load_and_prune)
+    said = jaxrnn("train", "--from", parent, "--run", tmp_path / "run", *SLOWLY)
+    assert said.code == 0, said.err
+    begun = json.loads((tmp_path / "run" / "corpus.json").read_text())["begun_from"]
+    assert begun["updates"] == int(before.answer["snapshot"].removeprefix("best_"))
 
 
 def test_interrupted_while_its_folder_is_made_there_is_none(finished_run, jaxrnn, tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """Several processes that train together, over loopback."""
 
+import itertools
+import math
 import os
 import shutil
 import signal
@@ -9,12 +11,17 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import jax
 import pytest
+from jax._src import distributed
 
 from agreement import assert_close
 from jaxrnn import snapshots
-from jaxrnn.running import position, runs
+from jaxrnn.config import Config, Parallel
+from jaxrnn.errors import InputError
+from jaxrnn.running import position, processes, runs
 from jaxrnn.running.experiment import build_learner
+from jaxrnn.running.processes import connect, of_first, together
 from jaxrnn.running.run_text import kept_vocabulary
 
 LENGTH = {"training__length": "50 updates", "training__validate_every": 25, "sampling__length": 1}
@@ -27,13 +34,16 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start_together(*words, number=2):
-    """Start a training in processes that each have one device."""
-    meeting = ["--parallel.coordinator", f"127.0.0.1:{free_port()}", "--parallel.processes", str(number)]
-    environment = os.environ | {"JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "1", "JAX_LOG_COMPILES": "1"}
+def start_together(*words, devices=(1, 1)):
+    """Start a training in processes that have so many devices each."""
+    meeting = ["--parallel.coordinator", f"127.0.0.1:{free_port()}", "--parallel.processes", str(len(devices))]
+    environment = os.environ | {"JAX_ENABLE_X64": "1", "JAX_LOG_COMPILES": "1"}
     command = [sys.executable, "-m", "jaxrnn.train", *map(str, words), *meeting, "--parallel.process"]
-    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "env": environment}
-    return [subprocess.Popen([*command, str(own)], **piped) for own in range(number)]
+    piped = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return [
+        subprocess.Popen([*command, str(own)], **piped, env=environment | {"JAX_NUM_CPU_DEVICES": str(number)})
+        for own, number in enumerate(devices)
+    ]
 
 
 def read_all(started):
@@ -42,9 +52,9 @@ def read_all(started):
         return list(readers.map(lambda process: process.communicate(timeout=300)[0], started))
 
 
-def train_together(*words):
+def train_together(*words, devices=(1, 1)):
     """Train in two processes; what each of them says."""
-    started = start_together(*words)
+    started = start_together(*words, devices=devices)
     said = read_all(started)
     assert [process.returncode for process in started] == [0, 0], said
     return said
@@ -82,7 +92,7 @@ def test_two_processes_go_on_where_one_stopped(jaxrnn, settings, alone, tmp_path
         jaxrnn("train", *settings(**LENGTH, **CALM), "--run", alone)
     shutil.copytree(alone, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "snapshots" / "step_50")
-    said = train_together("--run", tmp_path / "run", "--resume")
+    said = train_together("--run", tmp_path / "run", "--resume", devices=(1, 2))  # each uses one
     assert "going on after update 25" in said[0]
     assert_close(last_state(tmp_path / "run"), last_state(alone))
 
@@ -93,6 +103,7 @@ def test_two_processes_go_on_where_one_stopped(jaxrnn, settings, alone, tmp_path
         (["--parallel.devices", "3"], "data.batch_size is 4; it must be a multiple of the 3 devices"),
         (["--parallel.devices", "128", "--data.batch_size", "128"], "parallel.devices is 128; it must be at most"),
         (["--parallel.process", "0"], "expected parallel.coordinator"),
+        (["--parallel.coordinator", "10.0.0.1"], "parallel.coordinator = '10.0.0.1': expected \"auto\" or HOST:PORT"),
         (["--parallel.coordinator", "here:1"], "expected parallel.processes and parallel.process"),
         (
             ["--parallel.coordinator", "here:1", "--parallel.processes", "2", "--parallel.process", "2"],
@@ -113,6 +124,64 @@ def test_without_a_cluster_there_is_no_auto(settings, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1) and not (tmp_path / "run").exists()
     assert "parallel.coordinator = 'auto': the processes could not reach each other" in done.stderr
+
+
+def test_who_has_reached_nobody_asks_nobody(monkeypatch):
+    """JAX keeps the client and the service of a connection that has failed."""
+    shared = distributed.global_state
+    for kept in ("client", "service"):
+        monkeypatch.setattr(shared, kept, None)
+
+    def initialize(*arguments):
+        shared.client = shared.service = object()
+        raise RuntimeError("nobody\nis there")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    config = Config(parallel=Parallel(coordinator="10.0.0.1:1234", processes=2, process=0))
+    with pytest.raises(InputError, match="could not reach each other: nobody is there"), together("beginning"):
+        connect(config)
+    assert shared.client is None and shared.service is None
+
+
+class Service:
+    """What brings processes together, for those that come one after the other."""
+
+    def __init__(self):
+        self.kept, self.seen = {}, []
+
+    def key_value_set(self, name, words):
+        assert name not in self.kept
+        self.kept[name] = words
+
+    def key_value_dir_get(self, folder):
+        return [(name, words) for name, words in self.kept.items() if name.startswith(folder)]
+
+    def blocking_key_value_get(self, name, patience):
+        self.seen.append("read")
+        return self.kept[name]
+
+    def wait_at_barrier(self, name, patience):
+        self.seen.append(name)
+
+
+def test_all_go_by_the_numbers_of_the_first_when_all_have_theirs(monkeypatch):
+    """To the last bit, and as often as they like: no name is used again."""
+    service, numbers = Service(), [0.1 + 0.2, 1 / 3, -0.0, 5e-324, 1e300, math.inf, math.nan]
+    monkeypatch.setattr(distributed.global_state, "client", service)
+    for own in range(2):
+        monkeypatch.setattr(jax, "process_index", lambda own=own: own)
+        monkeypatch.setattr(processes, "_NUMBERS", itertools.count())  # each process counts by itself
+        for first in (numbers, numbers[::-1]):
+            said = first if own == 0 else [0.0] * len(first)
+
+            def work(said=said):
+                service.seen.append("worked")
+                return said
+
+            found = of_first("validation", work)
+            assert [number.hex() for number in found] == [number.hex() for number in first]
+    once = ["worked", "jaxrnn/validation/0", "read", "worked", "jaxrnn/validation/2", "read"]
+    assert service.seen == once + once
 
 
 def test_two_devices_of_one_process_train_as_one(jaxrnn, settings, alone, tmp_path):

@@ -12,11 +12,13 @@ from jaxrnn.cells import gru
 from jaxrnn.compose import documents, language_model
 from jaxrnn.config import Config, Data, Sampling
 from jaxrnn.data.vocabulary import Vocabulary, decode, encode
+from jaxrnn.errors import InputError
 from jaxrnn.novelty import longest_copied
 from jaxrnn.running import runs
+from jaxrnn.running.position import Position
 from jaxrnn.running.run_text import open_text
 from jaxrnn.running.trained import Trained, load_trained
-from jaxrnn.running.writer import make_writer, until
+from jaxrnn.running.writer import make_writer, opening, until
 from jaxrnn.sampling import make_generate
 from jaxrnn.trees import threefry
 
@@ -33,12 +35,13 @@ def written(finished_run, jaxrnn):
     return run
 
 
-@pytest.fixture
-def word_run(jaxrnn, settings, tmp_path):
+@pytest.fixture(scope="module")
+def word_run(beforehand, settings, tmp_path_factory):
     """A run on words, many of which are too rare for it."""
     rare = {"data__tokenizer": "word", "data__minimum_count": 22, "training__length": "1 updates"}
-    assert jaxrnn("train", *settings(**rare, run=tmp_path / "run")).code == 0
-    return tmp_path / "run"
+    folder = tmp_path_factory.mktemp("runs") / "words"
+    assert beforehand("train", *settings(**rare, run=folder)).code == 0
+    return folder
 
 
 def untrained(tokenizer, symbols, separate_lines=False):
@@ -49,7 +52,8 @@ def untrained(tokenizer, symbols, separate_lines=False):
         end = symbols.index("\n")
         cell = documents(cell, lambda ids: ids == end)
     params = jax.tree.map(lambda w: 3.0 * w, cell.init(jax.random.key(3)))
-    return Trained(None, Config(data=Data(separate_lines=separate_lines)), vocabulary, cell, params, None)
+    config = Config(data=Data(separate_lines=separate_lines))
+    return Trained(None, config, vocabulary, cell, params, None, Position())
 
 
 def test_the_sample_of_the_training_comes_again(finished_run, written):
@@ -68,6 +72,17 @@ def test_the_prompt_comes_first_and_the_length_counts_what_follows(written):
     text = written("--prompt", "the cat", "--length", 13)
     assert text.startswith("the cat") and len(text) == 7 + 13
     assert len(written("--length", 13)) == 13
+
+
+def test_an_empty_prompt_begins_a_line(written, monkeypatch):
+    """Where the configuration has a prompt, leaving it out would not."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert written("--prompt", "") == written("--prompt", "-") == written()
+
+
+def test_a_prompt_without_symbols_is_refused():
+    with pytest.raises(InputError, match=r"sampling.prompt = .  .: expected some text to go on from, or .. to begin"):
+        opening(Vocabulary("whitespace", WORDS), "  ")
 
 
 def test_json_has_the_text_and_how_it_was_made(finished_run, jaxrnn):
@@ -129,7 +144,6 @@ def test_a_prompt_may_begin_with_dashes(finished_run, jaxrnn):
     ("words", "named"),
     [
         (["--prompt", "the Ω and the Ψ"], "sampling.prompt: 'Ω', 'Ψ' not in the vocabulary"),
-        (["--prompt", ""], "sampling.prompt = '': expected some text"),
         (["--length", "0"], "sampling.length = '0' (command line): expected int >= 1"),
         (["--length", "many"], "sampling.length = 'many'"),
         (["--temperature", "-1"], "sampling.temperature = '-1'"),

@@ -47,6 +47,7 @@ def cudnn_lstm(input_size: int, hidden_size: int, **options: Any) -> Cell:
 
     def unroll(params, carry, xs):
         _check(cell, params, carry, xs)
+        carry = jax.tree.map(jnp.float32, carry)  # what is weakly typed may have any dtype, and a scan casts it, too
         return unroll_with(rnn.lstm, params, carry, xs)
 
     return cell._replace(unroll=unroll)
@@ -97,9 +98,10 @@ def _check(cell: Cell, params: Params, carry: LSTMCarry, xs: Any) -> None:
     instead = "use lstm, which has the same parameters"
     if isinstance(xs, Marked):
         raise InputError(f"cudnn_lstm: the input has marks, which cuDNN does not know; {instead}")
-    dtypes = sorted({str(jnp.result_type(leaf)) for leaf in (xs, *jax.tree.leaves(params))})
+    lasting = [leaf for leaf in jax.tree.leaves(carry) if not getattr(leaf, "weak_type", False)]
+    dtypes = sorted({str(jnp.result_type(leaf)) for leaf in (xs, *jax.tree.leaves(params), *lasting)})
     if dtypes != ["float32"]:
-        found = f"inputs and parameters are {', '.join(dtypes)}"
+        found = f"inputs, parameters and carry are {', '.join(dtypes)}"
         raise InputError(f"cudnn_lstm: {found}; expected float32, or {instead}")
     if 0 in xs.shape:
         raise InputError(f"cudnn_lstm: the input is {list(xs.shape)}; expected at least one step and one row")

@@ -100,13 +100,28 @@ def recur_reset_after(params: Params, h: Array, z: Array, dot, note) -> tuple[Ar
     Returns:
         `(h', h')`.
     """
-    from_input = jnp.split(z, 3, axis=-1)
-    from_state = jnp.split(add_bias(dot(h, params["w_hh"]), params), 3, axis=-1)
-    r = note("r", jax.nn.sigmoid(from_input[0] + from_state[0]))
-    update = note("z", jax.nn.sigmoid(from_input[1] + from_state[1]))
-    n = note("n", jnp.tanh(from_input[2] + r * from_state[2]))
-    h = note("h", (1 - update) * n + update * h)
+    h = gated(z, add_bias(dot(h, params["w_hh"]), params), h, note)
     return h, h
+
+
+def gated(from_input: Array, from_state: Array, h: Array, note) -> Array:
+    """The new state of a GRU that resets after the product.
+
+    Args:
+        from_input: what the input adds to r, z and n, `[*batch, 3*H]`.
+        from_state: what the state adds to them, `[*batch, 3*H]`; r resets the last part.
+        h: `[*batch, H]`.
+        note: names a quantity.
+
+    Returns:
+        `[*batch, H]`.
+    """
+    x_r, x_z, x_n = jnp.split(from_input, 3, axis=-1)
+    h_r, h_z, h_n = jnp.split(from_state, 3, axis=-1)
+    r = note("r", jax.nn.sigmoid(x_r + h_r))
+    z = note("z", jax.nn.sigmoid(x_z + h_z))
+    n = note("n", jnp.tanh(x_n + r * h_n))
+    return note("h", (1 - z) * n + z * h)
 
 
 def recur_reset_before(params: Params, h: Array, z: Array, dot, note) -> tuple[Array, Array]:

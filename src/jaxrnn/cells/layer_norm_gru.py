@@ -1,10 +1,10 @@
 """The GRU with layer normalisation of Ba, Kiros & Hinton (2016)."""
 
-import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
 from jaxrnn.cell import Cell, product, unnoted
+from jaxrnn.cells.gru import gated
 from jaxrnn.cells.layer import add_bias, layer_norm, recurrent_layer
 from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import spread
@@ -53,6 +53,7 @@ def layer_norm_gru(
         1 - z here).
 
     Example:
+        >>> import jax
         >>> cell = layer_norm_gru(3, 4)
         >>> h, ys = cell.unroll(cell.init(jax.random.key(0)), cell.initial_carry(2), jnp.ones((5, 2, 3)))
         >>> ys.shape
@@ -89,6 +90,7 @@ def layer_norm_gru_step(params: Params, carry: Array, x: Array) -> tuple[Array, 
         `(h', h')`, each `[*batch, H]`.
 
     Example:
+        >>> import jax
         >>> params = layer_norm_gru(3, 2, w_hh=initializers.zeros).init(jax.random.key(0))
         >>> layer_norm_gru_step(params, jnp.ones(2), jnp.zeros(3))[0].tolist()     # every gate is one half
         [0.5, 0.5]
@@ -123,13 +125,8 @@ def recur(params: Params, h: Array, z: Array, dot, note) -> tuple[Array, Array]:
     Returns:
         `(h', h')`.
     """
-    from_input = jnp.split(z, 3, axis=-1)
     normed = _norm_gates_and_candidate(dot(h, params["w_hh"]), params["gain_hh"])
-    from_state = jnp.split(add_bias(normed, params), 3, axis=-1)
-    r = note("r", jax.nn.sigmoid(from_input[0] + from_state[0]))
-    update = note("z", jax.nn.sigmoid(from_input[1] + from_state[1]))
-    n = note("n", jnp.tanh(from_input[2] + r * from_state[2]))
-    h = note("h", (1 - update) * n + update * h)
+    h = gated(z, add_bias(normed, params), h, note)
     return h, h
 
 

@@ -5,14 +5,15 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, opaque
 from jaxrnn.compose.noise import check_rate, check_rows, initial_noise, row_masks
-from jaxrnn.marks import open_marks
+from jaxrnn.marks import blank, silence
 
 
 def dropout(rate: float) -> Cell:
     """Make a layer that drops units at random, anew at every step: `y = mask * x / (1 - rate)`.
 
     Without a key in `initial_carry` (evaluation) it is the identity. Each row draws from its own key and step count, so
-    that the masks depend neither on how time is cut into chunks nor on how the batch is split over devices.
+    that the masks do not depend on how the batch is split over devices, nor those of `unroll` on how time is cut into
+    chunks. (Estimators renew the keys at the start of every chunk.)
 
     Args:
         rate: the probability of dropping a unit, in [0, 1).
@@ -51,19 +52,18 @@ def dropout(rate: float) -> Cell:
 
     def step(params, noise, x):
         del params
-        x, finish = open_marks(x)
         if silent(noise):
-            return noise, finish(x)
+            return noise, silence(x, blank(x))
         noise = noise._replace(count=noise.count + 1)
-        return noise, finish(scale(noise, x))
+        return noise, silence(x, scale(noise, blank(x)))
 
     def unroll(params, noise, xs):
         del params
-        xs, finish = open_marks(xs)
         if silent(noise):
-            return noise, finish(xs)
-        steps = jnp.arange(1, xs.shape[0] + 1, dtype=noise.count.dtype)
+            return noise, silence(xs, blank(xs))
+        plain = blank(xs)
+        steps = jnp.arange(1, len(plain) + 1, dtype=noise.count.dtype)
         at_step = jax.vmap(lambda step, x: scale(noise._replace(count=noise.count + step), x))
-        return noise._replace(count=noise.count + xs.shape[0]), finish(at_step(steps, xs))
+        return noise._replace(count=noise.count + len(plain)), silence(xs, at_step(steps, plain))
 
     return Cell(lambda key: {}, initial_noise, step, unroll, opaque(step))

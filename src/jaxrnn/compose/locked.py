@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, opaque
 from jaxrnn.compose.noise import by_row, check_rate, check_rows, initial_noise, noisy_carry
-from jaxrnn.marks import open_marks, unmarked
+from jaxrnn.marks import blank, silence, unmarked
 from jaxrnn.shapes import choose, spread
 from jaxrnn.types import Array
 
@@ -52,12 +52,12 @@ def locked_dropout(rate: float) -> Cell:
     def run(params, noise, x):
         """For one step or for many: `x [*batch, H]` or `[T, *batch, H]`."""
         del params
-        x, finish = open_marks(x)
+        y = blank(x)
         if noise.key is not None and rate > 0:
-            check_rows("locked_dropout", noise, x)
-            mask = by_row(lambda key: draw(key, x.shape[-1]), noise.key)
-            x = jnp.where(spread(mask, x), x / (1 - rate), jnp.zeros_like(x))
-        return noise, finish(x)
+            check_rows("locked_dropout", noise, y)
+            mask = by_row(lambda key: draw(key, y.shape[-1]), noise.key)
+            y = jnp.where(spread(mask, y), y / (1 - rate), jnp.zeros_like(y))
+        return noise, silence(x, y)
 
     return Cell(lambda key: {}, _uncounted_noise, run, run, opaque(run))
 

@@ -13,7 +13,7 @@ from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.errors import expect
 from jaxrnn.initializers import Initializer
 from jaxrnn.lookup import GivesLookup, Lookup, take_rows
-from jaxrnn.marks import open_marks
+from jaxrnn.marks import blank, silence
 from jaxrnn.products import narrowed
 from jaxrnn.shapes import check_last_axis, check_params, check_sizes
 from jaxrnn.types import Array, Params
@@ -44,9 +44,7 @@ def pointwise(
     """
 
     def step(params, carry, x):
-        x, finish = open_marks(x)
-        y = finish(apply(params, x))
-        return carry, y
+        return carry, silence(x, apply(params, blank(x)))
 
     def project(params, x):
         return step(params, (), x)[1]

@@ -37,12 +37,19 @@ def cache_folder(folder: Path | None = None) -> Path:
     Returns:
         The folder; it need not be there yet.
 
+    Raises:
+        InputError: if it begins with a home folder, `~`, that is not known.
+
     Example:
         >>> cache_folder(Path("elsewhere")).as_posix()
         'elsewhere'
     """
     chosen = folder or os.environ.get(ENVIRONMENT_VARIABLE) or platformdirs.user_cache_path("jaxrnn")
-    return Path(chosen).expanduser()
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError:
+        remedy = f"choose another folder: {ENVIRONMENT_VARIABLE}=FOLDER"
+        raise InputError(f"cache folder '{chosen}': its home folder is not known; {remedy}") from None
 
 
 def key(*parts: Any) -> str:

@@ -96,7 +96,7 @@ def adding(key: Array, rows: int, *, steps: int) -> Chunk:
         `squared_error`, counted at the last step only. The floor is `adding_floor()`.
 
     Raises:
-        InputError: for fewer than 2 steps.
+        InputError: for fewer than 2 steps, or less than a row.
 
     References:
         S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", Neural Computation 9(8), 1997, section 5.4.
@@ -110,6 +110,7 @@ def adding(key: Array, rows: int, *, steps: int) -> Chunk:
         ([1.0, 0.0, 0.0, 0.0, 1.0, 0.0], True)
     """
     require(is_whole(steps, 2), "adding: steps", steps, "a whole number of at least 2")
+    require(is_whole(rows), "adding: rows", rows, "a whole number of at least 1")
     for_numbers, for_marks = jax.random.split(key)
     numbers = jax.random.uniform(for_numbers, (steps, rows))
     marks = sum(jax.nn.one_hot(t, steps, axis=0) for t in _one_in_each(for_marks, rows, _halves(steps)))
@@ -144,7 +145,7 @@ def temporal_order(key: Array, rows: int, *, steps: int) -> Chunk:
         counted at the last step only. The floor is `temporal_order_floor()`.
 
     Raises:
-        InputError: for fewer than 10 steps.
+        InputError: for fewer than 10 steps, or less than a row.
 
     References:
         S. Hochreiter, J. Schmidhuber, "Long Short-Term Memory", Neural Computation 9(8), 1997, section 5.6, task 6a
@@ -156,6 +157,7 @@ def temporal_order(key: Array, rows: int, *, steps: int) -> Chunk:
         ('ddYacbcbdcXddabdabdd', 2)
     """
     require(is_whole(steps, 10), "temporal_order: steps", steps, "a whole number of at least 10")
+    require(is_whole(rows), "temporal_order: rows", rows, "a whole number of at least 1")
     for_noise, for_places, for_kinds = jax.random.split(key, 3)
     symbols = jax.random.randint(for_noise, (steps, rows), 0, 4, jnp.int32)
     kinds = jax.random.randint(for_kinds, (2, rows), 0, 2, jnp.int32)

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Callable
 from numbers import Real
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,18 +16,6 @@ from jaxrnn.types import Carry, Params
 
 UNITS = {"B": 1, "kB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
 DEEPEST, MOST_TRIED = 3, 12
-
-
-class Plan(NamedTuple):
-    """How a chunk is cut for recomputation.
-
-    Attributes:
-        lengths: of the segments, the outermost level first; empty where everything is kept.
-        memory: bytes of temporaries of the compiled program, as the compiler reports them.
-    """
-
-    lengths: tuple[int, ...]
-    memory: int
 
 
 def read_bytes(amount: int | str, name: str = "memory") -> int:
@@ -81,7 +69,7 @@ def plan(
     carry: Carry,
     chunk: Chunk,
     budget: int,
-) -> Plan:
+) -> tuple[int, ...]:
     """Find how to cut a chunk so that the compiled gradient fits a budget: in few levels and with long segments.
 
     With b_c bytes a carry and b_r bytes kept for each step, innermost segments of C steps in L levels take about::
@@ -102,7 +90,7 @@ def plan(
         budget: bytes for temporaries. Parameters, the chunk, and the results come on top.
 
     Returns:
-        The plan.
+        The lengths of the segments, the outermost level first; empty where everything is kept.
 
     Raises:
         InputError: if none of the plans tried fits, with a budget that would do.
@@ -129,7 +117,7 @@ def plan(
         lengths = fitting[0] if fitting else min(left, key=left.__getitem__)
         memory = tried[lengths] = compiled_memory(make(lengths), params, carry, chunk)
         if memory <= budget:
-            return Plan(lengths, memory)
+            return lengths
 
 
 def shapes(tree: Any) -> Any:

@@ -10,7 +10,7 @@ from jaxrnn.cell import Cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import GradientEstimator, check_chunk
-from jaxrnn.gradients.budget import Plan, plan, read_bytes, shapes
+from jaxrnn.gradients.budget import plan, read_bytes, shapes
 from jaxrnn.gradients.segments import ChunkLoss, chunk_loss, renewing, reverse_mode, segmented
 from jaxrnn.types import Loss
 
@@ -123,14 +123,14 @@ def _within_budget(run: ChunkLoss, budget: int) -> GradientEstimator:
         return reverse_mode(recomputed(run, lengths))
 
     @cache
-    def planned(structure, leaves) -> Plan:
+    def planned(structure, leaves) -> tuple[int, ...]:
         return plan(run, recomputing, *jax.tree.unflatten(structure, leaves), budget=budget)
 
     # `init` plans nothing: it may be asked for all rows, where each device is to run its own ones only.
     def estimate(params, state, chunk):
         check_chunk(chunk)
         leaves, structure = jax.tree.flatten(shapes((params, state.carry, chunk)))
-        fitted = recomputing(planned(structure, tuple(leaves)).lengths)
+        fitted = recomputing(planned(structure, tuple(leaves)))
         return fitted.estimate(params, state, chunk)
 
     return recomputing(())._replace(estimate=estimate)

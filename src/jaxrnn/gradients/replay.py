@@ -12,6 +12,7 @@ from jaxrnn.choices import require
 from jaxrnn.errors import InputError
 from jaxrnn.gradients.base import Chunk, Estimate, check_chunk
 from jaxrnn.gradients.segments import ChunkLoss, with_credit
+from jaxrnn.marks import blank, marked_as
 from jaxrnn.sums import added, widened
 from jaxrnn.types import Array, Carry, Params
 
@@ -61,7 +62,7 @@ def empty_past(carry: Carry, chunk: Chunk, number: int) -> Past:
 
 
 def remember(past: Past, carry: Carry, inputs: Any) -> Past:
-    """Add a chunk to the past and forget the oldest.
+    """Add a chunk to the past and forget the oldest. Padding is kept as zeros, for it may hold what no state may: NaN.
 
     Args:
         past: the chunks before it.
@@ -72,7 +73,9 @@ def remember(past: Past, carry: Carry, inputs: Any) -> Past:
         The past with it.
     """
     starts, inputs = jax.tree.map(
-        lambda old, new: jnp.concatenate([old[1:], new[None]]), (past.starts, past.inputs), (carry, inputs)
+        lambda old, new: jnp.concatenate([old[1:], new[None]]),
+        (past.starts, past.inputs),
+        (carry, marked_as(inputs, blank(inputs))),
     )
     return Past(starts, inputs, jnp.minimum(past.seen + 1, _room(past)))
 
