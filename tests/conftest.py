@@ -13,8 +13,8 @@ import hypothesis
 import jax
 import pytest
 
-# Most of a test's time is compilation, for a program that runs once: half of it goes without optimisation, with the older
-# emitter of fused loops, and with one piece of machine code a program. Whoever names a flag gets what it says:
+# Most of a test's time is compilation, for a program that runs once: half of it goes without optimisation, with the
+# older emitter of fused loops, and with one piece of machine code a program. Whoever names a flag gets what it says:
 # XLA_FLAGS=--xla_backend_optimization_level=3 comes nearer to how programs are compiled outside of tests.
 QUICK = (
     "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
