@@ -467,6 +467,11 @@ def test_the_page_on_language_models_has_the_seeds_of_the_plain_model():
     assert f"over seeds is {stdev(anew):.1f} and {stdev(circle):.1f}," in page
     assert f"a difference of {fmean(anew) - fmean(circle):.1f} between the means" in page
     assert fmean(anew) - fmean(circle) < 2 * ((stdev(anew) ** 2 + stdev(circle) ** 2) / 5) ** 0.5
+    mean, last = (
+        json.loads((ROOT / f"benchmarks/results/recipe_{name}.json").read_text("utf-8"))["mean"]["perplexity, plain"]
+        for name in ("ptb_averaged", "ptb_rnnlm")
+    )
+    assert f"seeds 1 to 3 come to {mean:.1f} instead of {last:.1f}" in page
 
 
 def test_the_page_on_language_models_has_the_curves_of_the_better_model():
