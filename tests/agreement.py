@@ -1,6 +1,6 @@
 """What the tests of gradients share: random trees, all gradients at once, and the comparison to 1e-12."""
 
-from functools import cache, partial
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -9,26 +9,6 @@ import numpy as np
 import reference
 from jaxrnn.fused import trace
 from jaxrnn.trees import is_float, is_key, join, renew_keys, split_carry
-
-
-def quick_jit(function):
-    """`jax.jit` for small programs that run once: their cost is compilation, and these options take a third of it."""
-    return jax.jit(function, compiler_options=quick_options())
-
-
-@cache
-def quick_options():
-    """Little optimisation and the older emitter of fused loops, as far as this version of XLA knows their names."""
-    options = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-    return {name: value for name, value in options.items() if _is_known({name: value})}
-
-
-def _is_known(option):
-    try:
-        jax.jit(lambda: 0, compiler_options=option)()
-    except jax.errors.JaxRuntimeError:
-        return False
-    return True
 
 
 def plain(leaf):
@@ -136,7 +116,7 @@ def assert_follows_by_hand(cell, by_hand, steps=6, rows=2):
         return as_states(carry), ys
 
     last, ys, tape = reference.unroll(by_hand, params, states, xs)
-    (results, cotangents), seen, (carry, y) = quick_jit(
+    (results, cotangents), seen, (carry, y) = jax.jit(
         lambda *arguments: (
             all_gradients(unroll, 4, *arguments),
             trace(cell, params, as_carry(states), xs),

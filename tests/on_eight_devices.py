@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn import snapshots, training
 from jaxrnn.cells import elman, lstm
 from jaxrnn.compose import dropout, language_model, mixed_precision, stack, weight_drop
@@ -66,7 +66,7 @@ def test_a_program_of_several_cores_ends_before_the_next_begins(monkeypatch):
 
 def assert_split_alike(estimator: GradientEstimator, params, carry, chunks, devices=2):
     """Estimates of successive chunks, and the states between them, are those of one device."""
-    one, several = (quick_jit(e.estimate) for e in (estimator, data_parallel(estimator, data_mesh(devices))))
+    one, several = (jax.jit(e.estimate) for e in (estimator, data_parallel(estimator, data_mesh(devices))))
     alone = shared = estimator.init(jax.random.key(8), params, carry, chunks[0])
     for chunk in chunks:
         expected, alone = one(params, alone, chunk)
@@ -113,8 +113,8 @@ def test_segments_that_fit_a_budget_are_split_alike():
     everything = compiled_memory(bptt(cell, squared_error), params, cell.initial_carry(rows), own)
     estimator = checkpointed_bptt(cell, squared_error, memory=everything // 2)
     assert_close(
-        quick_jit(data_parallel(estimator, data_mesh(2)).estimate)(params, CarryState(cell.initial_carry(ROWS)), chunk),
-        quick_jit(bptt(cell, squared_error).estimate)(params, CarryState(cell.initial_carry(ROWS)), chunk),
+        jax.jit(data_parallel(estimator, data_mesh(2)).estimate)(params, CarryState(cell.initial_carry(ROWS)), chunk),
+        jax.jit(bptt(cell, squared_error).estimate)(params, CarryState(cell.initial_carry(ROWS)), chunk),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from agreement import assert_close, quick_jit
+from agreement import assert_close
 from jaxrnn.averaging import Averaged, averaged, begin, evaluated, follow, remember, worsened
 from jaxrnn.compose import dense
 from jaxrnn.gradients import Chunk, bptt
@@ -25,7 +25,7 @@ def trained(made, updates, begin_before=None, poison=None):
     chunk = Chunk(rng.normal(size=(1, 3, 1, 2)), rng.normal(size=(1, 3, 1, 2)), np.ones((1, 3, 1)))
     estimator = bptt(dense(2, 2), squared_error)
     states = [init(estimator, made, jax.random.key(0), PARAMS, (), jax.tree.map(lambda a: a[0], chunk))]
-    step = quick_jit(lambda state, chunk: update(estimator, made, state, chunk)[0])
+    step = jax.jit(lambda state, chunk: update(estimator, made, state, chunk)[0])
     for number in range(updates):
         state = states[-1]
         if number == begin_before:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import table
-from agreement import assert_close, quick_jit
+from agreement import assert_close
 from jaxrnn.averaging import Averaged
 from jaxrnn.build import (
     CELLS,
@@ -137,7 +137,7 @@ def test_every_rule_trains_a_language_model(name):
     state = init(estimator, adam, jax.random.key(0), some_params(cell), cell.initial_carry((B,)), chunk)
     chunks = jax.tree.map(lambda a: a[None], chunk)
 
-    @quick_jit
+    @jax.jit
     def train(state):
         return jax.lax.scan(lambda state, _: update(estimator, adam, state, chunks), state, length=40)
 
@@ -176,7 +176,7 @@ def test_the_precision_is_that_of_the_estimator():
     cell = build_model(small(cell="elman", initializer="uniform"), V)
     params, chunk = some_params(cell), Chunk(IDS, (IDS + 1) % V, jnp.ones((K, B)))
 
-    @quick_jit
+    @jax.jit
     def losses(params):
         made = [build_estimator(Gradient(), cell, precision=precision) for precision in PRECISIONS]
         made.append(bptt(mixed_precision(cell), softmax_cross_entropy))
@@ -198,7 +198,7 @@ def test_a_vocabulary_in_blocks_changes_no_estimate():
     whole, blocks = (build_model(small(vocabulary_block=block), V) for block in (None, 2))
     params, chunk = some_params(whole), Chunk(IDS, (IDS + 1) % V, jnp.ones((K, B)))
 
-    @quick_jit
+    @jax.jit
     def estimates(params):
         made = build_estimator(Gradient(), whole), build_estimator(Gradient(), blocks, tells=True)
         return [one.estimate(params, one.init(None, params, whole.initial_carry((B,)), chunk), chunk) for one in made]
@@ -280,7 +280,7 @@ def test_all_regularizers_at_once_learn_and_are_off_in_evaluation():
     estimator, adam = build_estimator(Gradient(), cell), build_optimizer(Optimizer(rate=0.05, warmup=0), steps=150)
     chunks = jax.tree.map(lambda a: a[None], Chunk(IDS, (IDS + 1) % V, jnp.ones((K, B))))
 
-    @quick_jit
+    @jax.jit
     def train(params):
         carry = cell.initial_carry((B,), jax.random.key(1))
         state = init(estimator, adam, jax.random.key(2), params, carry, jax.tree.map(lambda a: a[0], chunks))

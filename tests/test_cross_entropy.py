@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit
+from agreement import assert_close
 from jaxrnn.cross_entropy import readout_cross_entropy
 from jaxrnn.errors import InputError
 from jaxrnn.losses import softmax_cross_entropy
@@ -32,8 +32,8 @@ def with_cotangents(loss, h=H, w=W, b=B):
 )
 def test_values_and_gradients_are_those_of_the_plain_one(block, dtype):
     targets = TARGETS.astype(dtype)
-    blocked = quick_jit(lambda: with_cotangents(lambda *args: readout_cross_entropy(*args, targets, block=block)))()
-    assert_close(blocked, quick_jit(lambda: with_cotangents(plain))())
+    blocked = jax.jit(lambda: with_cotangents(lambda *args: readout_cross_entropy(*args, targets, block=block)))()
+    assert_close(blocked, jax.jit(lambda: with_cotangents(plain))())
 
 
 def test_logits_of_any_size_are_safe():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
+from agreement import all_gradients, assert_close, random_like, random_params, scanned
 from jaxrnn import products
 from jaxrnn.cell import Recurrence, product, unnoted
 from jaxrnn.cells import elman, gru, lstm
@@ -186,7 +186,7 @@ def plain_scan(recur):
 def test_every_use_of_a_parameter(name):
     recur, carry = RECURRENCES[name]
 
-    @quick_jit
+    @jax.jit
     def both(params, carry, zs):
         return tuple(all_gradients(scan(recur), 1, params, carry, zs) for scan in (fused_scan, plain_scan))
 
@@ -214,7 +214,7 @@ def test_second_derivatives(recur):
 
         return all_gradients(jax.grad(objective, argnums=(0, 1, 2)), 2, floats, STATE, ZS)
 
-    fused, plain = quick_jit(lambda: (gradient(fused_scan), gradient(plain_scan)))()
+    fused, plain = jax.jit(lambda: (gradient(fused_scan), gradient(plain_scan)))()
     assert_close(fused, plain)
 
 
@@ -231,7 +231,7 @@ def test_second_derivatives_of_the_lstm(mode):
             return jax.jvp(gradient, (params,), (direction,))[1]
         return jax.vjp(gradient, params)[1](direction)
 
-    fused, plain = quick_jit(lambda: (times_vector(cell.unroll), times_vector(scanned(cell))))()
+    fused, plain = jax.jit(lambda: (times_vector(cell.unroll), times_vector(scanned(cell))))()
     assert_close(fused, plain)
 
 
@@ -253,8 +253,8 @@ def test_vmap_over_models():
         for i in range(3)
     ]
     run = partial(all_gradients, cell.unroll, 1)
-    together = quick_jit(jax.vmap(run))(*jax.tree.map(lambda *leaves: np.stack(leaves), *models))
-    alone = quick_jit(run)
+    together = jax.jit(jax.vmap(run))(*jax.tree.map(lambda *leaves: np.stack(leaves), *models))
+    alone = jax.jit(run)
     for i, model in enumerate(models):
         assert_close(jax.tree.map(lambda a, i=i: a[i], together), alone(*model))
 
@@ -284,7 +284,7 @@ def test_batch_axes(name):
     def reshaped(change):
         return jax.tree.map(lambda leaf, one: change(leaf) if leaf.ndim > one.ndim else leaf, carry, one_row)
 
-    run = quick_jit(lambda carry, xs: cell.unroll(params, carry, xs)[1])
+    run = jax.jit(lambda carry, xs: cell.unroll(params, carry, xs)[1])
     rows = run(carry, xs)
     assert_close(run(reshaped(lambda leaf: leaf[0]), xs[:, 0]), jax.tree.map(lambda y: y[:, 0], rows))
     assert_close(run(reshaped(lambda leaf: leaf[None]), xs[:, None]), jax.tree.map(lambda y: y[:, None], rows))
@@ -296,7 +296,7 @@ def test_the_loop_of_other_backends(name, monkeypatch):
     recur, carry = RECURRENCES[name]
 
     def run():
-        return quick_jit(lambda *arguments: all_gradients(fused_scan(recur), 1, *arguments))(PARAMS, carry, ZS)
+        return jax.jit(lambda *arguments: all_gradients(fused_scan(recur), 1, *arguments))(PARAMS, carry, ZS)
 
     here = run()
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
@@ -419,10 +419,10 @@ def test_single_precision(name):
     narrow = jax.tree.map(lambda a: np.asarray(a, np.float32), arguments)
     start = single.init(jax.random.key(0)), single.initial_carry(ROWS)
     assert {a.dtype for a in jax.tree.leaves(start)} == {np.dtype(np.float32)}
-    results = quick_jit(partial(all_gradients, single.unroll, 1))(*narrow)
+    results = jax.jit(partial(all_gradients, single.unroll, 1))(*narrow)
     assert {a.dtype for a in jax.tree.leaves(results)} == {np.dtype(np.float32)}
     wide = jax.tree.map(lambda a: np.asarray(a, np.float64), results)
-    assert_close(wide, quick_jit(partial(all_gradients, double.unroll, 1))(*arguments), tolerance=1e-5)
+    assert_close(wide, jax.jit(partial(all_gradients, double.unroll, 1))(*arguments), tolerance=1e-5)
 
 
 IN_OTHER_DTYPES = {
@@ -443,11 +443,11 @@ def test_inputs_and_parameters_of_other_dtypes(where, inputs, default_settings):
     params = jax.tree.map(lambda p: p if p.dtype.kind in "bi" else jnp.asarray(p, narrow), params)
     xs = jnp.asarray(3 * np.abs(ZS[..., : INPUT if where == "before the loop" else HIDDEN]), inputs)
     state = jnp.asarray(STATE, jnp.float32)
-    run = quick_jit(lambda *its: tuple(all_gradients(unroll, 1, *its) for unroll in (fused, plain)))
+    run = jax.jit(lambda *its: tuple(all_gradients(unroll, 1, *its) for unroll in (fused, plain)))
     (results, cotangents), (expected, expected_cotangents) = run(params, state, xs)
     assert_close(results, expected, tolerance=2e-6)
     assert_close(cotangents, expected_cotangents, tolerance=2e-2 if inputs == "float32" else 2e-6)
-    assert_close(quick_jit(fused)(params, state, xs), results, tolerance=2e-6)  # the loss that a gradient comes with
+    assert_close(jax.jit(fused)(params, state, xs), results, tolerance=2e-6)  # the loss that a gradient comes with
 
 
 def test_narrow_parameters_are_added_up_in_wider_ones(default_settings):
@@ -463,7 +463,7 @@ def test_trace_is_the_unroll_with_its_notes():
     model = language_model(stack(lstm(4, 3), gru(3, 3), names=("low", "high")), 7)
     params, carry = random_params(0, model), random_like(1, model.initial_carry(ROWS))
     ids = np.random.default_rng(2).integers(0, 7, (STEPS, ROWS))
-    seen, (last, outputs) = quick_jit(lambda: (trace(model, params, carry, ids), model.unroll(params, carry, ids)))()
+    seen, (last, outputs) = jax.jit(lambda: (trace(model, params, carry, ids), model.unroll(params, carry, ids)))()
     assert_close((seen.carry, seen.outputs), (last, outputs))
     assert_close(jax.tree.map(lambda a: a[-1], seen.carries), last)
     names = {f"core/low/{name}" for name in "ifgoch"} | {f"core/high/{name}" for name in "rznh"}

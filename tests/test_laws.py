@@ -10,7 +10,6 @@ from agreement import (
     all_gradients,
     assert_close,
     estimate_by_definition,
-    quick_jit,
     random_like,
     random_params,
     scanned,
@@ -56,7 +55,7 @@ def test_unroll_is_the_scan_of_step(name, noisy, steps, marks):
     xs = marked(chunk.inputs) if marks else chunk.inputs
     assert noisy == any(is_key(leaf) for leaf in jax.tree.leaves(carry))
 
-    @quick_jit
+    @jax.jit
     def both(params, carry, xs):
         return tuple(all_gradients(f, 6, params, carry, xs) for f in (cell.unroll, scanned(cell)))
 
@@ -68,7 +67,7 @@ def test_unroll_is_the_scan_of_step(name, noisy, steps, marks):
 def by_definition(name):
     """The definition of all estimators for one cell, compiled once: `(params, carry, chunk, cut, renew_every)`."""
     cell = CELLS[name].build(INPUT, HIDDEN)
-    return quick_jit(partial(estimate_by_definition, cell, CELLS[name].task.loss))
+    return jax.jit(partial(estimate_by_definition, cell, CELLS[name].task.loss))
 
 
 ESTIMATES = [
@@ -87,7 +86,7 @@ def test_estimator_laws(name, estimator):
     build = row.build(cell, CELLS[name].task.loss, LENGTH)
     some = np.where(np.random.default_rng(7).random(chunk.weight.shape) < 0.5, chunk.weight, 0)
     start = build.init(jax.random.key(8), params, carry, chunk)
-    estimate = quick_jit(build.estimate)
+    estimate = jax.jit(build.estimate)
     parts = [estimate(params, start, chunk._replace(weight=w)) for w in (some, chunk.weight - some, chunk.weight)]
     (first, _), (second, _), (whole, state) = parts
 

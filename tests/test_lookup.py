@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_params
+from agreement import assert_close, random_params
 from jaxrnn.cell import scan_unroll
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import dropout, embedding, language_model, stack, zoneout
@@ -62,7 +62,7 @@ def test_values_and_gradients_are_those_of_the_loop(name, steps):
         return sum(jnp.sum(jnp.sin(leaf)) for leaf in [ys, *floats])
 
     runs = [partial(total, unroll) for unroll in (cell.unroll, scan_unroll(cell.step))]
-    values = quick_jit(lambda params: [jax.value_and_grad(run)(params) for run in runs])
+    values = jax.jit(lambda params: [jax.value_and_grad(run)(params) for run in runs])
     one, other = values(params)
     assert_close(one, other)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reference
-from agreement import all_gradients, assert_close, quick_jit, random_like, random_params
+from agreement import all_gradients, assert_close, random_like, random_params
 from jaxrnn.cells import elman, elman_step, gru, lstm
 from jaxrnn.compose import activation_penalty, dropout, language_model, stack, zoneout
 from jaxrnn.gradients import Chunk, bptt
@@ -83,7 +83,7 @@ def test_resets_and_padding_are_a_loop_for_each_row(name):
         carry, ys = cell.unroll(params, carry if by_hand.states > 1 else carry[0], Marked(xs, RESET, KEEP))
         return carry if by_hand.states > 1 else (carry,), ys
 
-    results, cotangents = quick_jit(lambda *arguments: all_gradients(unroll, 3, *arguments))(params, carry, XS)
+    results, cotangents = jax.jit(lambda *arguments: all_gradients(unroll, 3, *arguments))(params, carry, XS)
     expected = row_by_row(by_hand, params, carry, XS, RESET, KEEP, *random_like(3, results))
     assert_close((results, cotangents), expected)
 
@@ -98,7 +98,7 @@ def test_without_marks_nothing_changes(name):
     def of_inputs(mark):
         return all_gradients(lambda params, carry, x: cell.unroll(params, carry, mark(x)), 3, params, carry, XS)
 
-    plain, empty, idle = quick_jit(
+    plain, empty, idle = jax.jit(
         lambda: tuple(of_inputs(mark) for mark in (lambda x: x, Marked, lambda x: Marked(x, never, always)))
     )()
     assert_close(empty, plain, tolerance=0)
@@ -117,7 +117,7 @@ def up_to_their_lengths():
     def unroll(params, carry, x):
         return DEEP.unroll(params, carry, Marked(x, keep=WITHIN))
 
-    return quick_jit(lambda x: all_gradients(unroll, 3, params, carry, x))
+    return jax.jit(lambda x: all_gradients(unroll, 3, params, carry, x))
 
 
 @pytest.mark.parametrize("filler", [0.0, 1e300, np.inf, np.nan])
@@ -151,7 +151,7 @@ def estimate_of_ids():
     def estimate(ids, targets):
         return estimator.estimate(params, state, Chunk(Marked(ids, keep=WITHIN), targets, WITHIN))
 
-    return quick_jit(estimate)
+    return jax.jit(estimate)
 
 
 @pytest.mark.parametrize("bad", [-1, 7, 10**6])

@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 
-from agreement import quick_jit
 from jaxrnn.errors import InputError
 from jaxrnn.optimizers import OPTIMIZERS, Optimizer, clipping, decays, descend, optimizer
 from jaxrnn.schedules import schedule
@@ -37,7 +36,7 @@ def train(optimizer):
         start = params, optimizer.transformation.init(params)
         return jax.lax.scan(one, start, jnp.arange(5, dtype=jnp.int32))[0][0]
 
-    return quick_jit(run)(PARAMS)
+    return jax.jit(run)(PARAMS)
 
 
 def assert_trees_close(a, b, rtol=1e-12):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference
-from agreement import assert_close, quick_jit, random_params
+from agreement import assert_close, random_params
 from jaxrnn.build import build_model, build_trunk
 from jaxrnn.cells.elman import elman
 from jaxrnn.compose import language_model, language_trunk, readout_of
@@ -113,7 +113,7 @@ def test_a_trunk_runs_on_the_parameters_of_any_configured_model(tie):
     model, trunk = build_model(section, V, noisy), build_trunk(section, V, noisy)
     params, ids = random_params(2, model), IDS[:12].reshape(6, 2)
 
-    @quick_jit
+    @jax.jit
     def both(params):
         _, hs = trunk.unroll(params, trunk.initial_carry((2,)), ids)
         w, b = readout_of(params)

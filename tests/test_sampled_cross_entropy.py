@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agreement import assert_close, quick_jit
+from agreement import assert_close
 from jaxrnn.errors import InputError
 from jaxrnn.losses import softmax_cross_entropy
 from jaxrnn.products import made_from
@@ -41,7 +41,7 @@ def with_gradients(loss, d_loss=D_LOSS):
 def drawn(keys, targets):
     """Which symbols an estimate has, bool `[keys, V]`, seen from outside: a bias moves it where its symbol is there."""
     moves = jax.vmap(jax.grad(lambda b, key: estimate(key, b=b, targets=targets).sum()), (None, 0))
-    return np.array(quick_jit(moves)(jnp.asarray(B), keys)) != 0
+    return np.array(jax.jit(moves)(jnp.asarray(B), keys)) != 0
 
 
 def by_loop(symbols):
@@ -77,12 +77,12 @@ def keys_by_draw():
 
 @pytest.mark.parametrize("sample", [WORDS, 100])
 def test_with_all_symbols_it_is_the_plain_one(sample):
-    all_drawn = quick_jit(lambda: with_gradients(lambda *given: estimate(jax.random.key(1), *given, sample=sample)))()
-    assert_close(all_drawn, quick_jit(lambda: with_gradients(plain))())
+    all_drawn = jax.jit(lambda: with_gradients(lambda *given: estimate(jax.random.key(1), *given, sample=sample)))()
+    assert_close(all_drawn, jax.jit(lambda: with_gradients(plain))())
 
 
 def test_of_each_draw_values_and_gradients_are_those_of_a_plain_loop(keys_by_draw):
-    sampled = quick_jit(lambda key: with_gradients(lambda *given: estimate(key, *given)))
+    sampled = jax.jit(lambda key: with_gradients(lambda *given: estimate(key, *given)))
     for draw, key in keys_by_draw.items():
         assert_close(sampled(key), by_loop(draw))
 
@@ -97,15 +97,13 @@ def test_in_the_mean_the_true_distribution_is_where_the_loss_is_least(keys_by_dr
         return jnp.sum(truth * estimate(key, h, w, b, targets))
 
     keys = jnp.stack(list(keys_by_draw.values()))
-    slopes = quick_jit(jax.vmap(jax.grad(expected, argnums=(0, 1)), (None, None, 0)))(W, B, keys)
+    slopes = jax.jit(jax.vmap(jax.grad(expected, argnums=(0, 1)), (None, None, 0)))(W, B, keys)
     for slope in slopes:
         assert np.abs(slope.mean(0)).max() < 1e-12 < 0.01 < np.abs(slope).max()  # of all draws; of one
 
 
 def test_of_a_target_that_is_a_group_by_itself_the_normalizer_is_unbiased(keys_by_draw):
-    losses = np.array(
-        quick_jit(jax.vmap(partial(estimate, targets=0 * TARGETS)))(jnp.stack(list(keys_by_draw.values())))
-    )
+    losses = np.array(jax.jit(jax.vmap(partial(estimate, targets=0 * TARGETS)))(jnp.stack(list(keys_by_draw.values()))))
     logits = H @ W + B
     assert_close(np.exp(losses + logits[..., 0]).mean(0), np.exp(logits).sum(-1))
     assert np.all(losses.std(0) > 0.01)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, plain, quick_jit, random_like, random_params
+from agreement import assert_close, plain, random_like, random_params
 from jaxrnn import snapshots
 from jaxrnn.cells import elman
 from jaxrnn.compose import dropout, stack
@@ -55,7 +55,7 @@ def assert_same_bits(actual, expected):
 def test_it_is_the_gradient_of_full_bptt(tmp_path, segment_length, uninterrupted):
     """With noise that is drawn once for the whole sequence, and the same carry at the end."""
     rule = bptt(CELL, squared_error)
-    exact, state = quick_jit(rule.estimate)(PARAMS, rule.init(None, PARAMS, CARRY, WHOLE), WHOLE)
+    exact, state = jax.jit(rule.estimate)(PARAMS, rule.init(None, PARAMS, CARRY, WHOLE), WHOLE)
     found = uninterrupted
     if segment_length:
         cut = spooled_bptt(CELL, squared_error, segment_length=segment_length)

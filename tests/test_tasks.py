@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import elman, gru
 from jaxrnn.compose import with_readout
 from jaxrnn.gradients import Chunk, bptt, checkpointed_bptt
@@ -67,11 +67,11 @@ def in_three_ways(loss, lengths):
 
     def estimating(estimator):
         start = estimator.init(jax.random.key(3), params, cell.initial_carry(rows), chunk)
-        estimate = quick_jit(estimator.estimate)
+        estimate = jax.jit(estimator.estimate)
         return lambda weight: estimate(params, start, chunk._replace(weight=weight))[0]
 
     estimators = bptt(cell, function), checkpointed_bptt(cell, function, segment_length=2)
-    return [partial(quick_jit(jax.value_and_grad(by_rows)), params), *map(estimating, estimators)]
+    return [partial(jax.jit(jax.value_and_grad(by_rows)), params), *map(estimating, estimators)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -109,8 +109,8 @@ def test_encoder_and_decoder_are_one_cell():
     chunk = Chunk(inputs, np.concatenate([np.zeros_like(targets), targets]), weight)
     estimator = bptt(cell, softmax_cross_entropy)
     start = estimator.init(jax.random.key(6), params, cell.initial_carry(2), chunk)
-    estimate, _ = quick_jit(estimator.estimate)(params, start, chunk)
-    assert_close((estimate.loss, estimate.grads), quick_jit(jax.value_and_grad(encode_then_decode))(params))
+    estimate, _ = jax.jit(estimator.estimate)(params, start, chunk)
+    assert_close((estimate.loss, estimate.grads), jax.jit(jax.value_and_grad(encode_then_decode))(params))
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -125,7 +125,7 @@ def test_a_chunk_of_no_weight_has_no_gradient(name):
         Chunk(xs, np.full_like(targets, np.nan), np.zeros((STEPS, 2))),
     )
     start = estimator.init(jax.random.key(10), params, carry, weighed)
-    estimate = quick_jit(estimator.estimate)
+    estimate = jax.jit(estimator.estimate)
     (some, expected), (nothing, state) = estimate(params, start, weighed), estimate(params, start, silent)
     assert all(np.all(np.asarray(leaf) == 0) for leaf in jax.tree.leaves(nothing))
     assert any(np.any(np.asarray(leaf) != 0) for leaf in jax.tree.leaves(some))
@@ -141,6 +141,6 @@ def test_a_target_that_is_missing_reaches_nothing():
     chunk = Chunk(rng.normal(size=(STEPS, 2, INPUT)), rng.normal(size=(STEPS, 2, 2)), weight)
     gaps = chunk._replace(targets=np.where(weight[..., None] == 0, np.nan, chunk.targets))
     estimator = bptt(cell, squared_error)
-    estimate = quick_jit(estimator.estimate)
+    estimate = jax.jit(estimator.estimate)
     start = estimator.init(jax.random.key(13), params, cell.initial_carry(2), chunk)
     assert_close(estimate(params, start, gaps)[0], estimate(params, start, chunk)[0], tolerance=0)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import quick_jit, random_like, random_params
+from agreement import random_like, random_params
 from jaxrnn.analysis.bias import Bias, Horizon, answer, chosen_horizon, truncation_bias
 from jaxrnn.cells import lstm
 from jaxrnn.compose import language_model, locked_dropout, stack
@@ -65,7 +65,7 @@ def gradient_by_definition(cell, loss, params, carry, chunk):
 
         return jnp.sum(jax.lax.scan(body, carry, (cut, counts, *chunk))[1])
 
-    gradient = quick_jit(lambda cut, counts: recurrent(jax.grad(total)(params, cut, counts)))
+    gradient = jax.jit(lambda cut, counts: recurrent(jax.grad(total)(params, cut, counts)))
     return lambda cut, counts: np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(gradient(cut, counts))])
 
 
@@ -110,7 +110,7 @@ def test_the_certificate_is_that_of_credit_from_where_each_window_really_is():
     cell, params, carry, chunk = model()
     found = truncation_bias(cell, softmax_cross_entropy, params, carry, chunk, [1, 3, 5], windows=WINDOWS)
     credits, length = [], STEPS // WINDOWS
-    follow = quick_jit(partial(credit_by_lag, cell, softmax_cross_entropy))
+    follow = jax.jit(partial(credit_by_lag, cell, softmax_cross_entropy))
     for end in range(length, STEPS + 1, length):
         if np.any(chunk.weight[end - 1]):
             start = cell.unroll(params, carry, chunk.inputs[: end - 5])[0]

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.analysis.flow import lag_at, lag_norms, lag_norms_over_time, summarize
 from jaxrnn.analysis.layers import layers
 from jaxrnn.cells import elman, gru, lstm
@@ -40,7 +40,7 @@ def test_scalar_linear_network(a):
     assert_close(found, jnp.asarray(expected), tolerance=1e-13)
 
 
-LINEAR_NORMS = quick_jit(lambda a, chunk: lag_norms(LINEAR, slopes, a, jnp.zeros((2, 1)), chunk))
+LINEAR_NORMS = jax.jit(lambda a, chunk: lag_norms(LINEAR, slopes, a, jnp.zeros((2, 1)), chunk))
 
 
 def test_linear_network_of_many_units():
@@ -51,7 +51,7 @@ def test_linear_network_of_many_units():
     params = random_params(0, cell) | {"w_hh": vectors * values @ vectors.T}
     d = np.stack([vectors[:, 0], rng.normal(size=4)])
     chunk = Chunk(rng.normal(size=(60, 2, 4)), np.broadcast_to(d, (60, 2, 4)), np.ones((60, 2)))
-    found = quick_jit(lambda: lag_norms(cell, slopes, params, jnp.zeros((2, 4)), chunk))()[:, 0]
+    found = jax.jit(lambda: lag_norms(cell, slopes, params, jnp.zeros((2, 4)), chunk))()[:, 0]
     lags = np.arange(1, 61)
     expected = np.log(np.linalg.norm(values ** lags[:, None, None] * (d @ vectors), axis=-1))
     assert_close(found, jnp.asarray(expected))
@@ -80,7 +80,7 @@ def by_brute_force(cell, loss, params, carry, chunk):
         return chunk.weight[-1] * loss(y[None], chunk.targets[-1][None])[0]
 
     shifts = jax.tree.map(lambda a: jnp.zeros((len(chunk.weight), *a.shape)), split_carry(carry)[0])
-    found = jax.tree.leaves(quick_jit(jax.jacobian(last_losses))(shifts))  # [B, K, B, H]
+    found = jax.tree.leaves(jax.jit(jax.jacobian(last_losses))(shifts))  # [B, K, B, H]
     for leaf in found:
         assert all(np.all(leaf[b, :, c] == 0) for b in range(ROWS) for c in range(ROWS) if b != c)
     return [np.stack([leaf[b, ::-1, b] for b in range(ROWS)], axis=1) for leaf in found]
@@ -100,7 +100,7 @@ def test_equals_jacobians_of_a_plain_loop(name):
     cell = CELLS[name]
     params, carry = random_params(1, cell), random_like(2, cell.initial_carry(ROWS, jax.random.key(5)))
     chunk, loss = symbols_or_vectors(cell, 3)
-    found = quick_jit(lambda: lag_norms(cell, loss, params, carry, chunk))()
+    found = jax.jit(lambda: lag_norms(cell, loss, params, carry, chunk))()
     leaves = by_brute_force(cell, loss, params, carry, chunk)
     groups = layers(cell, params, carry, jax.tree.map(lambda a: a[0], chunk.inputs)).values()
     joined = [np.concatenate([leaves[number] for number in numbers], axis=-1) for numbers in groups]
@@ -114,7 +114,7 @@ def test_states_may_be_measured_one_by_one():
     params, carry = random_params(1, cell), random_like(2, cell.initial_carry(ROWS))
     chunk, loss = symbols_or_vectors(cell, 3)
     groups = {"h": (0,), "c": (1,), "both": (0, 1)}
-    found = quick_jit(lambda: lag_norms(cell, loss, params, carry, chunk, groups=groups))()
+    found = jax.jit(lambda: lag_norms(cell, loss, params, carry, chunk, groups=groups))()
     h, c, both = np.moveaxis(found, 1, 0)
     assert_close(jnp.asarray(np.logaddexp(2 * h, 2 * c) / 2), jnp.asarray(both))
 
@@ -123,8 +123,8 @@ def test_many_losses_are_followed_one_after_the_other():
     cell = CELLS["gru"]
     params, start = random_params(1, cell), random_like(2, cell.initial_carry(ROWS))
     chunk, loss = symbols_or_vectors(cell, 3)
-    follow = quick_jit(lambda carry, chunk: lag_norms(cell, loss, params, carry, chunk))
-    found = quick_jit(lambda: lag_norms_over_time(cell, loss, params, start, chunk, lags=3))()
+    follow = jax.jit(lambda carry, chunk: lag_norms(cell, loss, params, carry, chunk))
+    found = jax.jit(lambda: lag_norms_over_time(cell, loss, params, start, chunk, lags=3))()
     assert found.shape == (2, 3, 1, ROWS)
     for n, carry in enumerate((start, cell.unroll(params, start, chunk.inputs[:3])[0])):
         assert_close(found[n], follow(carry, jax.tree.map(lambda a, n=n: a[3 * n : 3 * n + 3], chunk)), tolerance=1e-13)
@@ -142,7 +142,7 @@ def test_no_credit_is_minus_infinity():
     weight, targets = np.ones((STEPS, ROWS)), np.array(chunk.targets)
     weight[-1, 1], targets[-1, 1] = 0.0, np.nan
     chunk = Chunk(Marked(chunk.inputs, reset), targets, weight)
-    found = np.asarray(quick_jit(lambda: lag_norms(cell, loss, params, carry, chunk))())[:, 0]
+    found = np.asarray(jax.jit(lambda: lag_norms(cell, loss, params, carry, chunk))())[:, 0]
     assert np.all(np.isfinite(found[:3, 0])) and np.all(found[3:, 0] == -np.inf)
     assert np.all(found[:, 1] == -np.inf) and np.all(np.isfinite(found[:, 2]))
 
@@ -151,7 +151,7 @@ def test_the_summary_is_that_of_numpy():
     rng = np.random.default_rng(0)
     logs = rng.normal(size=(2, 5, 3, 4))
     logs[1, 3:, 0, 2] = -np.inf
-    decay = quick_jit(summarize)(logs)
+    decay = jax.jit(summarize)(logs)
     for lag in range(5):
         for layer in range(3):
             values = logs[:, lag, layer].ravel()

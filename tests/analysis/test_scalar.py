@@ -2,11 +2,12 @@
 
 from functools import partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit
+from agreement import assert_close
 from jaxrnn.analysis.flow import lag_norms
 from jaxrnn.analysis.scalar import scalar_flow, scalar_rnn
 from jaxrnn.gradients import Chunk
@@ -35,7 +36,7 @@ def test_the_chain_rule_by_hand(a):
     assert_close(found[:, 0, 0], flow.log_norms)
 
 
-NORMS = quick_jit(partial(lag_norms, scalar_rnn(1.0), lambda y, slope: y * slope))
+NORMS = jax.jit(partial(lag_norms, scalar_rnn(1.0), lambda y, slope: y * slope))
 
 
 def test_small_and_large_recurrent_weights():

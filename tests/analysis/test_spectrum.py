@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.analysis.scalar import scalar_rnn
 from jaxrnn.analysis.spectrum import blocks, growth, jacobians, log_singular_values, lyapunov
 from jaxrnn.cells import elman, gru, lstm
@@ -18,9 +18,9 @@ from jaxrnn.trees import join, split_carry
 SIZE = 4
 LINEAR = elman(1, SIZE, activation=lambda z: z)
 EXPONENTS = {
-    burn_in: quick_jit(lambda w, xs, burn_in=burn_in: linear_exponents(w, xs, burn_in=burn_in)) for burn_in in (0, 300)
+    burn_in: jax.jit(lambda w, xs, burn_in=burn_in: linear_exponents(w, xs, burn_in=burn_in)) for burn_in in (0, 300)
 }
-SINGULAR = quick_jit(log_singular_values)
+SINGULAR = jax.jit(log_singular_values)
 
 
 def linear_exponents(w, xs, **options):
@@ -121,7 +121,7 @@ def by_brute_force(cell, params, carry, xs):
         parts = jax.tree.leaves(jax.jacobian(after)(floats))  # [1, N, 1, H] each
         return cell.step(params, carry, x)[0], jnp.concatenate([part[:, :, 0] for part in parts], axis=-1)
 
-    found, one_step = [], quick_jit(one_step)
+    found, one_step = [], jax.jit(one_step)
     rows = [jax.tree.map(lambda a, b=b: a[b : b + 1], carry) for b in range(xs.shape[1])]
     for b, row in enumerate(rows):  # a row by itself: so nothing is taken for granted about rows
         of_row = []
@@ -138,7 +138,7 @@ def test_jacobians_their_exponents_and_their_singular_values(name):
     cell, xs = CELLS[name], inputs(12, size=2, rows=2)
     params, carry = random_params(1, cell), random_like(2, cell.initial_carry(2, jax.random.key(3)))
     expected = by_brute_force(cell, params, carry, xs)
-    found, all_of_them, two, later = quick_jit(
+    found, all_of_them, two, later = jax.jit(
         lambda: (
             jacobians(cell, params, carry, xs),
             lyapunov(cell, params, carry, xs),
@@ -158,7 +158,7 @@ def test_jacobians_their_exponents_and_their_singular_values(name):
     # The product, multiplied out, has lost what is small beside its largest number: that is what it is compared in.
     reliable = singular > singular[:, :1] - 10
     assert reliable.sum() >= 2 * 2
-    found = np.asarray(quick_jit(log_singular_values)(few))
+    found = np.asarray(jax.jit(log_singular_values)(few))
     np.testing.assert_allclose(found[reliable], singular[reliable], rtol=1e-12, atol=1e-12)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import quick_jit, random_params
+from agreement import random_params
 from jaxrnn.analysis import findings
 from jaxrnn.analysis.findings import Labelled, choose, find, score_choice, with_moved
 from jaxrnn.analysis.gates import saturation
@@ -114,7 +114,7 @@ def test_states_are_those_of_the_trace_of_each_row(model):
     cell, params = model
     ids = rng.integers(0, SYMBOLS, size=RUN_UP + 1100)
     states, length = observe(cell, params, ids, rows=2), 500
-    record = quick_jit(lambda ids: trace(cell, params, cell.initial_carry((1,)), ids))
+    record = jax.jit(lambda ids: trace(cell, params, cell.initial_carry((1,)), ids))
     assert len(states.nats) == places(len(ids), 2) == 2 * length
     for row in range(2):
         part = ids[row * length : row * length + RUN_UP + length]
@@ -299,7 +299,7 @@ def test_the_size_of_the_carry_is_that_of_its_floats(model):
     ids = rng.integers(0, SYMBOLS, size=205)
     norms = carry_norms(cell, params, ids, rows=2, every=25)
     assert norms.shape == (4, 2)
-    carry, _ = quick_jit(cell.unroll)(params, cell.initial_carry((2,)), ids[:200].reshape(2, 100).T)
+    carry, _ = jax.jit(cell.unroll)(params, cell.initial_carry((2,)), ids[:200].reshape(2, 100).T)
     leaves = np.concatenate([np.asarray(leaf) for leaf in jax.tree.leaves(carry)], axis=1)
     np.testing.assert_allclose(norms[-1], np.sqrt((leaves**2).mean(axis=1)), rtol=1e-12)
 

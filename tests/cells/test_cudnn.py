@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.experimental import rnn
 
-from agreement import all_gradients, assert_close, quick_jit, random_like, random_params
+from agreement import all_gradients, assert_close, random_like, random_params
 from jaxrnn.cells import cudnn, cudnn_lstm, lstm
 from jaxrnn.cells.cudnn import pack, unroll_with
 from jaxrnn.compose import zoneout
@@ -38,7 +38,7 @@ def test_packed_weights_make_the_cell_and_its_gradients(batch, biases):
     """By the reference, in float64."""
     cell = lstm(INPUT, HIDDEN, **({} if biases == 2 else {"b_hh": None}))
 
-    @quick_jit
+    @jax.jit
     def both(*given):
         ways = (lambda *its: unroll_with(reference, *its), cell.unroll)
         return [all_gradients(way, 4, *given) for way in ways]
@@ -107,7 +107,7 @@ def test_its_equations_are_those_of_the_lstm():
     params, carry, xs = arguments(cell, (2,), np.float32)
     assert_close(cell.step(params, carry, xs[0]), plain.step(params, carry, xs[0]))
     carry = zoneout(cell, 0.0, 0.0).initial_carry(2)
-    assert_close(*(quick_jit(zoneout(c, 0.0, 0.0).unroll)(params, carry, xs) for c in (cell, plain)))
+    assert_close(*(jax.jit(zoneout(c, 0.0, 0.0).unroll)(params, carry, xs) for c in (cell, plain)))
 
 
 @pytest.mark.skipif(not ON_CUDA, reason="no GPU: cuDNN itself is not tested here")

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import elstm, elstm_step
 from jaxrnn.gradients import Chunk, bptt
 from jaxrnn.losses import squared_error
@@ -50,7 +50,7 @@ def test_values_and_gradient_are_those_of_the_equations_by_hand():
     c = random_like(2, np.zeros((ROWS, HIDDEN)))
     estimator = bptt(CELL, squared_error)
     state = estimator.init(None, PARAMS, c, CHUNK)
-    estimate, state = quick_jit(estimator.estimate)(PARAMS, state, CHUNK)
+    estimate, state = jax.jit(estimator.estimate)(PARAMS, state, CHUNK)
 
     last, hs, tape = reference_unroll(by_hand(), PARAMS, (np.zeros_like(c), c), CHUNK.inputs)
     loss, d_hs = reference_loss(hs, CHUNK.targets, CHUNK.weight)

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from agreement import assert_close, assert_follows_by_hand, quick_jit, random_like, random_params
+from agreement import assert_close, assert_follows_by_hand, random_like, random_params
 from jaxrnn.cells import lstm, projection_lstm, projection_lstm_step
 from jaxrnn.errors import InputError
 from reference_further import projection_lstm as by_hand
@@ -27,8 +27,8 @@ def test_projected_by_the_identity_it_is_the_lstm():
     params, carry = random_params(1, cell) | {"w_hr": np.eye(HIDDEN)}, random_like(2, cell.initial_carry(2))
     xs = np.random.default_rng(3).normal(size=(5, 2, INPUT))
     plain = {name: p for name, p in params.items() if name != "w_hr"}
-    expected = quick_jit(lstm(INPUT, HIDDEN).unroll)(plain, carry, xs)
-    assert_close(quick_jit(cell.unroll)(params, carry, xs), expected)
+    expected = jax.jit(lstm(INPUT, HIDDEN).unroll)(plain, carry, xs)
+    assert_close(jax.jit(cell.unroll)(params, carry, xs), expected)
     assert_close(projection_lstm_step(params, carry, xs[0]), cell.step(params, carry, xs[0]))
 
 

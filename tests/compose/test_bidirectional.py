@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reference
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cell import Cell
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import activation_penalty, bidirectional, dropout, stack
@@ -53,7 +53,7 @@ def with_cotangents():
         outputs, pull = jax.vjp(lambda params, xs: BOTH.apply(params, xs, jnp.asarray(LENGTHS)), params, xs)
         return outputs, pull(d_ys)
 
-    return quick_jit(run)
+    return jax.jit(run)
 
 
 @pytest.mark.parametrize("filler", [0.0, np.nan])
@@ -67,7 +67,7 @@ def test_values_and_gradients_are_those_of_the_loops(filler):
 
 def test_without_lengths_rows_are_whole():
     params = params_of(BOTH)
-    whole = quick_jit(lambda: BOTH.apply(params, XS))()
+    whole = jax.jit(lambda: BOTH.apply(params, XS))()
     assert_close(whole, by_hand(params, XS, [STEPS] * ROWS)[0])
 
 

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
+from agreement import all_gradients, assert_close, random_like, random_params, scanned
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import documents, dropout, embedding, language_model, stack, zoneout
 from jaxrnn.compose.language_model import language_trunk, readout_of
@@ -41,7 +41,7 @@ def test_marks_by_hand_are_the_same(marked):
     by_hand = Marked(IDS, (begins(IDS) & KEEP) | RESET, KEEP) if marked else Marked(IDS, begins(IDS))
 
     def results(unroll, xs):
-        return quick_jit(lambda: all_gradients(lambda params, carry: unroll(params, carry, xs), 3, params, carry))()
+        return jax.jit(lambda: all_gradients(lambda params, carry: unroll(params, carry, xs), 3, params, carry))()
 
     found = results(cell.unroll, xs)
     assert_close(found, results(plain.unroll, by_hand))
@@ -70,7 +70,7 @@ def test_rules_that_take_the_cell_apart_see_where_documents_begin(rule):
 
     def estimate(estimator):
         state = estimator.init(jax.random.key(0), params, carry, chunk)
-        return quick_jit(lambda: estimator.estimate(params, state, chunk)[0])()
+        return jax.jit(lambda: estimator.estimate(params, state, chunk)[0])()
 
     assert_close(estimate(rule(model, softmax_cross_entropy)), estimate(bptt(model, softmax_cross_entropy)))
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_params
+from agreement import assert_close, random_params
 from jaxrnn.cells import lstm
 from jaxrnn.compose import Noise, dropout, stack
 from jaxrnn.errors import InputError
@@ -16,7 +16,7 @@ ONES = np.ones((STEPS, ROWS, SIZE))
 def masks(rate, key=0, steps=STEPS):
     cell = dropout(rate)
     carry = cell.initial_carry(ROWS, jax.random.key(key))
-    return np.asarray(quick_jit(lambda carry: cell.unroll({}, carry, np.ones((steps, ROWS, SIZE)))[1])(carry))
+    return np.asarray(jax.jit(lambda carry: cell.unroll({}, carry, np.ones((steps, ROWS, SIZE)))[1])(carry))
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5, 0.9])
@@ -54,7 +54,7 @@ def test_masks_do_not_depend_on_how_the_batch_is_split():
     cell = stack(lstm(3, SIZE), dropout(0.5), lstm(SIZE, 3))
     params, carry = random_params(0, cell), cell.initial_carry(ROWS, jax.random.key(0))
     xs = np.random.default_rng(1).normal(size=(5, ROWS, 3))
-    run = quick_jit(lambda carry, xs: cell.unroll(params, carry, xs))
+    run = jax.jit(lambda carry, xs: cell.unroll(params, carry, xs))
     last, ys = run(carry, xs)
     for rows in (slice(0, 2), slice(2, 4)):
         part = run(jax.tree.map(lambda a, rows=rows: a[rows], carry), xs[:, rows])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reference
-from agreement import assert_close, count_of, quick_jit, random_like, random_params
+from agreement import assert_close, count_of, random_like, random_params
 from jaxrnn import training
 from jaxrnn.cells import lstm
 from jaxrnn.compose import Noise, dense, dropout, language_model
@@ -26,7 +26,7 @@ WEIGHT = RNG.random((STEPS, ROWS)) * (RNG.random((STEPS, ROWS)) < 0.7)
 def estimated(model, params, carry):
     estimator = bptt(model, softmax_cross_entropy)
     state = estimator.init(None, params, carry, None)
-    return quick_jit(lambda: estimator.estimate(params, state, Chunk(IDS, TARGETS, WEIGHT))[0])()
+    return jax.jit(lambda: estimator.estimate(params, state, Chunk(IDS, TARGETS, WEIGHT))[0])()
 
 
 @pytest.mark.parametrize("tie", [False, True], ids=["untied", "tied"])
@@ -50,7 +50,7 @@ def test_a_tied_table_is_one_array_and_counts_once():
     carry, chunk = tied.initial_carry(ROWS), Chunk(IDS, TARGETS, WEIGHT)
     rule, sgd = bptt(tied, softmax_cross_entropy), optimizer("sgd", 0.1)
     state = training.init(rule, sgd, jax.random.key(1), params[0], carry, chunk)
-    _, metrics = quick_jit(partial(training.update, rule, sgd))(state, jax.tree.map(lambda leaf: leaf[None], chunk))
+    _, metrics = jax.jit(partial(training.update, rule, sgd))(state, jax.tree.map(lambda leaf: leaf[None], chunk))
     grads = estimated(tied, params[0], carry).grads
     norm = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in jax.tree.leaves(grads))) / WEIGHT.sum()
     assert_close(metrics.gradient_norm, jnp.asarray(norm))  # so a global norm counts it once too
@@ -61,7 +61,7 @@ def test_layers_sit_below_and_above_the_core():
     params = random_params(1, model)
     noisy, quiet = model.initial_carry(ROWS, jax.random.key(0)), model.initial_carry(ROWS)
     assert [isinstance(carry, Noise) for carry in noisy] == [False, True, False, True, False]
-    run = quick_jit(lambda carry: model.unroll(params, carry, IDS)[1])
+    run = jax.jit(lambda carry: model.unroll(params, carry, IDS)[1])
     assert np.abs(run(noisy) - run(quiet)).max() > 1e-3
     bare = language_model(lstm(HIDDEN, HIDDEN), VOCABULARY)
     assert_close(run(quiet), bare.unroll(params, (quiet[0], quiet[2], quiet[4]), IDS)[1])

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit
+from agreement import assert_close
 from jaxrnn.compose import Noise, embedding, locked_dropout, word_dropout
 from jaxrnn.errors import InputError
 from jaxrnn.trees import renew_keys
@@ -20,7 +20,7 @@ TABLE = {"w": np.ones((WORDS, 3))}
 def locked(rate, carry=None, xs=ONES):
     cell = locked_dropout(rate)
     carry = cell.initial_carry(ROWS, jax.random.key(0)) if carry is None else carry
-    return np.asarray(quick_jit(lambda carry: cell.unroll({}, carry, xs)[1])(carry))
+    return np.asarray(jax.jit(lambda carry: cell.unroll({}, carry, xs)[1])(carry))
 
 
 @pytest.mark.parametrize("rate", [0.1, 0.5])
@@ -71,7 +71,7 @@ def fates(key, ids=IDS):
     cell = word_dropout(embedding(WORDS, 3), 0.3)
     carry = cell.initial_carry(ROWS, jax.random.key(0))
     carry = renew_keys(carry) if key else carry
-    ys = np.asarray(quick_jit(lambda carry: cell.unroll(TABLE, carry, ids)[1])(carry))
+    ys = np.asarray(jax.jit(lambda carry: cell.unroll(TABLE, carry, ids)[1])(carry))
     assert set(np.unique(ys)) == {0, 1 / 0.7} and np.all(ys == ys[..., :1])
     return ys[..., 0] > 0
 
@@ -101,7 +101,7 @@ def test_word_dropout_heeds_padding_and_passes_the_gradient_of_what_is_read():
     cell = word_dropout(embedding(WORDS, 3), 0.3)
     carry, keep = cell.initial_carry(ROWS, jax.random.key(0)), np.random.default_rng(2).random(IDS.shape) < 0.5
     read = fates(0) & keep
-    total = quick_jit(jax.grad(lambda table: jnp.sum(cell.unroll(table, carry, Marked(IDS, keep=keep))[1])))
+    total = jax.jit(jax.grad(lambda table: jnp.sum(cell.unroll(table, carry, Marked(IDS, keep=keep))[1])))
     expected = np.zeros((WORDS, 3))
     np.add.at(expected, IDS, read[..., None] / 0.7)
     assert_close(total(TABLE), {"w": expected})

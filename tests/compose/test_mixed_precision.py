@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
+from agreement import all_gradients, assert_close, random_like, random_params, scanned
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import dense, embedding, mixed_precision, stack, zoneout
 from jaxrnn.errors import InputError
@@ -49,7 +49,7 @@ def test_an_elman_network_and_its_gradients_are_those_of_rounded_operands(way):
     params, h = random_params(1, cell), random_like(2, cell.initial_carry(ROWS))
     xs = np.random.default_rng(3).normal(size=(STEPS, ROWS, INPUT))
     unroll = cell.unroll if way == "unroll" else scanned(cell)
-    (last, ys), cotangents = quick_jit(lambda *its: all_gradients(unroll, 4, *its))(params, h, xs)
+    (last, ys), cotangents = jax.jit(lambda *its: all_gradients(unroll, 4, *its))(params, h, xs)
     d_last, d_ys = random_like(4, (last, ys))
     expected, expected_cotangents = by_hand(params, h, xs, d_last, d_ys)
     assert_close((last, ys), (expected[-1], expected))
@@ -67,7 +67,7 @@ def test_every_cell_keeps_the_law_its_dtypes_and_nearly_its_gradients(name):
     rng = np.random.default_rng(5)
     xs = Marked(xs, reset=rng.random((STEPS, ROWS)) < 0.3, keep=rng.random((STEPS, ROWS)) < 0.8)
 
-    @quick_jit
+    @jax.jit
     def three(*arguments):
         return tuple(all_gradients(f, 6, *arguments) for f in (coarse.unroll, scanned(coarse), cell.unroll))
 
@@ -126,7 +126,7 @@ def test_it_holds_within_other_cells_and_for_some_layers():
 
     params = random_params(3, coarse)
     outside = zoneout(coarse, 0.0, 0.0)
-    assert_close(quick_jit(lambda p: gradients(outside, p))(params), quick_jit(lambda p: gradients(coarse, p))(params))
+    assert_close(jax.jit(lambda p: gradients(outside, p))(params), jax.jit(lambda p: gradients(coarse, p))(params))
     both = stack(coarse, fine)
     text = str(jax.make_jaxpr(lambda p: gradients(both, p))(random_params(3, both)))
     alone = str(jax.make_jaxpr(lambda p: gradients(coarse, p))(params))
@@ -151,7 +151,7 @@ def test_estimators_take_it():
     checkpointed = checkpointed_bptt(cell, squared_error, segment_length=2)
     cut, by_parts = truncated_bptt(cell, squared_error, horizon=3), []
 
-    @quick_jit
+    @jax.jit
     def estimates(carry):
         rules = (whole, checkpointed, cut)
         return [r.estimate(params, r.init(jax.random.key(0), params, carry, chunk), chunk)[0] for r in rules]
@@ -161,7 +161,7 @@ def test_estimators_take_it():
     for part in (slice(0, 3), slice(3, 6)):
         few = jax.tree.map(lambda leaf, part=part: leaf[part], chunk)
         state = whole.init(jax.random.key(0), params, carry, few)
-        estimate, state = quick_jit(whole.estimate)(params, state, few)
+        estimate, state = jax.jit(whole.estimate)(params, state, few)
         by_parts, carry = [*by_parts, estimate], state.carry
     assert_close(truncated, jax.tree.map(jnp.add, *by_parts))
 
@@ -180,7 +180,7 @@ def test_a_table_that_is_multiplied_adds_up_cotangents_before_it_rounds_them():
     ids = np.random.default_rng(3).integers(0, 3, (20, ROWS))
 
     def results(unroll):
-        return quick_jit(lambda *its: all_gradients(lambda p, c: unroll(p, c, ids), 4, *its))(params, carry)
+        return jax.jit(lambda *its: all_gradients(lambda p, c: unroll(p, c, ids), 4, *its))(params, carry)
 
     (values, (d_params, d_carry)), (expected, (d_expected, d_first)) = map(results, (cell.unroll, scanned(cell)))
     assert_close((values, d_carry), (expected, d_first))

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit
+from agreement import assert_close
 from jaxrnn.compose import activation_penalty, dense, stack, temporal_penalty, with_penalties
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt
@@ -30,7 +30,7 @@ def test_sizes_and_changes_by_hand():
     assert_close(measured, Penalized(XS, ALPHA * np.square(XS).mean(-1)))
     start = change.initial_carry(ROWS, KEY)
     assert not np.any(start.previous)
-    last, measured = quick_jit(change.unroll)({}, start._replace(previous=first), XS)
+    last, measured = jax.jit(change.unroll)({}, start._replace(previous=first), XS)
     assert_close((last.previous, measured), (XS[-1], Penalized(XS, BETA * changes(XS, first))))
 
 
@@ -69,7 +69,7 @@ def test_a_stack_carries_penalties_past_the_layers_above_and_adds_them_up():
     penalty = ALPHA * np.square(XS).mean(-1) + BETA * changes(XS, np.zeros((ROWS, SIZE)))
     ys = XS @ PARAMS["readout"]["w"] + PARAMS["readout"]["b"]
     carry = CELL.initial_carry(ROWS, KEY)
-    assert_close(quick_jit(CELL.unroll)(PARAMS, carry, XS)[1], Penalized(ys, penalty))
+    assert_close(jax.jit(CELL.unroll)(PARAMS, carry, XS)[1], Penalized(ys, penalty))
     # The recurrence of a stack, as `trace` and cells around it use it, does the same.
     _, measured = CELL.recurrence.recur(PARAMS, carry, XS[0], lambda a, w: a @ w, lambda name, value: value)
     assert_close(measured, Penalized(ys[0], penalty[0]))
@@ -78,7 +78,7 @@ def test_a_stack_carries_penalties_past_the_layers_above_and_adds_them_up():
     targets = RNG.normal(size=ys.shape)
     estimator = bptt(CELL, with_penalties(squared_error))
     chunk = Chunk(XS, targets, weight)
-    found, _ = quick_jit(lambda: estimator.estimate(PARAMS, estimator.init(None, PARAMS, carry, chunk), chunk))()
+    found, _ = jax.jit(lambda: estimator.estimate(PARAMS, estimator.init(None, PARAMS, carry, chunk), chunk))()
     assert_close(found.loss, np.asarray(np.sum(weight * (np.square(ys - targets).sum(-1) + penalty))))
 
 

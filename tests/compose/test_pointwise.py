@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import all_gradients, assert_close, quick_jit, random_params
+from agreement import all_gradients, assert_close, random_params
 from jaxrnn.compose import dense, embedding
 from jaxrnn.types import Marked
 
@@ -21,7 +21,7 @@ def test_an_embedding_is_a_lookup_and_its_gradient_a_count():
     def unroll(params):
         return cell.unroll(params, (), ids)[1]
 
-    ys, grads = quick_jit(lambda params: (unroll(params), jax.grad(lambda params: jnp.sum(unroll(params)))(params)))(
+    ys, grads = jax.jit(lambda params: (unroll(params), jax.grad(lambda params: jnp.sum(unroll(params)))(params)))(
         params
     )
     assert_close(ys, params["w"][ids])
@@ -37,7 +37,7 @@ def test_padding_reaches_neither_output_nor_gradient(filler):
     def unroll(params, xs):
         return cell.unroll(params, (), Marked(xs, keep=KEEP))[1]
 
-    ys, (d_params, d_xs) = quick_jit(lambda *arguments: all_gradients(unroll, 2, *arguments))(params, xs)
+    ys, (d_params, d_xs) = jax.jit(lambda *arguments: all_gradients(unroll, 2, *arguments))(params, xs)
     assert_close(ys[KEEP], xs[KEEP] @ params["w"] + params["b"])
     assert not np.any(ys[~KEEP]) and not np.any(d_xs[~KEEP])
     assert all(np.all(np.isfinite(d)) for d in d_params.values())

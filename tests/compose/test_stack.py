@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import reference
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import dense, dropout, stack, with_readout
 from jaxrnn.errors import InputError
@@ -20,7 +20,7 @@ NOTES = {"low": "ifgoch", "mid": "rznh", "high": "h"}
 def test_every_gate_of_every_layer_at_every_step_is_that_of_the_loops():
     params, carry = random_params(0, CELL), random_like(1, CELL.initial_carry(ROWS))
     xs = np.random.default_rng(2).normal(size=(STEPS, ROWS, INPUT))
-    seen = quick_jit(lambda: trace(CELL, params, carry, xs))()
+    seen = jax.jit(lambda: trace(CELL, params, carry, xs))()
     expected, ys = {}, xs
     for (name, cell), layer_carry in zip(BY_HAND.items(), carry, strict=True):
         start = layer_carry if isinstance(layer_carry, tuple) else (layer_carry,)
@@ -34,7 +34,7 @@ def test_a_stack_of_stacks_is_a_stack():
     nested = stack(stack(lstm(INPUT, HIDDEN), gru(HIDDEN, HIDDEN)), elman(HIDDEN, HIDDEN))
     params, (low, mid, high) = random_params(0, flat), random_like(1, flat.initial_carry(ROWS))
     xs = np.random.default_rng(2).normal(size=(STEPS, ROWS, INPUT))
-    (_, plain), (_, deep) = quick_jit(
+    (_, plain), (_, deep) = jax.jit(
         lambda: (
             flat.unroll(params, (low, mid, high), xs),
             nested.unroll({"0": {"0": params["0"], "1": params["1"]}, "1": params["2"]}, ((low, mid), high), xs),
@@ -87,7 +87,7 @@ def test_a_readout_is_an_affine_map_of_each_output():
     params, carry = random_params(0, cell), random_like(1, cell.initial_carry(ROWS))
     xs = np.random.default_rng(2).normal(size=(STEPS, ROWS, INPUT))
     hs = reference.unroll(reference.gru_reset_after(), params["cell"], carry[:1], xs)[1]
-    ys = quick_jit(lambda: cell.unroll(params, carry, xs)[1])()
+    ys = jax.jit(lambda: cell.unroll(params, carry, xs)[1])()
     assert_close(ys, hs @ params["readout"]["w"] + params["readout"]["b"])
     with pytest.raises(AssertionError, match=r"dense: the input x \[\*batch, I\] must end in an axis of size 4"):
         dense(4, 2).step(params["readout"], (), np.zeros((2, 3)))

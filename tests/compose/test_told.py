@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from agreement import all_gradients, assert_close, quick_jit, random_like, random_params, scanned
+from agreement import all_gradients, assert_close, random_like, random_params, scanned
 from jaxrnn.cell import product
 from jaxrnn.cells import elman, gru
 from jaxrnn.compose import (
@@ -45,7 +45,7 @@ def test_estimates_are_those_from_the_logits(rule, tie):
     by_logits = rule(model, with_penalties(softmax_cross_entropy))
     by_itself = told(rule(model, with_penalties(given)))
 
-    @quick_jit
+    @jax.jit
     def both(params, carry):
         return [each.estimate(params, each.init(None, params, carry, chunk), chunk) for each in (by_itself, by_logits)]
 
@@ -60,7 +60,7 @@ def test_unroll_is_the_scan_of_step(marks):
     params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS, jax.random.key(0)))
     inputs = tell(Chunk(Marked(IDS, RESET, KEEP) if marks else IDS, TARGETS, WEIGHT)).inputs
 
-    @quick_jit
+    @jax.jit
     def both(params, carry):
         return [all_gradients(f, 3, params, carry, inputs) for f in (model.unroll, scanned(model))]
 
@@ -92,8 +92,8 @@ def test_the_trace_of_a_model_begins_anew_where_its_unroll_does():
     params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS))
     ids = np.array(IDS) % 3
     assert (ids[1:] == 0).any()
-    seen = quick_jit(lambda params, carry: trace(model, params, carry, ids))(params, carry)
-    assert_close((seen.carry, seen.outputs), quick_jit(model.unroll)(params, carry, ids))
+    seen = jax.jit(lambda params, carry: trace(model, params, carry, ids))(params, carry)
+    assert_close((seen.carry, seen.outputs), jax.jit(model.unroll)(params, carry, ids))
 
 
 SAMPLED = partial(language_model, gru(HIDDEN, HIDDEN), 40, above=NOISY, vocabulary_sample=10)
@@ -109,7 +109,7 @@ def test_a_sample_is_one_for_all_rows_and_steps_however_it_is_run(block, tie):
     inputs = tell(Chunk(Marked(MANY_IDS, RESET, KEEP), MANY_TARGETS, WEIGHT)).inputs
     trunk = language_trunk(gru(HIDDEN, HIDDEN), 40, above=NOISY)
 
-    @quick_jit
+    @jax.jit
     def all_ways(params, carry):
         unrolled, defined = (all_gradients(f, 3, params, carry, inputs) for f in (model.unroll, scanned(model)))
         by_equations = trace(model, params, carry, inputs)
@@ -130,7 +130,7 @@ def test_a_sample_is_drawn_anew_for_each_chunk_and_never_in_evaluation():
     params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS, jax.random.key(0)))
     estimator, chunk = told(bptt(model, with_penalties(given))), Chunk(MANY_IDS, MANY_TARGETS, np.ones((STEPS, ROWS)))
 
-    @quick_jit
+    @jax.jit
     def drawn(params, state):
         """Whose biases move, in three chunks; one whose target it is moves anyway."""
         found = []
@@ -158,7 +158,7 @@ def test_every_kind_of_rule_takes_a_sample(rule):
     params, carry = random_params(1, model), random_like(2, model.initial_carry(ROWS, jax.random.key(0)))
     chunk = Chunk(MANY_IDS, MANY_TARGETS, np.ones((STEPS, ROWS)))
 
-    @quick_jit
+    @jax.jit
     def both(params, carry):
         rules = (told(each(model, with_penalties(given))) for each in (rule, bptt))
         return [each.estimate(params, each.init(jax.random.key(4), params, carry, chunk), chunk)[0] for each in rules]

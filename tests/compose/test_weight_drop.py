@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params, scanned
+from agreement import assert_close, random_like, random_params, scanned
 from jaxrnn.cells import elstm, gru, lstm
 from jaxrnn.compose import stack, weight_drop, with_readout, zoneout
 from jaxrnn.errors import InputError
@@ -27,7 +27,7 @@ def gradient(cell, params, carry):
         ys = cell.unroll(params, carry, XS)[1]
         return jnp.sum(ys**2), ys
 
-    return quick_jit(jax.grad(loss, has_aux=True))(params)
+    return jax.jit(jax.grad(loss, has_aux=True))(params)
 
 
 def test_it_is_the_cell_with_one_set_of_weights_missing():
@@ -53,7 +53,7 @@ def test_the_mask_is_the_same_however_time_is_cut_and_new_for_each_chunk():
     def both(carry):
         return whole(carry), cut(carry), whole(renew_keys(carry))
 
-    together, apart, later = quick_jit(both)((NOISE, START))
+    together, apart, later = jax.jit(both)((NOISE, START))
     assert_close(apart, together)
     assert np.abs(later - together).max() > 1e-2
 
@@ -61,10 +61,10 @@ def test_the_mask_is_the_same_however_time_is_cut_and_new_for_each_chunk():
 def test_without_a_key_or_a_rate_it_is_the_cell():
     assert CELL.initial_carry(ROWS)[0] == (None, None)
     quiet, never = (None, None), weight_drop(CORE, 0.0)
-    expected = quick_jit(CORE.unroll)(PARAMS, START, XS)[1]
+    expected = jax.jit(CORE.unroll)(PARAMS, START, XS)[1]
     cases = ((CELL, type(NOISE)(*quiet)), (never, NOISE))
     for cell, noise in cases:
-        assert_close(quick_jit(cell.unroll)(PARAMS, (noise, START), XS)[1], expected, tolerance=0)
+        assert_close(jax.jit(cell.unroll)(PARAMS, (noise, START), XS)[1], expected, tolerance=0)
 
 
 def test_every_layer_of_a_stack_has_a_mask_of_its_own():
@@ -79,8 +79,8 @@ def test_every_layer_of_a_stack_has_a_mask_of_its_own():
 def test_the_key_is_one_for_all_rows():
     """A batch split over devices draws the same mask on each: the key has no axis of rows."""
     assert NOISE.key.shape == () and NOISE.count is None
-    half = quick_jit(CELL.unroll)(PARAMS, (NOISE, jax.tree.map(lambda a: a[:1], START)), XS[:, :1])[1]
-    assert_close(half, quick_jit(CELL.unroll)(PARAMS, (NOISE, START), XS)[1][:, :1])
+    half = jax.jit(CELL.unroll)(PARAMS, (NOISE, jax.tree.map(lambda a: a[:1], START)), XS[:, :1])[1]
+    assert_close(half, jax.jit(CELL.unroll)(PARAMS, (NOISE, START), XS)[1][:, :1])
     assert len(jax.tree.leaves(split_carry((NOISE, START))[0])) == 2
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import reference
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import elstm, gru, lstm
 from jaxrnn.compose import activation_penalty, stack, temporal_penalty, zoneout
 from jaxrnn.errors import InputError
@@ -23,7 +23,7 @@ PARAMS = random_params(1, CELL)
 def test_each_unit_keeps_its_value_or_takes_the_new_one():
     """The old value to the bit, or the new one. Shares are within 5 standard deviations, no two draws are alike."""
     noise, start = random_like(2, CELL.initial_carry(ROWS, jax.random.key(0)))
-    seen = quick_jit(lambda carry: trace(CELL, PARAMS, carry, XS))((noise, start))
+    seen = jax.jit(lambda carry: trace(CELL, PARAMS, carry, XS))((noise, start))
     masks, both = [], True
     for name, first, after in zip("hc", start, seen.carries[1], strict=True):
         after, made = np.asarray(after), np.asarray(seen.notes[name])
@@ -52,7 +52,7 @@ def test_evaluation_takes_the_expectation():
         carry = tuple(r * s + (1 - r) * m for r, s, m in zip(RATES.values(), carry, made, strict=True))
         outputs.append(carry[0])
     quiet, _ = CELL.initial_carry(ROWS)
-    (_, last), ys = quick_jit(CELL.unroll)(PARAMS, (quiet, start), XS)
+    (_, last), ys = jax.jit(CELL.unroll)(PARAMS, (quiet, start), XS)
     assert quiet == (None, None)
     assert_close((last, ys), (carry, np.array(outputs)))
 
@@ -63,9 +63,9 @@ def test_at_rate_zero_it_is_the_cell_and_at_rate_one_nothing_changes(key):
     params, h = random_params(3, core), random_like(4, core.initial_carry(ROWS))
     ours = {rate: zoneout(core, rate) for rate in (0.0, 1.0)}
     noise, _ = ours[0.0].initial_carry(ROWS, None if key is None else jax.random.key(key))
-    (_, last), ys = quick_jit(ours[0.0].unroll)(params, (noise, h), XS)
-    assert_close((last, ys), quick_jit(core.unroll)(params, h, XS))
-    (_, last), ys = quick_jit(ours[1.0].unroll)(params, (noise, h), XS)
+    (_, last), ys = jax.jit(ours[0.0].unroll)(params, (noise, h), XS)
+    assert_close((last, ys), jax.jit(core.unroll)(params, h, XS))
+    (_, last), ys = jax.jit(ours[1.0].unroll)(params, (noise, h), XS)
     assert_close((last, ys), (h, np.broadcast_to(h, ys.shape)), tolerance=0)
 
 
@@ -85,12 +85,12 @@ def test_a_state_of_any_shape_has_a_mask_for_each_row_and_number(shape):
     )
     cell = zoneout(core, 0.5)
     carry, xs = cell.initial_carry(3, jax.random.key(0)), np.ones((60, 3))
-    (_, last), ys = quick_jit(cell.unroll)({}, carry, xs)
+    (_, last), ys = jax.jit(cell.unroll)({}, carry, xs)
     grown = np.diff(np.asarray(ys), axis=0, prepend=0)
     assert last.shape == (3, *shape) and set(grown.ravel()) == {0, 1} and 0.3 < grown.mean() < 0.7
     series = {one.tobytes() for one in np.moveaxis(grown, 0, -1).reshape(-1, 60)}
     assert len(series) == last.size  # no two share a mask
-    alone = quick_jit(cell.unroll)({}, jax.tree.map(lambda leaf: leaf[:1], carry), xs[:, :1])[1]
+    alone = jax.jit(cell.unroll)({}, jax.tree.map(lambda leaf: leaf[:1], carry), xs[:, :1])[1]
     np.testing.assert_array_equal(alone, ys[:, :1])
 
 

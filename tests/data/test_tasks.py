@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_params
+from agreement import assert_close, random_params
 from jaxrnn.cells import gru
 from jaxrnn.compose import with_readout
 from jaxrnn.data.influence_balancing import OPTIMUM, balancing_cell, influence_balancing
@@ -144,7 +144,7 @@ def test_draws_are_functions_of_the_key():
         lambda key: adding(key, 4, steps=8),
         lambda key: temporal_order(key, 4, steps=10),
     ):
-        once, again, other = draw(KEY), quick_jit(draw)(KEY), draw(jax.random.key(1))
+        once, again, other = draw(KEY), jax.jit(draw)(KEY), draw(jax.random.key(1))
         assert jax.tree.all(jax.tree.map(np.array_equal, once, again))
         assert not np.array_equal(once.inputs.x, other.inputs.x)
         assert not np.array_equal(once.targets, other.targets)
@@ -171,7 +171,7 @@ def test_a_stream_in_pieces_is_its_sequences(length):
 
         return jax.lax.scan(one, start, chunks)[1]
 
-    alone, by_piece = quick_jit(lambda: (losses(sequences), losses(pieces)))()
+    alone, by_piece = jax.jit(lambda: (losses(sequences), losses(pieces)))()
     ends = [(30 + -30 % length - 30 + 10 * n - 1) // length for n in (1, 2, 3)]  # the piece that each sequence ends in
     expected = np.zeros(len(by_piece))
     np.add.at(expected, ends, np.asarray(alone))

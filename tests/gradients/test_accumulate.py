@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, estimate_by_definition, quick_jit, random_like, random_params
+from agreement import assert_close, estimate_by_definition, random_like, random_params
 from jaxrnn.cells import lstm
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, accumulate, bptt, checkpointed_bptt, truncated_bptt
@@ -24,14 +24,14 @@ def chunk_of(steps):
 
 def estimated(estimator, chunk):
     state = estimator.init(jax.random.key(0), PARAMS, CARRY, chunk)
-    return quick_jit(estimator.estimate)(PARAMS, state, chunk)
+    return jax.jit(estimator.estimate)(PARAMS, state, chunk)
 
 
 @pytest.mark.parametrize("steps", [0, 1, K - 1, K, K + 1, 2 * K, 2 * K + 1])
 def test_in_parts_it_is_stop_gradient_at_every_boundary(steps):
     """One gradient over the whole chunk with `stop_gradient` before every K-th step, to 1e-12."""
     chunk = chunk_of(steps)
-    (loss, weight, grads), last = quick_jit(
+    (loss, weight, grads), last = jax.jit(
         lambda: estimate_by_definition(CELL, squared_error, PARAMS, CARRY, chunk, K, K)
     )()
     found, state = estimated(accumulate(bptt(CELL, squared_error), K), chunk)
@@ -52,7 +52,7 @@ def test_parts_are_the_loop_over_chunks():
     estimator, chunk = bptt(CELL, squared_error), chunk_of(2 * K)
     state, total = estimator.init(None, PARAMS, CARRY, chunk), None
     for start in (0, K):
-        part, state = quick_jit(estimator.estimate)(PARAMS, state, jax.tree.map(lambda a, s=start: a[s : s + K], chunk))
+        part, state = jax.jit(estimator.estimate)(PARAMS, state, jax.tree.map(lambda a, s=start: a[s : s + K], chunk))
         total = part if total is None else jax.tree.map(np.add, total, part)
     found, last = estimated(accumulate(estimator, K), chunk)
     assert_close((found, last.carry), (jax.tree.map(jax.numpy.asarray, total), state.carry))
@@ -67,7 +67,7 @@ def test_sums_do_not_stop_where_a_narrow_float_would():
     chunk = Chunk(np.full((401, 1, 1), zero), np.full((401, 1, 1), zero - 1), np.ones((401, 1), np.float32))
     whole, in_segments = bptt(cell, squared_error), checkpointed_bptt(cell, squared_error, segment_length=1)
     for estimator in (whole, accumulate(whole, 1), in_segments):
-        (loss, weight, grads), _ = quick_jit(estimator.estimate)(cell.init(None), CarryState(()), chunk)
+        (loss, weight, grads), _ = jax.jit(estimator.estimate)(cell.init(None), CarryState(()), chunk)
         assert loss == weight == 401 and loss.dtype == weight.dtype == np.float32
         assert grads["b"].dtype == zero.dtype
         if estimator is not whole:  # whose one sum, over all steps, is JAX's own

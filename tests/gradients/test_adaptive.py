@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, stack
 from jaxrnn.errors import InputError
@@ -24,8 +24,8 @@ LINEAR = from_step(
     initial_carry=lambda batch_shape, key=None: jnp.zeros((*batch_shape, 1)),
     step=lambda params, h, x: (params["a"] * h + params["b"] * x,) * 2,
 )
-CREDIT = quick_jit(lambda params, *window: credit_by_lag(LINEAR, slopes, params, *window))
-CERTIFY = quick_jit(certify)
+CREDIT = jax.jit(lambda params, *window: credit_by_lag(LINEAR, slopes, params, *window))
+CERTIFY = jax.jit(certify)
 NOT_CERTIFIED = np.finfo(float).max
 
 
@@ -68,7 +68,7 @@ def test_the_bound_is_never_below_the_true_bias(a):
         return 3.0 * jax.lax.scan(body, jnp.full(1, 1 / (1 - a)), jnp.arange(steps))[1][-1, 0]
 
     horizons = np.arange(1, steps)
-    gradient = quick_jit(jax.vmap(jax.grad(last_loss), in_axes=(None, 0)))
+    gradient = jax.jit(jax.vmap(jax.grad(last_loss), in_axes=(None, 0)))
     truncated, exact = gradient(linear(a), steps - horizons), gradient(linear(a), np.array([-1]))
     for name in ("a", "b"):
         bias = np.abs(truncated[name] - exact[name]) / np.abs(exact[name])
@@ -91,7 +91,7 @@ def test_outputs_that_do_not_count_may_be_infinite(t, row):
     cell = from_step(LINEAR.init, LINEAR.initial_carry, lambda params, h, x: (params["a"] * h, h + x))
     target, weight, xs = np.ones((2, 1)), np.array([1.0, 0.0]), np.ones((1, 5, 2, 1))
 
-    @quick_jit
+    @jax.jit
     def credit(xs):
         return credit_by_lag(cell, squared_error, linear(0.5), np.ones((1, 2, 1)), xs, (target, weight))
 
@@ -171,7 +171,7 @@ def test_credit_is_the_gradient_of_the_carry_at_every_step():
         _, (ys, carries) = jax.lax.scan(body, carry, (jnp.arange(steps), flat, nudges))
         return jnp.sum(weight * squared_error(ys[-1], target)), carries
 
-    @quick_jit
+    @jax.jit
     def both():
         nudges = jax.tree.map(lambda a: jnp.zeros((steps, *a.shape)), split_carry(carry)[0])
         gradients, carries = jax.grad(nudged, has_aux=True)(nudges)
@@ -195,7 +195,7 @@ def fed(estimator, params, chunks, calls):
         estimate, state = estimator.estimate(params, state, chunk)
         return state, (estimate, state)
 
-    return quick_jit(lambda: jax.lax.scan(call, state, jax.tree.map(lambda a: a[:calls], chunks))[1])()
+    return jax.jit(lambda: jax.lax.scan(call, state, jax.tree.map(lambda a: a[:calls], chunks))[1])()
 
 
 def test_the_estimator_takes_the_shortest_certified_horizon():

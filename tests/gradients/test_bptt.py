@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reference
-from agreement import assert_close, quick_jit, random_like, random_params, scanned
+from agreement import assert_close, random_like, random_params, scanned
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import stack
 from jaxrnn.gradients import Chunk, bptt, checkpointed_bptt, truncated_bptt
@@ -36,7 +36,7 @@ def chunk_of(steps, rows=ROWS):
 CHUNK = chunk_of(STEPS)
 ESTIMATOR = bptt(DEEP, squared_error)
 START = ESTIMATOR.init(jax.random.key(0), PARAMS, CARRY, CHUNK)
-estimate = quick_jit(ESTIMATOR.estimate)
+estimate = jax.jit(ESTIMATOR.estimate)
 
 
 @pytest.mark.parametrize("name", CELLS)
@@ -46,7 +46,7 @@ def test_loss_gradient_and_carry_are_those_by_hand(name):
     states = random_like(4, (np.zeros((ROWS, HIDDEN)),) * by_hand.states)
     carry = states if by_hand.states > 1 else states[0]
     estimator = bptt(cell, squared_error)
-    found, state = quick_jit(estimator.estimate)(params, estimator.init(None, params, carry, CHUNK), CHUNK)
+    found, state = jax.jit(estimator.estimate)(params, estimator.init(None, params, carry, CHUNK), CHUNK)
 
     last, ys, tape = reference.unroll(by_hand, params, states, CHUNK.inputs)
     loss, d_ys = reference.squared_error(ys, CHUNK.targets, CHUNK.weight)
@@ -75,7 +75,7 @@ def slopes_over_2000_steps():
         _, ys = scanned(DEEP)(params, CARRY, chunk.inputs)
         return jnp.sum(chunk.weight * squared_error(ys, chunk.targets))
 
-    along = quick_jit(lambda direction: jax.jvp(loss, (PARAMS,), (direction,))[1])
+    along = jax.jit(lambda direction: jax.jvp(loss, (PARAMS,), (direction,))[1])
     directions = [random_like(seed, PARAMS) for seed in range(3)]
     return chunk, [(direction, along(direction)) for direction in directions]
 
@@ -87,7 +87,7 @@ def test_over_2000_steps_it_is_the_derivative_forward_in_time(estimator):
     To 1e-10: a sum over 2,000 steps, taken in another order, loses a digit or two of its sixteen.
     """
     chunk, slopes = slopes_over_2000_steps()
-    grads = quick_jit(estimator.estimate)(PARAMS, START, chunk)[0].grads
+    grads = jax.jit(estimator.estimate)(PARAMS, START, chunk)[0].grads
     for direction, slope in slopes:
         inner = sum(jnp.sum(g * v) for g, v in zip(*map(jax.tree.leaves, (grads, direction)), strict=True))
         assert_close(inner, slope, tolerance=1e-10)
@@ -138,7 +138,7 @@ def test_the_loss_of_a_part_is_its_weights():
         _, ys = scanned(DEEP)(params, CARRY, CHUNK.inputs)
         return jnp.sum(squared_error(ys[5:], CHUNK.targets[5:])[:, np.array([0, 2])])
 
-    assert_close((found.loss, found.grads), quick_jit(jax.value_and_grad(part))(PARAMS))
+    assert_close((found.loss, found.grads), jax.jit(jax.value_and_grad(part))(PARAMS))
     assert float(found.weight) == 3 * 2
 
 
@@ -164,7 +164,7 @@ def test_a_loss_without_weight_may_be_infinite_or_infinitely_steep(rule):
     weight = np.where(keep, CHUNK.weight, 0)
     assert np.any(keep & (weight == 0)), "steps that run and count for nothing"
     estimator = rule(DEEP, distance)
-    estimate = quick_jit(estimator.estimate)
+    estimate = jax.jit(estimator.estimate)
     start = estimator.init(jax.random.key(0), PARAMS, CARRY, CHUNK)
     inputs = Marked(CHUNK.inputs, keep=keep)
     fine, *others = (

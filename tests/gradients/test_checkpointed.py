@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.extend.core import jaxprs_in_params
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import lstm
 from jaxrnn.compose import locked_dropout, stack
 from jaxrnn.errors import InputError
@@ -28,7 +28,7 @@ def chunk_of(steps):
 
 def estimate(estimator, chunk):
     state = estimator.init(jax.random.key(0), PARAMS, CARRY, chunk)
-    return quick_jit(estimator.estimate)(PARAMS, state, chunk)
+    return jax.jit(estimator.estimate)(PARAMS, state, chunk)
 
 
 @cache
@@ -108,7 +108,7 @@ def test_within_a_budget_noise_is_renewed_as_in_full_bptt():
     params, carry = random_params(0, cell), random_like(1, cell.initial_carry(ROWS, jax.random.key(2)))
 
     def twice(rule):
-        step = quick_jit(rule.estimate)
+        step = jax.jit(rule.estimate)
         first, state = step(params, rule.init(None, params, carry, chunk), chunk)
         return first, step(params, state, chunk)
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import lstm
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, accumulate, bptt, gate, stop
@@ -19,7 +19,7 @@ INF = float("inf")
 def cotangent_through(g, *args, **kwargs):
     """What a gate makes of a cotangent; compiled as one, for each operation by itself would be compiled too."""
 
-    @quick_jit
+    @jax.jit
     def back(g):
         return jax.vjp(lambda carry: gate(carry, *args, **kwargs), jax.tree.map(jnp.zeros_like, g))[1](g)[0]
 
@@ -35,9 +35,9 @@ def test_three_ways_to_truncate_are_one():
     run = chunk_loss(cell, squared_error)
 
     def estimate(estimator):
-        return quick_jit(estimator.estimate)(params, estimator.init(key, params, carry, chunk), chunk)
+        return jax.jit(estimator.estimate)(params, estimator.init(key, params, carry, chunk), chunk)
 
-    @quick_jit
+    @jax.jit
     def gated(weight):
         through = reverse_mode(segmented(run, LENGTH, between=lambda carry, s: gate(carry, weight)))
         return through.estimate(params, through.init(key, params, carry, chunk), chunk)

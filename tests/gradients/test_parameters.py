@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import elstm
 from jaxrnn.compose import embedding, stack, with_readout
 from jaxrnn.errors import InputError
@@ -40,7 +40,7 @@ ONLINE = {
 
 def estimate(estimator, params, carry, chunk):
     state = estimator.init(jax.random.key(0), params, carry, chunk)
-    return quick_jit(estimator.estimate)(params, state, chunk)
+    return jax.jit(estimator.estimate)(params, state, chunk)
 
 
 @pytest.mark.parametrize("name", ONLINE)
@@ -54,7 +54,7 @@ def test_online_rules_take_parameters_of_fewer_bits_than_the_carry(name, narrow,
     estimator = ONLINE[name](CELL, squared_error)
     with jax.numpy_dtype_promotion("standard"):
         start = estimator.init(jax.random.key(0), params, carry, chunk)
-        found, state = quick_jit(estimator.estimate)(params, start, chunk)
+        found, state = jax.jit(estimator.estimate)(params, start, chunk)
         exact, _ = estimate(estimator, jax.tree.map(lambda p: p.astype(wide), params), carry, chunk)
     assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, start)
     for g, e in zip(*map(jax.tree.leaves, (found.grads, exact.grads)), strict=True):
@@ -94,7 +94,7 @@ def test_a_parameter_may_be_a_number_of_python(rule, compiled):
     chunk, exact = leaky()
     estimator, params = RULES[rule](LEAKY, squared_error), LEAKY.init(jax.random.key(0))
     state = estimator.init(jax.random.key(0), params, LEAKY.initial_carry(ROWS), chunk)
-    found, _ = (quick_jit(estimator.estimate) if compiled else estimator.estimate)(params, state, chunk)
+    found, _ = (jax.jit(estimator.estimate) if compiled else estimator.estimate)(params, state, chunk)
     assert_close(found.loss, exact.loss)
     assert found.grads["a"].shape == () and (rule == "uoro" or abs(found.grads["a"] / exact.grads["a"] - 1) < 1e-12)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import elman
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, bptt, geometric, heavy_tailed, randomized_bptt, truncated_bptt
@@ -24,7 +24,7 @@ CHUNK = random_like(1, Chunk(np.zeros((STEPS, ROWS, 2)), np.zeros((STEPS, ROWS, 
 
 def estimate(estimator, chunk=CHUNK, key=3):
     state = estimator.init(jax.random.key(key), PARAMS, CELL.initial_carry(chunk.weight.shape[1]), chunk)
-    return quick_jit(estimator.estimate)(PARAMS, state, chunk)
+    return jax.jit(estimator.estimate)(PARAMS, state, chunk)
 
 
 def probability(law, cuts):
@@ -48,7 +48,7 @@ def all_outcomes(law):
 
     patterns = list(product((False, True), repeat=EDGES))
     chances = np.array([probability(LAWS[law], cuts) for cuts in patterns])
-    return chances, quick_jit(jax.vmap(of_pattern))(jnp.array(patterns))
+    return chances, jax.jit(jax.vmap(of_pattern))(jnp.array(patterns))
 
 
 @cache
@@ -96,7 +96,7 @@ def test_sampling_finds_the_exact_gradient():
         state = estimator.init(key, PARAMS, CELL.initial_carry(batch), rows)
         return estimator.estimate(PARAMS, state, rows)[0].grads["w_hh"] / batch
 
-    samples = quick_jit(lambda keys: jax.lax.map(once, keys))(jax.random.split(jax.random.key(5), draws // batch))
+    samples = jax.jit(lambda keys: jax.lax.map(once, keys))(jax.random.split(jax.random.key(5), draws // batch))
     error = jnp.std(samples, axis=0, ddof=1) / jnp.sqrt(draws / batch)
     z = (jnp.mean(samples, axis=0) - exact()["w_hh"]) / error
     assert jnp.all(error > 0) and jnp.max(jnp.abs(z)) < 5

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params, scanned
+from agreement import assert_close, random_like, random_params, scanned
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import language_model, stack, with_readout
 from jaxrnn.gradients import Chunk, accumulate, bptt, rtrl
@@ -34,7 +34,7 @@ def prepared(cell, marks=False):
 
 def estimate(estimator, params, carry, chunk):
     state = estimator.init(jax.random.key(0), params, carry, chunk)
-    return quick_jit(estimator.estimate)(params, state, chunk)
+    return jax.jit(estimator.estimate)(params, state, chunk)
 
 
 @pytest.mark.parametrize("marks", [False, True], ids=["plain", "marked"])
@@ -89,7 +89,7 @@ def test_a_reset_stops_even_an_infinite_influence():
     clean = estimator.init(None, params, carry, chunk)
     exploded = jax.tree.map(lambda s: s.at[0].set(jnp.inf), clean.influence)
     finite, broken = (
-        quick_jit(estimator.estimate)(params, clean._replace(influence=s), chunk) for s in (clean.influence, exploded)
+        jax.jit(estimator.estimate)(params, clean._replace(influence=s), chunk) for s in (clean.influence, exploded)
     )
     assert_close(broken, finite)
 

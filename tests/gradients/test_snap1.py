@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import elman, elstm, gru, layer_norm_gru, lstm, lstm_step
 from jaxrnn.compose import dropout, language_model, stack, weight_drop, with_readout
 from jaxrnn.errors import InputError
@@ -35,7 +35,7 @@ def prepared(cell, marks=False):
 
 def estimate(estimator, params, carry, chunk):
     state = estimator.init(jax.random.key(0), params, carry, chunk)
-    return quick_jit(estimator.estimate)(params, state, chunk)
+    return jax.jit(estimator.estimate)(params, state, chunk)
 
 
 def of_single_units(params):
@@ -59,7 +59,7 @@ def test_with_diagonal_recurrent_weights_it_is_bptt_and_with_dense_ones_not(name
     """One compiled estimator for both. Loss, carry and the form of the state are right in either case, with marks."""
     cell = DENSE[name]
     params, carry, chunk = prepared(cell, marks=True)
-    online, exactly = (quick_jit(make(cell, squared_error).estimate) for make in (snap1, bptt))
+    online, exactly = (jax.jit(make(cell, squared_error).estimate) for make in (snap1, bptt))
     start = snap1(cell, squared_error).init(None, params, carry, chunk)
     for diagonal in (True, False):
         weights = of_single_units(params) if diagonal else params
@@ -148,7 +148,7 @@ def test_it_can_start_inside_a_compiled_function():
     cell = DENSE["gru_reset_after"]
     params, carry, chunk = prepared(cell)
     init = snap1(cell, squared_error).init
-    assert_close(quick_jit(init)(None, params, carry, chunk), init(None, params, carry, chunk))
+    assert_close(jax.jit(init)(None, params, carry, chunk), init(None, params, carry, chunk))
 
 
 REFUSED = {
@@ -186,6 +186,6 @@ def test_a_reset_stops_even_an_infinite_influence(name):
     clean = estimator.init(None, params, carry, chunk)
     exploded = jax.tree.map(lambda s: s.at[0].set(np.inf), clean.influence)
     finite, broken = (
-        quick_jit(estimator.estimate)(params, clean._replace(influence=s), chunk) for s in (clean.influence, exploded)
+        jax.jit(estimator.estimate)(params, clean._replace(influence=s), chunk) for s in (clean.influence, exploded)
     )
     assert_close(broken, finite)

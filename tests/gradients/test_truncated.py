@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, estimate_by_definition, quick_jit, random_like, random_params
+from agreement import assert_close, estimate_by_definition, random_like, random_params
 from jaxrnn.cells import gru, lstm
 from jaxrnn.compose import dropout, stack
 from jaxrnn.errors import InputError
@@ -36,7 +36,7 @@ def fed(estimator, params, carry, chunks):
         return state, (estimate, state.carry)
 
     same = jax.tree.map(lambda p: jnp.broadcast_to(p, (len(chunks.weight), *p.shape)), params)
-    return lambda per_chunk=same: quick_jit(lambda: jax.lax.scan(one, state, (per_chunk, chunks))[1])()
+    return lambda per_chunk=same: jax.jit(lambda: jax.lax.scan(one, state, (per_chunk, chunks))[1])()
 
 
 # The scalar linear network, where the gradient is a sum over lags that can be written down.
@@ -127,7 +127,7 @@ def defined():
     cell, params, carry, stream = noisy_network()
     new = np.repeat(np.eye(CHUNKS), LENGTH, axis=1)[:, :, None] * np.asarray(stream.weight)[None]  # [N, T, B]
     one = lambda weight, cut_at: by_definition(cell, params, carry, stream, weight, cut_at)  # noqa: E731
-    compiled = quick_jit(jax.vmap(one))
+    compiled = jax.jit(jax.vmap(one))
     return lambda cuts: compiled(new, cuts)
 
 
@@ -172,7 +172,7 @@ def test_past_chunks_run_under_the_new_parameters_each_from_the_carry_that_it_ha
             before = split_carry(end)[0]
         return jnp.sum(at(chunks.weight, last) * squared_error(ys, at(chunks.targets, last)))
 
-    assert_close(at(estimates.grads, last), quick_jit(jax.grad(loss))(at(drifting, last)))
+    assert_close(at(estimates.grads, last), jax.jit(jax.grad(loss))(at(drifting, last)))
 
 
 @pytest.mark.parametrize("steps", [0, 1, 3, 4, 5, 8, 11])  # 0, 1, k - 1, k, k + 1, 2k, and one k does not divide
@@ -181,8 +181,8 @@ def test_a_sequence_of_any_length_is_the_definition(steps):
     horizon, (cell, params, carry, stream) = 4, noisy_network()
     sequence = jax.tree.map(lambda a: a[:steps], stream)
     estimator = truncated_bptt(cell, squared_error, horizon=horizon)
-    found, state = quick_jit(estimator.estimate)(params, estimator.init(None, params, carry, sequence), sequence)
-    (loss, weight, grads), last = quick_jit(partial(estimate_by_definition, cell, squared_error))(
+    found, state = jax.jit(estimator.estimate)(params, estimator.init(None, params, carry, sequence), sequence)
+    (loss, weight, grads), last = jax.jit(partial(estimate_by_definition, cell, squared_error))(
         params, carry, sequence, horizon, STEPS + 1
     )
     assert_close(tuple(found), (loss, weight, grads))
@@ -229,8 +229,8 @@ def test_credit_replayed_through_many_chunks_is_added_up_in_32_bits():
     chunk = Chunk(one, one, jnp.ones((1, 1)))
     start = estimator.init(None, params, cell.initial_carry(1), chunk)
     step = lambda state, _: (estimator.estimate(params, state, chunk)[1], None)  # noqa: E731
-    state, _ = quick_jit(lambda state: jax.lax.scan(step, state, None, 999))(start)
-    assert quick_jit(estimator.estimate)(params, state, chunk)[0].grads["b"].tolist() == [1000]
+    state, _ = jax.jit(lambda state: jax.lax.scan(step, state, None, 999))(start)
+    assert jax.jit(estimator.estimate)(params, state, chunk)[0].grads["b"].tolist() == [1000]
 
 
 def test_marks_that_come_later_are_refused():

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reference
-from agreement import assert_close, quick_jit, random_like, random_params
+from agreement import assert_close, random_like, random_params
 from jaxrnn.cells import elman, lstm
 from jaxrnn.compose import with_readout
 from jaxrnn.gradients import Chunk, accumulate, bptt, rtrl, uoro
@@ -35,7 +35,7 @@ def prepared(name, marks=False):
 
 def estimate(estimator, params, carry, chunk):
     state = estimator.init(jax.random.key(0), params, carry, chunk)
-    return quick_jit(estimator.estimate)(params, state, chunk)
+    return jax.jit(estimator.estimate)(params, state, chunk)
 
 
 @pytest.mark.parametrize(("name", "marks", "length"), [("elman", False, STEPS), ("elman", True, 1), ("lstm", False, 3)])
@@ -47,7 +47,7 @@ def test_the_mean_over_all_signs_is_the_exact_gradient(name, marks, length):
         estimator = accumulate(uoro(cell, squared_error, draw=lambda key, steps, size: signs[steps]), length)
         return estimator.estimate(params, estimator.init(jax.random.key(0), params, carry, chunk), chunk)[0].grads
 
-    grads = quick_jit(jax.vmap(of_signs))(SIGNS)
+    grads = jax.jit(jax.vmap(of_signs))(SIGNS)
     mean = jax.tree.map(lambda g: jnp.mean(g, axis=0), grads)
     assert_close(mean, estimate(rtrl(cell, squared_error), params, carry, chunk)[0].grads)
 
@@ -92,7 +92,7 @@ def test_with_signs_that_are_not_independent_the_mean_is_wrong():
         estimator = uoro(cell, squared_error, draw=lambda key, steps, size: signs[steps])
         return estimator.estimate(params, estimator.init(jax.random.key(0), params, carry, chunk), chunk)[0].grads
 
-    grads = quick_jit(jax.vmap(of_signs))(SIGNS[SIGNS[:, 0, 0] == SIGNS[:, 0, 1]])
+    grads = jax.jit(jax.vmap(of_signs))(SIGNS[SIGNS[:, 0, 0] == SIGNS[:, 0, 1]])
     exact, _ = estimate(bptt(cell, squared_error), params, carry, chunk)
     assert np.abs(jnp.mean(grads["w_hh"], axis=0) - exact.grads["w_hh"]).max() > 1e-3
 
@@ -132,5 +132,5 @@ def test_a_reset_stops_even_an_infinite_influence():
     clean = estimator.init(jax.random.key(0), params, carry, chunk)
     s, theta = jax.tree.map(lambda a: a.at[0].set(jnp.inf), (clean.influence.s, clean.influence.theta))
     exploded = clean._replace(influence=clean.influence._replace(s=s, theta=theta))
-    finite, broken = (quick_jit(estimator.estimate)(params, state, chunk) for state in (clean, exploded))
+    finite, broken = (jax.jit(estimator.estimate)(params, state, chunk) for state in (clean, exploded))
     assert_close(broken, finite)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import assert_close, quick_jit, random_params
+from agreement import assert_close, random_params
 from jaxrnn.cells import gru
 from jaxrnn.compose import stack
 from jaxrnn.errors import InputError
@@ -28,7 +28,7 @@ XS, YS = RNG.normal(size=(STEPS, ROWS, INPUT)), RNG.normal(size=(STEPS, ROWS, HI
 def estimate(estimator, cell, params):
     chunk = Chunk(XS, YS, np.ones((STEPS, ROWS)))
     state = estimator.init(jax.random.key(0), params, cell.initial_carry(ROWS), chunk)
-    return quick_jit(estimator.estimate)(params, state, chunk)[0]
+    return jax.jit(estimator.estimate)(params, state, chunk)[0]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -43,7 +43,7 @@ def test_its_gradient_is_that_of_the_scan_in_flax(name):
         _, ys = jax.lax.scan(step, module.initialize_carry(jax.random.key(0), (ROWS, INPUT)), XS)
         return jnp.sum(squared_error(ys, YS))
 
-    value, grads = quick_jit(jax.value_and_grad(loss))(params)
+    value, grads = jax.jit(jax.value_and_grad(loss))(params)
     for estimator in (bptt(cell, squared_error), checkpointed_bptt(cell, squared_error, segment_length=4)):
         found = estimate(estimator, cell, params)
         assert_close((found.loss, found.grads), (value, grads))

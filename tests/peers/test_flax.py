@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from agreement import all_gradients, assert_close, quick_jit, random_params
+from agreement import all_gradients, assert_close, random_params
 from jaxrnn.cells import elman, gru, lstm
 
 STEPS, ROWS, INPUT, HIDDEN = 6, 2, 3, 4
@@ -64,7 +64,7 @@ def test_values_and_gradients(name, dtype):
         carry, ys = jax.lax.scan(lambda carry, x: theirs.apply(variables, carry, x), turned(carry), xs)
         return turned(carry), ys
 
-    @quick_jit
+    @jax.jit
     def both(*arguments):
         return all_gradients(cell.unroll, 1, *arguments), all_gradients(unroll, 1, *arguments)
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import pytest
 
-from agreement import all_gradients, assert_close, quick_jit, random_like, random_params
+from agreement import all_gradients, assert_close, random_like, random_params
 from jaxrnn.cells import elman, gru, lstm, projection_lstm
 from jaxrnn.compose import stack
 from jaxrnn.interop.torch import from_torch, to_torch
@@ -47,7 +47,7 @@ def test_values_and_gradients(name, dtype):
     cell = stack(low, make(low.output_size, HIDDEN, dtype=dtype))
     params, carry = random_params(0, cell), random_like(1, cell.initial_carry(ROWS))
     xs = np.random.default_rng(2).normal(size=(STEPS, ROWS, INPUT)).astype(dtype)
-    results, cotangents = quick_jit(lambda *arguments: all_gradients(cell.unroll, 3, *arguments))(params, carry, xs)
+    results, cotangents = jax.jit(lambda *arguments: all_gradients(cell.unroll, 3, *arguments))(params, carry, xs)
 
     theirs = peer(INPUT, HIDDEN, num_layers=2, dtype=getattr(torch, dtype), **options)
     theirs.load_state_dict({name: torch.tensor(p) for name, p in to_torch(params).items()})

@@ -59,9 +59,9 @@ def dropout(rate: float) -> Cell:
 
     def unroll(params, noise, xs):
         del params
-        if silent(noise):
-            return noise, silence(xs, blank(xs))
         plain = blank(xs)
+        if silent(noise):
+            return noise, silence(xs, plain)
         steps = jnp.arange(1, len(plain) + 1, dtype=noise.count.dtype)
         at_step = jax.vmap(lambda step, x: scale(noise._replace(count=noise.count + step), x))
         return noise._replace(count=noise.count + len(plain)), silence(xs, at_step(steps, plain))
