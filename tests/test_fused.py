@@ -9,7 +9,7 @@ import pytest
 from jax.test_util import check_grads
 
 from agreement import all_gradients, assert_close, random_like, random_params, scanned
-from jaxrnn import products
+from jaxrnn import fused
 from jaxrnn.cell import Recurrence, product, unnoted
 from jaxrnn.cells import elman, gru, lstm
 from jaxrnn.compose import language_model, stack
@@ -194,11 +194,9 @@ def test_every_use_of_a_parameter(name):
 
 
 @pytest.mark.parametrize("name", ["peephole", "two_slices", "derived_weight", "added_in_other_ways"])
-def test_large_weights(name, monkeypatch):
-    """Those are multiplied from another layout; here all are taken for such."""
-    for bound in ("_LARGE", "_FEW_ROWS", "_PAGE"):
-        monkeypatch.setattr(products, bound, 1)
-    assert products.quick_by_rows(ROWS, PARAMS["w"], transposed=False)
+def test_weights_laid_out_by_rows(name, monkeypatch):
+    """As those of bfloat16 are on a CPU; here all are."""
+    monkeypatch.setattr(fused, "quick_by_rows", lambda dtype: True)
     test_every_use_of_a_parameter(name)
 
 

@@ -14,7 +14,6 @@ References:
     arXiv:1604.01946 (the same regrouping of weight gradients, for cuDNN).
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -185,8 +184,8 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
 
     def forward(params, carry, zs):
         _check_right_sides(recur, params, carry, _at_one_step(zs))
-        weights, rows = _right_sides(recur, params, carry, _at_one_step(zs))
-        rights = [_laid_out(w, n, transposed=False) for w, n in zip(weights, rows, strict=True)]
+        weights = _right_sides(recur, params, carry, _at_one_step(zs))
+        rights = [_laid_out(w, narrowed(w).dtype, transposed=False) for w in weights]
 
         def body(carry, z):
             lefts, products = [], []
@@ -209,9 +208,8 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
     def backward(saved, cotangents):
         params, carry, carries, zs, lefts, products = saved
         one_step = (carry, _at_one_step(zs))
-        weights, weights_vjp, rows = jax.vjp(lambda p: _right_sides(recur, p, *one_step), params, has_aux=True)
-        narrow = [w.astype(a.dtype) for w, a in zip(weights, lefts, strict=True)]
-        rights = [_laid_out(w, n, transposed=True) for w, n in zip(narrow, rows, strict=True)]
+        weights, weights_vjp = jax.vjp(lambda p: _right_sides(recur, p, *one_step), params)
+        rights = [_laid_out(w.astype(a.dtype), a.dtype, transposed=True) for w, a in zip(weights, lefts, strict=True)]
         direct, others = partition(params, _used_directly(recur, params, weights, *one_step))
 
         def body(summed, at_t):
@@ -248,9 +246,9 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
     return loop
 
 
-def _laid_out(w: Array, rows: int, *, transposed: bool) -> tuple[Array, bool]:
-    """The right side of `a @ w`, or of `d @ w.T`, as it is multiplied at every step, and whether by rows."""
-    by_rows = quick_by_rows(rows, w, transposed=transposed)
+def _laid_out(w: Array, dtype: Any, *, transposed: bool) -> tuple[Array, bool]:
+    """The right side of `a @ w`, or of `d @ w.T`, as it is multiplied at every step in a dtype, and whether by rows."""
+    by_rows = quick_by_rows(dtype)
     return (w if by_rows == transposed else w.T), by_rows
 
 
@@ -268,23 +266,21 @@ def _recall_backward(by_rows: bool, right: Array, d: Array) -> tuple[Array, ...]
 _recall.defvjp(lambda by_rows, a, right, plus, result: (result, right), _recall_backward)
 
 
-def _right_sides(recur, params: Params, carry: Carry, z: Any) -> tuple[list[Array], list[int]]:
-    """The right sides of a step's products, in order of call, and how many rows there are on the left."""
+def _right_sides(recur, params: Params, carry: Carry, z: Any) -> list[Array]:
+    """The right sides of a step's products, in order of call."""
     weights: list[Array] = []
-    rows: list[int] = []
 
     def dot(a, w, plus=None):
         weights.append(w)
-        rows.append(math.prod(a.shape[:-1]))
         return product(*jax.lax.stop_gradient((a, w)), plus)  # weights alone are wanted, and their derivatives
 
     recur(params, carry, z, dot, unnoted)
-    return weights, rows
+    return weights
 
 
 def _check_right_sides(recur, params: Params, carry: Carry, z: Any) -> None:
     """Refuse a product whose right side changes from step to step."""
-    if any(jax.tree.leaves(dependencies(lambda others: _right_sides(recur, params, *others)[0], (carry, z)))):
+    if any(jax.tree.leaves(dependencies(lambda others: _right_sides(recur, params, *others), (carry, z)))):
         raise TypeError("recur: the right side w of dot(a, w) must be computed from params alone, not from carry or z")
 
 
