@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, opaque
-from jaxrnn.compose.noise import by_row, check_rate, check_rows, initial_noise, noisy_carry
+from jaxrnn.compose.noise import by_row, check_rate, check_rows, initial_noise, keep_mask, noisy_carry
 from jaxrnn.marks import blank, silence, unmarked
 from jaxrnn.shapes import choose, spread
 from jaxrnn.types import Array
@@ -47,7 +47,7 @@ def locked_dropout(rate: float) -> Cell:
     rate = check_rate("locked_dropout", rate)
 
     def draw(key, size):
-        return jax.random.bernoulli(jax.random.fold_in(key, DRAW), 1.0 - rate, (size,))
+        return keep_mask(jax.random.fold_in(key, DRAW), rate, (size,))
 
     def run(params, noise, x):
         """For one step or for many: `x [*batch, H]` or `[T, *batch, H]`."""
@@ -98,7 +98,7 @@ def word_dropout(embedding: Cell, rate: float) -> Cell:
     rate = check_rate("word_dropout", rate)
 
     def stays(key, word):
-        return jax.random.bernoulli(jax.random.fold_in(key, DRAW + word.astype(jnp.uint32)), 1.0 - rate)
+        return keep_mask(jax.random.fold_in(key, DRAW + word.astype(jnp.uint32)), rate, ())
 
     def through(method):
         def run(params, carry, x):

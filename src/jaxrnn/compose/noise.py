@@ -77,10 +77,31 @@ def row_masks(noise: Noise, rate: float, shape: tuple[int, ...]) -> Array:
     """
 
     def one_row(key, count):
-        return jax.random.bernoulli(jax.random.fold_in(key, count), 1.0 - rate, shape)
+        return keep_mask(jax.random.fold_in(key, count), rate, shape)
 
     assert noise.key is not None, "row_masks: the deterministic cell has no masks"
     return by_row(one_row, noise.key, noise.count)
+
+
+def keep_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
+    """Draw what stays.
+
+    Threefry makes two numbers of a key and a counter. What JAX calls partitionable uses one counter for each number,
+    so that devices can share one array; here each row or weight has its array on one device, and both numbers are used.
+
+    Args:
+        key: one random key.
+        rate: the probability of dropping.
+        shape: of the mask.
+
+    Returns:
+        bool `shape`, true with probability 1 - rate.
+
+    Cost:
+        A hash for every two elements.
+    """
+    with jax.threefry_partitionable(False):
+        return jax.random.bernoulli(key, 1.0 - rate, shape)
 
 
 def by_row(draw: Callable[..., Array], *rows: Any) -> Array:

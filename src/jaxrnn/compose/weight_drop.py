@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxrnn.cell import Cell, Recurrence, product, step_of
 from jaxrnn.choices import require
-from jaxrnn.compose.noise import Noise, check_rate, noisy_carry, shared_noise
+from jaxrnn.compose.noise import Noise, check_rate, keep_mask, noisy_carry, shared_noise
 from jaxrnn.types import Array, Params
 
 
@@ -89,8 +89,7 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
 
 def _drop(key: Array, rate: float, w: Array) -> Array:
     """`mask * w / (1 - rate)`."""
-    mask = jax.random.bernoulli(key, 1.0 - rate, w.shape)
-    return jnp.where(mask, w / (1 - rate), jnp.zeros_like(w))
+    return jnp.where(keep_mask(key, rate, w.shape), w / (1 - rate), jnp.zeros_like(w))
 
 
 def _name(path: tuple[Any, ...]) -> str:
