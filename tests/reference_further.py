@@ -192,3 +192,23 @@ def mgu():
         return (d_h * (1 - f) + d_fh * f + d_f @ w_f.T,), d_a @ params["w_ih"].T, d_params
 
     return Reference(2, 1, forward, backward)
+
+
+def min_gru():
+    """`h' = (1 - z) h + z n`, with z and n of the input alone."""
+
+    def forward(params, carry, x):
+        (h,) = carry
+        z, n = np.split(project(params, x), 2, axis=-1)
+        z = sigmoid(z)
+        new = (1 - z) * h + z * n
+        return (new,), dict(x=x, h_before=h, z=z, n=n, h=new)
+
+    def backward(params, values, d_carry):
+        (d_h,) = d_carry
+        x, h, z, n = (values[name] for name in ("x", "h_before", "z", "n"))
+        d_a = np.concatenate([d_h * (n - h) * z * (1 - z), d_h * z], axis=-1)
+        unused = {name: np.zeros_like(value) for name, value in params.items()}
+        return (d_h * (1 - z),), d_a @ params["w_ih"].T, unused | {"w_ih": x.T @ d_a, "b_ih": d_a.sum(0)}
+
+    return Reference(2, 1, forward, backward)

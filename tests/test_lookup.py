@@ -10,7 +10,7 @@ import pytest
 
 from agreement import assert_close, random_params
 from jaxrnn.cell import scan_unroll
-from jaxrnn.cells import elman, gru, lstm
+from jaxrnn.cells import elman, gru, lstm, min_gru
 from jaxrnn.compose import dropout, embedding, language_model, stack, zoneout
 from jaxrnn.lookup import TakesLookup, take_rows
 from jaxrnn.types import Marked
@@ -22,6 +22,7 @@ STACKS = {
     "elman": lambda: stack(embedding(SYMBOLS, WIDTH), elman(WIDTH, 5)),
     "a stack": lambda: stack(embedding(SYMBOLS, WIDTH), stack(lstm(WIDTH, 5), gru(5, 4))),
     "zoneout": lambda: stack(embedding(SYMBOLS, WIDTH), zoneout(lstm(WIDTH, 5), 0.2, 0.1)),
+    "no loop": lambda: stack(embedding(SYMBOLS, WIDTH), min_gru(WIDTH, 5)),
     "a language model": lambda: language_model(gru(WIDTH, WIDTH), SYMBOLS),
     "tied": lambda: language_model(gru(WIDTH, WIDTH), SYMBOLS, tie=True),
     "something between": lambda: language_model(gru(WIDTH, 5), SYMBOLS, below=dropout(0.3)),
@@ -70,6 +71,7 @@ def test_values_and_gradients_are_those_of_the_loop(name, steps):
 def test_the_table_is_multiplied_where_there_are_more_symbols():
     assert products(STACKS["elman"](), LONG) == [SYMBOLS]
     assert products(STACKS["a stack"](), LONG) == [SYMBOLS]
+    assert products(STACKS["no loop"](), LONG) == [SYMBOLS]
     assert products(STACKS["elman"](), SHORT) == [SHORT * ROWS]
 
 

@@ -18,6 +18,7 @@ CELLS = {
     "layer_norm_lstm": reference_further.layer_norm_lstm(),
     "layer_norm_gru": reference_further.layer_norm_gru(),
     "mgu": reference_further.mgu(),
+    "min_gru": reference_further.min_gru(),
 }
 
 

@@ -11,20 +11,8 @@ from typing import Any
 
 import jax
 
-from jaxrnn import initializers
+from jaxrnn import cells, initializers
 from jaxrnn.cell import Cell
-from jaxrnn.cells import (
-    coupled_lstm,
-    elman,
-    elstm,
-    gru,
-    layer_norm_gru,
-    layer_norm_lstm,
-    lstm,
-    mgu,
-    peephole_lstm,
-    projection_lstm,
-)
 from jaxrnn.choices import look_up
 from jaxrnn.compose import (
     activation_penalty,
@@ -67,18 +55,19 @@ from jaxrnn.settings import flatten
 from jaxrnn.types import Array
 
 CELLS: dict[str, Callable[..., Cell]] = {
-    "lstm": lstm,
-    "gru": gru,
-    "gru_reset_before": partial(gru, reset_after=False),
-    "peephole_lstm": peephole_lstm,
-    "coupled_lstm": coupled_lstm,
-    "projection_lstm": projection_lstm,
-    "layer_norm_lstm": layer_norm_lstm,
-    "layer_norm_gru": layer_norm_gru,
-    "mgu": mgu,
-    "elstm": elstm,
-    "elman": elman,
-    "elman_relu": partial(elman, activation=jax.nn.relu),
+    "lstm": cells.lstm,
+    "gru": cells.gru,
+    "gru_reset_before": partial(cells.gru, reset_after=False),
+    "peephole_lstm": cells.peephole_lstm,
+    "coupled_lstm": cells.coupled_lstm,
+    "projection_lstm": cells.projection_lstm,
+    "layer_norm_lstm": cells.layer_norm_lstm,
+    "layer_norm_gru": cells.layer_norm_gru,
+    "mgu": cells.mgu,
+    "min_gru": cells.min_gru,
+    "elstm": cells.elstm,
+    "elman": cells.elman,
+    "elman_relu": partial(cells.elman, activation=jax.nn.relu),
 }
 
 UNREGULARIZED = Regularizer()
@@ -234,9 +223,9 @@ def _beneath_readout(model: Model, regularizer: Regularizer) -> dict[str, Any]:
     }
 
 
-def _pile(cells: list[Cell]) -> Cell:
+def _pile(parts: list[Cell]) -> Cell:
     """Layers on top of one another; one by itself stays what it is."""
-    return stack(*cells) if len(cells) > 1 else cells[0]
+    return stack(*parts) if len(parts) > 1 else parts[0]
 
 
 def _drops(rate: float, locked_rate: float) -> list[Cell]:

@@ -9,6 +9,7 @@ from jaxrnn.cells.layer_norm_gru import layer_norm_gru, layer_norm_gru_step
 from jaxrnn.cells.layer_norm_lstm import layer_norm_lstm, layer_norm_lstm_step
 from jaxrnn.cells.lstm import lstm, lstm_step
 from jaxrnn.cells.mgu import mgu, mgu_step
+from jaxrnn.cells.min_gru import min_gru, min_gru_step
 from jaxrnn.cells.peephole_lstm import peephole_lstm, peephole_lstm_step
 from jaxrnn.cells.projection_lstm import projection_lstm, projection_lstm_step
 
@@ -30,6 +31,8 @@ __all__ = [
     "lstm_step",
     "mgu",
     "mgu_step",
+    "min_gru",
+    "min_gru_step",
     "peephole_lstm",
     "peephole_lstm_step",
     "projection_lstm",

@@ -173,7 +173,7 @@ def _unroll(gradient: Gradient, cell: Cell) -> str:
         said.append(f"fused: {many(found.fused, 'loop')} over time, gradients of weights made after it")
     if found.plain:
         said.append(f"stepwise: {many(found.plain, 'loop')} over time, gradients of weights added up in it")
-    return ", ".join(said)
+    return ", ".join(said) or "all steps at once, in rounds that join pairs of steps"
 
 
 def _allocator(config: Config) -> str:
