@@ -20,6 +20,7 @@ from jaxrnn.cells import (
     lstm,
     lstm_step,
     mgu,
+    min_gru,
     peephole_lstm,
     projection_lstm,
 )
@@ -27,6 +28,7 @@ from jaxrnn.compose import (
     activation_penalty,
     dropout,
     language_model,
+    learned_start,
     locked_dropout,
     stack,
     temporal_penalty,
@@ -170,11 +172,13 @@ CELLS: dict[str, CellRow] = {
     "layer_norm_lstm": CellRow(layer_norm_lstm, VECTORS, estimators=BOTH_WAYS),
     "layer_norm_gru": CellRow(layer_norm_gru, VECTORS, estimators=BOTH_WAYS),
     "mgu": CellRow(mgu, VECTORS, estimators=BOTH_WAYS),
+    "min_gru": CellRow(min_gru, VECTORS),
     "from_step": CellRow(_hand_stepped, VECTORS),
     "dropout": CellRow(lambda i, h: dropout(0.4), VECTORS, noisy=True),
     "stack": CellRow(lambda i, h: stack(gru(i, h), lstm(h, h + 1)), VECTORS),
     "stack_with_dropout": CellRow(_deep, VECTORS, noisy=True),
     "with_readout": CellRow(lambda i, h: with_readout(lstm(i, h), 2), VECTORS),
+    "learned_start": CellRow(lambda i, h: learned_start(lstm(i, h)), VECTORS),
     "language_model": CellRow(_symbol_model, SYMBOLS, noisy=True),
     "language_model_regularized": CellRow(_regularized_model, PENALIZED_SYMBOLS, noisy=True, estimators=REDRAWING),
     "language_model_tied": CellRow(  # its table reaches the carry and, as the readout, does not: rtrl and uoro tell
@@ -200,9 +204,9 @@ ESTIMATORS: dict[str, EstimatorRow] = {
     "adaptive_bptt": EstimatorRow(  # likewise, until its window is full
         lambda cell, loss, length: adaptive_bptt(cell, loss, longest=35 * length), "exact"
     ),
-    "randomized_bptt_never_cut": EstimatorRow(  # that all outcomes together are exact: gradients/test_randomized.py
-        lambda cell, loss, length: randomized_bptt(cell, loss, segment_length=length, truncation=geometric(0.0)),
-        "exact",
+    "randomized_bptt": EstimatorRow(
+        lambda cell, loss, length: randomized_bptt(cell, loss, segment_length=length, truncation=geometric(0.4)),
+        "unbiased",
     ),
     "accumulate_bptt": EstimatorRow(
         lambda cell, loss, length: accumulate(bptt(cell, loss), length), "truncated", renews="part"
@@ -213,7 +217,7 @@ ESTIMATORS: dict[str, EstimatorRow] = {
         renews="part",
     ),
     "rtrl": EstimatorRow(lambda cell, loss, length: rtrl(cell, loss), "exact"),
-    "snap1": EstimatorRow(lambda cell, loss, length: snap1(cell, loss), "exact", cells=("elstm",)),
+    "snap1": EstimatorRow(lambda cell, loss, length: snap1(cell, loss), "exact", cells=("elstm", "min_gru")),
     "uoro": EstimatorRow(lambda cell, loss, length: uoro(cell, loss), "unbiased"),
 }
 

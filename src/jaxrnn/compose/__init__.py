@@ -4,6 +4,7 @@ from jaxrnn.compose.bidirectional import Bidirectional, bidirectional
 from jaxrnn.compose.documents import documents
 from jaxrnn.compose.dropout import dropout
 from jaxrnn.compose.language_model import language_model, language_trunk, readout_of
+from jaxrnn.compose.learned_start import learned_start
 from jaxrnn.compose.locked import locked_dropout, word_dropout
 from jaxrnn.compose.mixed_precision import mixed_precision
 from jaxrnn.compose.noise import Noise
@@ -25,6 +26,7 @@ __all__ = [
     "embedding",
     "language_model",
     "language_trunk",
+    "learned_start",
     "locked_dropout",
     "mixed_precision",
     "pointwise",
