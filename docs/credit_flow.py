@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-STEPS, PIECE = 12, 4
+STEPS, LENGTH = 12, 4  # LENGTH: of a piece, and of a segment
 SIZE = 0.3  # half a step's box
 LEFT, RIGHT = -5.9, STEPS + 0.1  # where the columns of words begin
 
@@ -30,9 +30,9 @@ class Row(NamedTuple):
         name: of the estimator.
         gradient: what its gradient is.
         memory: what it keeps.
-        crosses: whether credit crosses from piece to piece.
-        held: the steps whose values are in memory while credit flows through the last piece.
-        carries: whether the carry before each piece is in memory then.
+        crosses: whether credit crosses the boundaries.
+        held: the steps whose values are in memory while credit flows through the last four.
+        carries: whether the carry before each segment is in memory then.
     """
 
     name: str
@@ -46,11 +46,11 @@ class Row(NamedTuple):
 LIGHT = Colours(ink="#1f2328", quiet="#656d76", forward="#1f6feb", credit="#bc4c00")
 DARK = Colours(ink="#e6edf3", quiet="#9198a1", forward="#58a6ff", credit="#f0883e")
 
-LAST = range(STEPS - PIECE, STEPS)
+LAST = range(STEPS - LENGTH, STEPS)
 ROWS = (
     Row("bptt", "exact", "every step", crosses=True, held=range(STEPS), carries=False),
     Row("truncated_bptt", "cut at boundaries", "one piece", crosses=False, held=LAST, carries=False),
-    Row("checkpointed_bptt", "exact", "one piece + dots", crosses=True, held=LAST, carries=True),
+    Row("checkpointed_bptt", "exact", "one segment + dots", crosses=True, held=LAST, carries=True),
 )
 
 
@@ -96,7 +96,7 @@ def draw_row(axes: Axes, row: Row, y: float, colours: Colours) -> None:
     axes.text(RIGHT, y - 0.22, f"memory: {row.memory}", va="center", fontsize=10, color=colours.forward)
     for t in range(STEPS):
         step(axes, t, y, colours.forward, filled=t in row.held)
-        boundary = t % PIECE == 0
+        boundary = t % LENGTH == 0
         if t and (row.crosses or not boundary):
             arrow(axes, (t - SIZE, y), (t - 1 + SIZE, y), colours.credit, width=2)
         if t and boundary and not row.crosses:
@@ -123,7 +123,7 @@ def draw(colours: Colours) -> Figure:
             marker="s",
             markersize=8,
             linewidth=0,
-            label="in memory while it flows through the last piece",
+            label="in memory while it flows through the last four steps",
         ),
     ]
     axes.legend(
