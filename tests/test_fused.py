@@ -87,6 +87,11 @@ def derived_weight(params, h, z, dot, note):
     return h, h
 
 
+def weight_from_a_product(params, h, z, dot, note):
+    h = jnp.tanh(dot(h, dot(params["u"], params["w"]), z))
+    return h, h
+
+
 def gain_on_the_left(params, h, z, dot, note):
     h = jnp.tanh(z + dot(h * params["gain"], params["w"]))
     return h, h
@@ -164,6 +169,7 @@ RECURRENCES |= {
         twice,
         in_product_and_directly,
         derived_weight,
+        weight_from_a_product,
         gain_on_the_left,
         input_gated_by_state,
         constant_weight,

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxrnn.cell import Cell, Recurrence, product, step_of, unnoted
+from jaxrnn.cell import Cell, Recurrence, as_shape, product, step_of, unnoted
 from jaxrnn.lookup import TakesLookup, of_rows
 from jaxrnn.loop import scan
 from jaxrnn.marks import heed_marks
@@ -44,7 +44,7 @@ def derive(
 
     Args:
         init: `(key) -> params`.
-        initial_carry: `(batch_shape, key=None) -> carry`.
+        initial_carry: `(batch_shape, key=None) -> carry`; the cell's takes B for `(B,)`, this one sees the tuple.
         recurrence: the cell's equations.
         input_size: I.
         output_size: O.
@@ -68,7 +68,11 @@ def derive(
         >>> ys.shape
         (5, 3, 2)
     """
-    recurrence = heed_marks(recurrence, initial_carry)
+
+    def carry_of(batch_shape, key=None):
+        return initial_carry(as_shape(batch_shape), key)
+
+    recurrence = heed_marks(recurrence, carry_of)
     loop = fused_scan(recurrence.recur)
 
     def step(params, carry, x):
@@ -77,7 +81,7 @@ def derive(
     def unroll(params, carry, xs):
         return loop(params, carry, of_rows(in_reverse(recurrence.project), params, xs))
 
-    return Cell(init, initial_carry, step, TakesLookup(unroll), recurrence, input_size, output_size)
+    return Cell(init, carry_of, step, TakesLookup(unroll), recurrence, input_size, output_size)
 
 
 class Trace(NamedTuple):
@@ -155,6 +159,11 @@ def fused_scan(recur: Callable[..., tuple[Carry, Any]]) -> Step:
 
     Raises:
         TypeError: (from `loop`, when differentiated) where the right side of a `dot` depends on the carry or the input.
+
+    Example:
+        >>> loop = fused_scan(lambda params, h, z, dot, note: (dot(h, params["w"], z),) * 2)
+        >>> loop({"w": jnp.array([[0.5]])}, jnp.zeros((1, 1)), jnp.ones((3, 1, 1)))[1].ravel().tolist()
+        [1.0, 1.5, 1.75]
     """
 
     def loop(params, carry, zs):
@@ -242,7 +251,7 @@ def _differentiable(recur: Callable[..., tuple[Carry, Any]]) -> Step:
         (d_params,) = weights_vjp([d.astype(w.dtype) for d, w in zip(d_weights, weights, strict=True)])
         return add_where_present(d_params, d_direct), d_carry, d_zs
 
-    loop.defvjp(forward, backward)
+    loop.defvjp(as_now(forward), backward)
     return loop
 
 
@@ -272,7 +281,7 @@ def _right_sides(recur, params: Params, carry: Carry, z: Any) -> list[Array]:
 
     def dot(a, w, plus=None):
         weights.append(w)
-        return product(*jax.lax.stop_gradient((a, w)), plus)  # weights alone are wanted, and their derivatives
+        return product(a, w, plus)
 
     recur(params, carry, z, dot, unnoted)
     return weights

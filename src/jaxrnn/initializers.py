@@ -74,6 +74,10 @@ def fan_in_normal(key: Array, shape: tuple[int, ...], dtype: jnp.dtype) -> Array
     Returns:
         `[I, H]`.
 
+    References:
+        Y. LeCun, L. Bottou, G. B. Orr, K.-R. Müller, "Efficient BackProp", in "Neural Networks: Tricks of the Trade",
+        Springer 1998, section 4.6.
+
     Example:
         >>> round(float(jnp.std(fan_in_normal(jax.random.key(0), (100, 1000), float))), 2)
         0.1
@@ -97,7 +101,7 @@ def normal(standard_deviation: float) -> Initializer:
         >>> normal(0.01)(jax.random.key(0), (2, 3), float).shape
         (2, 3)
     """
-    good = is_number(standard_deviation) and standard_deviation >= 0
+    good = is_number(standard_deviation) and 0 <= standard_deviation < math.inf
     require(good, "normal: standard_deviation", standard_deviation, "0 or more")
     return lambda key, shape, dtype: jax.random.normal(key, shape, dtype) * float(standard_deviation)
 
@@ -145,7 +149,7 @@ def chrono(longest: float) -> Initializer:
         >>> bool(jnp.all(biases[0] == -biases[1])), float(jnp.sum(jnp.abs(biases[2:])))
         (True, 0.0)
     """
-    require(is_number(longest) and longest > 2, "chrono: longest", longest, "more than 2 time steps")
+    require(is_number(longest) and 2 < longest < math.inf, "chrono: longest", longest, "more than 2 time steps")
 
     def initializer(key, shape, dtype):
         require(shape[0] == 4, "chrono: the number of gates", shape[0], "4, those of an LSTM: i, f, g, o")

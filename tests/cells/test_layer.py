@@ -9,6 +9,7 @@ import pytest
 
 from agreement import random_params
 from jaxrnn.cells import coupled_lstm, elman, elstm, gru, layer_norm_lstm, lstm, peephole_lstm, projection_lstm
+from jaxrnn.cells.layer import layer_norm
 from jaxrnn.compose import mixed_precision
 from jaxrnn.errors import InputError
 
@@ -59,3 +60,8 @@ def test_the_forget_gate_alone_starts_open(name):
     make, gate = FORGETTING[name]
     bias = make(3, 4).init(jax.random.key(0))["b_ih"]
     assert bias.tolist() == [1.0 if n // 4 == gate else 0.0 for n in range(bias.size)]
+
+
+def test_half_precision_is_normed_in_wider_numbers(default_settings):
+    """The square of 300 is none of float16's numbers."""
+    assert layer_norm(jnp.array([300.0, -300.0], jnp.float16), jnp.ones(2, jnp.float16)).tolist() == [1.0, -1.0]

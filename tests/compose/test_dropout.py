@@ -7,7 +7,6 @@ import pytest
 from agreement import assert_close, random_params
 from jaxrnn.cells import lstm
 from jaxrnn.compose import Noise, dropout, stack
-from jaxrnn.errors import InputError
 
 STEPS, ROWS, SIZE = 40, 4, 50
 ONES = np.ones((STEPS, ROWS, SIZE))
@@ -68,9 +67,3 @@ def test_without_a_key_it_is_the_identity():
         quiet = cell if noise.key is None else dropout(0.0)
         last, ys = quiet.unroll({}, noise, ONES)
         assert last is noise and ys is ONES
-
-
-@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
-def test_what_is_no_probability_is_refused(rate):
-    with pytest.raises(InputError, match="dropout: rate"):
-        dropout(rate)

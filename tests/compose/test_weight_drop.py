@@ -95,6 +95,8 @@ def test_a_string_is_one_name():
 def test_what_cannot_be_dropped_is_refused():
     with pytest.raises(InputError, match=r"weight_drop: names is \('w_h',\)"):
         weight_drop(CORE, RATE, names="w_h")
+    with pytest.raises(InputError, match=r"weight_drop: names is \('w_hh', 'w_h'\)"):
+        weight_drop(CORE, RATE, names=("w_hh", "w_h"))
     with pytest.raises(InputError, match=r"weight_drop: names is \('w_hh',\); .*'w_c', 'w_co', 'w_ih'"):
         weight_drop(elstm(INPUT, HIDDEN), RATE)
     with pytest.raises(InputError, match="weight_drop: rate is 1"):

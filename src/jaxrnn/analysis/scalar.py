@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, Recurrence, as_shape
+from jaxrnn.cell import Cell, Recurrence
 from jaxrnn.fused import derive
 from jaxrnn.types import Array
 
@@ -32,7 +32,7 @@ def scalar_rnn(a: float) -> Cell:
 
     return derive(
         lambda key: {"a": jnp.asarray(a, float)},
-        lambda batch_shape, key=None: jnp.zeros(as_shape(batch_shape)),
+        lambda batch_shape, key=None: jnp.zeros(batch_shape),
         Recurrence(lambda params, x: x, recur),
     )
 
@@ -71,6 +71,10 @@ def scalar_flow(a: float, xs: Array, *, start: float = 0.0, d: float = 1.0) -> S
 
     Returns:
         The states, the factors, their product by lag, and its bound.
+
+    References:
+        Y. Bengio, P. Simard, P. Frasconi, "Learning Long-Term Dependencies with Gradient Descent is Difficult", IEEE
+        Transactions on Neural Networks 5(2), 1994 (a unit that holds on to a state, and its vanishing gradient).
 
     Example:
         >>> rest, pushed = jnp.zeros(10), jnp.ones(10)

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cell import Cell, Recurrence, as_shape, product
+from jaxrnn.cell import Cell, Recurrence, product
 from jaxrnn.choices import require
 from jaxrnn.errors import InputError, expect
 from jaxrnn.fused import derive
 from jaxrnn.initializers import Initializer
 from jaxrnn.shapes import check_last_axis, check_params, check_sizes, is_float_dtype, spread
+from jaxrnn.sums import widened
 from jaxrnn.types import Array, Carry, Params
 
 NORM_EPSILON = 1e-5
@@ -29,6 +30,11 @@ def project_input(params: Params, x: Array) -> Array:
 
     Returns:
         `[*batch, G*H]` or `[T, *batch, G*H]`.
+
+    Example:
+        >>> params = {"w_ih": jnp.ones((2, 3)), "b_ih": jnp.array([0.0, 1.0, 2.0])}
+        >>> project_input(params, jnp.ones((5, 2))).shape, project_input(params, jnp.ones(2)).tolist()
+        ((5, 3), [2.0, 3.0, 4.0])
     """
     z = product(x, params["w_ih"])
     return z + spread(params["b_ih"], z)
@@ -43,7 +49,7 @@ def recurrent_layer(
     more: Callable[[Array, jnp.dtype], Params] | None = None,
     project: Callable[[Params, Array], Array] = project_input,
     w_ih: Initializer | None = None,
-    w_hh: Initializer = initializers.orthogonal,
+    w_hh: Initializer | None = initializers.orthogonal,
     b_ih: Initializer = initializers.zeros,
     b_hh: Initializer | None = initializers.zeros,
     dtype: jnp.dtype | type = float,
@@ -59,7 +65,7 @@ def recurrent_layer(
         more: `(key, dtype) -> params`, those that are not named below, such as peepholes or gains.
         project: `(params, x) -> z`, all that does not depend on the carry; by default `x w_ih + b_ih`.
         w_ih: initializer of each gate's `[I, H]`; by default uniform on (-1/sqrt(H), 1/sqrt(H)).
-        w_hh: initializer of each gate's `[S, H]`.
+        w_hh: initializer of each gate's `[S, H]`, or None where states are not multiplied.
         b_ih: initializer of the input biases `[G, H]`.
         b_hh: initializer of the recurrent biases `[G, H]`, or None for a single bias.
         dtype: of parameters and carry.
@@ -107,6 +113,10 @@ def add_bias(z: Array, params: Params) -> Array:
 
     Returns:
         `[*batch, G*H]`.
+
+    Example:
+        >>> add_bias(jnp.ones(2), {"b_hh": jnp.array([1.0, 2.0])}).tolist(), add_bias(jnp.ones(2), {}).tolist()
+        ([2.0, 3.0], [1.0, 1.0])
     """
     return z + spread(params["b_hh"], z) if "b_hh" in params else z
 
@@ -131,9 +141,10 @@ def layer_norm(a: Array, gain: Array) -> Array:
         >>> layer_norm(jnp.array([1.0, 3.0]), jnp.array([1.0, 2.0])).round(3).tolist()
         [-1.0, 2.0]
     """
-    centred = a - jnp.mean(a, axis=-1, keepdims=True)
+    wide = widened(a)  # in float16 the square of 256 is infinite
+    centred = wide - jnp.mean(wide, axis=-1, keepdims=True)
     variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
-    return spread(gain, a) * centred * jax.lax.rsqrt(variance + NORM_EPSILON)
+    return spread(gain, a) * (centred * jax.lax.rsqrt(variance + NORM_EPSILON)).astype(a.dtype)
 
 
 def derive_layer(
@@ -177,8 +188,8 @@ def derive_layer(
 
     def initial_carry(batch_shape, key=None):
         del key  # the layer is not noisy
-        batch, canonical = as_shape(batch_shape), jax.dtypes.canonicalize_dtype(dtype)
-        zeros = [jnp.zeros((*batch, size), canonical) for size in state_sizes]
+        canonical = jax.dtypes.canonicalize_dtype(dtype)
+        zeros = [jnp.zeros((*batch_shape, size), canonical) for size in state_sizes]
         return tuple(zeros) if len(zeros) > 1 else zeros[0]
 
     recurrence = _checked(name, input_size, dtype, init, initial_carry, Recurrence(project, recur))

@@ -25,7 +25,7 @@ def dropout(rate: float) -> Cell:
         InputError: for a rate outside [0, 1).
 
     Cost:
-        One threefry hash for each element of the input.
+        One threefry hash for every two elements of the input.
 
     References:
         N. Srivastava et al., "Dropout: A Simple Way to Prevent Neural Networks from Overfitting", JMLR 15, 2014.

@@ -144,6 +144,13 @@ def readout_of(params: Params) -> tuple[Array, Array]:
 
     Returns:
         Its matrix `[H, V]` and its bias `[V]`.
+
+    Example:
+        >>> import jax
+        >>> from jaxrnn.cells.gru import gru
+        >>> w, b = readout_of(language_model(gru(8, 8), 50, tie=True).init(jax.random.key(0)))
+        >>> w.shape, b.shape
+        ((8, 50), (50,))
     """
     readout = params["readout"]
     return readout["w"] if "w" in readout else params["embedding"]["w"].T, readout["b"]
@@ -153,6 +160,7 @@ def _beneath(
     core, vocabulary_size, below, above, word_dropout, tie=False, embedding_init=None, dtype: Any = float
 ) -> dict[str, Cell]:
     """The layers beneath the readout, by their names."""
+    stack(core)  # refuses what is no cell
     if core.input_size is None or core.output_size is None:
         raise InputError("language_model: the core needs fixed sizes; build it with input_size=... and output_size=...")
     spread = 1.0 / math.sqrt(core.input_size) if tie else 1.0

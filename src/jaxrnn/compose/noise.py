@@ -22,6 +22,14 @@ class Noise(NamedTuple):
         key: typed keys `[*batch]`, one a row, so that a batch split over devices draws the same masks; or a single one
             `[]`, for what all rows share.
         count: int32 `[*batch]`, steps taken; None where what is drawn stays the same over a chunk.
+
+    Example:
+        >>> from jaxrnn.compose import dropout
+        >>> noise, y = dropout(0.5).step({}, dropout(0.5).initial_carry(3, jax.random.key(0)), jnp.ones((3, 4)))
+        >>> noise.key.shape, noise.count.tolist()
+        ((3,), [1, 1, 1])
+        >>> dropout(0.5).initial_carry(3)                # without a key: evaluation
+        Noise(key=None, count=None)
     """
 
     key: Array | None
@@ -74,6 +82,12 @@ def row_masks(noise: Noise, rate: float, shape: tuple[int, ...]) -> Array:
 
     Returns:
         bool `[*batch, *shape]`, true with probability 1 - rate.
+
+    Example:
+        >>> noise = initial_noise(3, jax.random.key(0))
+        >>> masks, of_first = (row_masks(n, 0.5, (4,)) for n in (noise, jax.tree.map(lambda a: a[:1], noise)))
+        >>> masks.shape, bool(jnp.all(masks[:1] == of_first))         # whatever other rows there are
+        ((3, 4), True)
     """
 
     def one_row(key, count):
@@ -99,9 +113,13 @@ def keep_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
 
     Cost:
         A hash for every two elements.
+
+    Example:
+        >>> round(float(keep_mask(jax.random.key(0), 0.2, (10_000,)).mean()), 1)
+        0.8
     """
     with jax.threefry_partitionable(False):
-        return jax.random.bernoulli(key, 1.0 - rate, shape)
+        return jax.random.bernoulli(key, jnp.float32(1.0 - rate), shape)  # of 32 bits, whatever the default is
 
 
 def by_row(draw: Callable[..., Array], *rows: Any) -> Array:
@@ -127,6 +145,13 @@ def noisy_carry(start: Callable[..., Noise], cell: Cell) -> Callable[..., tuple[
 
     Returns:
         `(batch_shape, key=None) -> (noise, carry)`.
+
+    Example:
+        >>> from jaxrnn.cells import elman
+        >>> initial_carry = noisy_carry(initial_noise, elman(3, 4))
+        >>> noise, h = initial_carry(2, jax.random.key(0))
+        >>> noise.key.shape, h.shape, initial_carry(2)[0]
+        ((2,), (2, 4), Noise(key=None, count=None))
     """
 
     def initial_carry(batch_shape, key=None):

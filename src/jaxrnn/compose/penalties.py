@@ -1,12 +1,13 @@
 """Penalties on activations: layers that measure what passes through, and add it to the loss in training."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxrnn.cell import Cell, Recurrence, as_shape, opaque
+from jaxrnn.cell import Cell, Recurrence, opaque
 from jaxrnn.choices import is_number, require
 from jaxrnn.compose.pointwise import pointwise
 from jaxrnn.fused import derive
@@ -94,7 +95,7 @@ def temporal_penalty(size: int, weight: float, *, dtype: jnp.dtype | type = floa
 
     def initial_carry(batch_shape, key=None):
         del key
-        return Measuring(jnp.zeros((*as_shape(batch_shape), size), jax.dtypes.canonicalize_dtype(dtype)))
+        return Measuring(jnp.zeros((*batch_shape, size), jax.dtypes.canonicalize_dtype(dtype)))
 
     def project(params, x):
         del params
@@ -108,7 +109,7 @@ def temporal_penalty(size: int, weight: float, *, dtype: jnp.dtype | type = floa
 
     recurrence = Recurrence(project, recur)
     measuring = derive(lambda key: {}, initial_carry, recurrence, input_size=size, output_size=size)
-    return _in_training_only(measuring, initial_carry)
+    return _in_training_only(measuring, measuring.initial_carry)
 
 
 def with_penalties(loss: Loss) -> Loss:
@@ -155,5 +156,5 @@ def _in_training_only(measuring: Cell, start: Callable[..., Measuring]) -> Cell:
 
 def _checked(name: str, weight: Any) -> float:
     """The weight as a number of Python's, which changes no dtype; one that is negative or no number is refused."""
-    require(is_number(weight) and weight >= 0, f"{name}: weight", weight, "0 or more")
+    require(is_number(weight) and 0 <= weight < math.inf, f"{name}: weight", weight, "0 or more")
     return float(weight)

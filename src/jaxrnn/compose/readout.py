@@ -31,6 +31,7 @@ def with_readout(cell: Cell, output_size: int, **dense_options) -> Cell:
         >>> cell.step(cell.init(jax.random.key(0)), cell.initial_carry(5), jax.numpy.ones((5, 3)))[1].shape
         (5, 2)
     """
+    stack(cell)  # refuses what is no cell
     if cell.output_size is None:
         remedy = "build it with output_size=..., or put a layer such as dropout into a stack with the cell below it"
         raise InputError(f"with_readout: the cell has no fixed output size; {remedy}")

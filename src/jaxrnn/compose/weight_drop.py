@@ -38,7 +38,7 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
         InputError: for a rate outside [0, 1), or if the cell has no parameter of these names.
 
     Cost:
-        One hash for each weight and a copy of the weights, once for each `unroll` (and for each `step`).
+        One hash for every two weights and a copy of the weights, once for each `unroll` (and for each `step`).
 
     References:
         L. Wan, M. Zeiler, S. Zhang, Y. LeCun, R. Fergus, "Regularization of Neural Networks using DropConnect", ICML
@@ -56,8 +56,9 @@ def weight_drop(cell: Cell, rate: float, *, names: Sequence[str] = ("w_hh",)) ->
     rate = check_rate("weight_drop", rate)
     names = (names,) if isinstance(names, str) else tuple(names)
     found = jax.tree.leaves_with_path(jax.eval_shape(cell.init, jax.random.key(0)))
+    known = {_name(path) for path, _ in found}
+    require(names and known.issuperset(names), "weight_drop: names", names, f"names of parameters: {sorted(known)}")
     dropped = [path for path, _ in found if _name(path) in names]
-    require(dropped, "weight_drop: names", names, f"names of parameters: {sorted({_name(p) for p, _ in found})}")
 
     def thinned(params: Params, noise: Noise) -> Params:
         if noise.key is None or rate == 0:

@@ -39,7 +39,7 @@ def zoneout(cell: Cell, *rates: float) -> Cell:
             states with noise than without.
 
     Cost:
-        One hash for each unit of the carry and step, twice where it is differentiated.
+        One hash for every two units of the carry and step, twice where it is differentiated.
 
     References:
         D. Krueger et al., "Zoneout: Regularizing RNNs by Randomly Preserving Hidden Activations", ICLR 2017,

@@ -11,7 +11,7 @@ References:
 import jax.numpy as jnp
 import numpy as np
 
-from jaxrnn.cell import Cell, as_shape
+from jaxrnn.cell import Cell
 from jaxrnn.gradients.base import Chunk
 from jaxrnn.stepwise import from_step
 
@@ -66,7 +66,7 @@ def balancing_cell(theta: float = 0.5) -> Cell:
 
     def initial_carry(batch_shape, key=None):
         del key
-        return jnp.ones((*as_shape(batch_shape), UNITS))
+        return jnp.ones((*batch_shape, UNITS))
 
     def step(params, s, x):
         del x
