@@ -98,8 +98,9 @@ def estimate_by_definition(cell, loss, params, carry, chunk, cut, renew_every):
     return (total, jnp.sum(chunk.weight), grads), last
 
 
-def assert_follows_by_hand(cell, by_hand, steps=6, rows=2):
+def assert_follows_by_hand(cell, by_hand):
     """A cell's step, unroll, trace and gradients are those of the NumPy loops, at random parameters and carry."""
+    steps, rows = 6, 2
     params = random_params(1, cell)
     xs = np.random.default_rng(3).normal(size=(steps, rows, cell.input_size))
 

@@ -230,10 +230,10 @@ def language_model(cell, params, carry, ids, targets, weight):
     return loss, grads
 
 
-def random_params(rng, cell, input_size, hidden_size, biases=("b_ih", "b_hh")):
+def random_params(rng, cell, input_size, hidden_size):
     """Parameters of a layer, all of them random (a bias of zero would hide mistakes)."""
     width = cell.gates * hidden_size
-    shapes = {"w_ih": (input_size, width), "w_hh": (hidden_size, width)} | dict.fromkeys(biases, (width,))
+    shapes = {"w_ih": (input_size, width), "w_hh": (hidden_size, width), "b_ih": (width,), "b_hh": (width,)}
     shapes |= cell.shapes(input_size, hidden_size)
     params = {name: rng.normal(size=shape) for name, shape in shapes.items()}
     return params | {"w_hh": params["w_hh"] / hidden_size**0.5}

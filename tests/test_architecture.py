@@ -14,14 +14,14 @@ import jaxrnn
 ROOT = Path(jaxrnn.__file__).parent
 
 # The lowest floor first; a file imports from lower ones only. A folder stands for all its files but those that have a
-# place of their own; files of one folder may import each other, without circles.
+# place of their own; files of one folder and floor may import each other, without circles.
 FLOORS = [
     "errors types allocator",
     "choices sums jsonable",
     "shapes trees products initializers losses cross_entropy averaging mesh",
     "cell loop lookup gradients.base",
     "marks sampled_cross_entropy",
-    "fused stepwise",
+    "fused linear_scan stepwise",
     "cells compose gradients",
     "optimizers schedules parallel data folders config interop",
     "evaluation consistency",
@@ -78,12 +78,38 @@ def test_the_map_on_the_page_has_every_name():
     assert names <= {name.rstrip("/").replace("/", ".") for name in shown}
 
 
+COMMANDS = set("command train evaluate sample analyze __main__".split())
+INSIDE = set(  # what other modules are made of: nobody who uses the library calls it
+    "choices consistency folders jsonable lookup loop products shapes sums analysis.numerals".split()
+)
+
+
+def first_column(docstring):
+    """The names that begin the indented lines of a docstring, several to a line allowed, up to two blanks."""
+    rows = re.findall(r"^ {4}(\w+(?:, \w+)*)  ", docstring, re.MULTILINE)
+    return {name for row in rows for name in row.split(", ")}
+
+
+def test_the_maps_that_help_shows_have_every_module():
+    top = {name.partition(".")[0] for name in MODULES}
+    assert first_column(jaxrnn.__doc__) == top - COMMANDS - INSIDE
+    analysis = {name for name in MODULES if name.startswith("analysis.")}
+    assert {f"analysis.{name}" for name in first_column(ast.get_docstring(TREES["analysis"]))} == analysis - INSIDE
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_imports_go_down(name):
     for imported in GRAPH[name]:
-        within = folder_of(name) is not None and folder_of(imported) == folder_of(name)
-        below = floor_of(imported) < floor_of(name)
-        assert below or within, f"{name} (floor {floor_of(name)}) imports {imported} (floor {floor_of(imported)})"
+        own, other = floor_of(name), floor_of(imported)
+        within = own == other and folder_of(name) is not None and folder_of(imported) == folder_of(name)
+        assert other < own or within, f"{name} (floor {own}) imports {imported} (floor {other})"
+
+
+def test_cells_know_of_no_gradients():
+    """Not even of `gradients.base`, which lies below them; that gradients know of no cells, the floors say."""
+    cells = [name for name in MODULES if folder_of(name) in ("cells", "compose")]
+    knowing = [name for name in cells if any(folder_of(imported) == "gradients" for imported in GRAPH[name])]
+    assert cells and knowing == []
 
 
 def test_imports_make_no_circle():

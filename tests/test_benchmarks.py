@@ -18,7 +18,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="the benchmarks draw: pip install -e '.[bench]'")
 pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e '.[bench]'")
 
 import jax
@@ -256,9 +255,10 @@ def test_a_killed_training_is_held_against_an_undisturbed_one(tmp_path, monkeypa
 
     class Late(random.Random):
         def uniform(self, first, last):
-            while not list(tmp_path.glob("killed/snapshots/step_*5")):
+            deadline = time.monotonic() + 120
+            while not list(tmp_path.glob("killed/snapshots/step_*5")) and time.monotonic() < deadline:
                 time.sleep(0.01)
-            return first
+            return first  # with no snapshot by then it is killed all the same, and the assertions below fail
 
     found = kills.measure(tmp_path, kills=1, updates=200, seed=0, moments=Late)
     assert found["same_parameters_and_state"] and found["same_metrics"]

@@ -203,14 +203,18 @@ def test_how_far_to_trust_a_certificate_is_what_was_measured():
 
 
 def test_the_long_sequence_of_the_readme_is_the_one_measured():
+    """And that of the tutorial, which repeats some of its figures."""
     result = json.loads((ROOT / "benchmarks/results/long_sequence.json").read_text("utf-8"))
-    readme = " ".join(PAGES["README.md"].read_text("utf-8").split())
+    readme, tutorial = (" ".join(PAGES[name].read_text("utf-8").split()) for name in ("README.md", "tutorial.md"))
     *shorter, row = result["checkpointed"]
     *ratios, ratio = (row["seconds_per_step"] / row["plain_seconds_per_step"] for row in result["checkpointed"])
-    assert len(shorter) == 4 and f"at four shorter lengths {min(ratios):.2f} to {max(ratios):.2f} times" in readme
-    assert f"through {row['steps']:,} steps takes a process of {row['peak_rss_bytes'] / 2**30:.2f} GiB" in readme
-    assert f"keeps {row['temp_bytes'] / 2**20:.0f} MiB. A step takes {ratio:.2f} times as long as one of" in readme
-    assert f"full BPTT over {row['plain_steps']:,}" in readme
+    assert len(shorter) == 4 and row["steps"] == 10_000_000
+    for page in (readme, tutorial):
+        assert f"steps takes a process of {row['peak_rss_bytes'] / 2**30:.2f} GiB" in page
+        assert f"takes {ratio:.2f} times as long as one of full BPTT over {row['plain_steps']:,} steps" in page
+        assert f"at four shorter lengths {min(ratios):.2f} to {max(ratios):.2f} times" in page
+    assert "through ten million steps" in tutorial and f"through {row['steps']:,} steps" in readme
+    assert f"keeps {row['temp_bytes'] / 2**20:.0f} MiB. A step takes" in readme
     assert result["forward_mode"]["jvp_steps"] == row["steps"]
     assert f"to {result['forward_mode']['jvp_relative_error']:.1e} in float64" in readme
     assert f"to {result['forward_mode']['jvp_relative_error_float32']:.1e} in float32" in readme

@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="the benchmarks draw: pip install -e '.[bench]'")
 pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e '.[bench]'")
 
 import jax  # noqa: E402

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="the benchmarks want their own extra: pip install -e '.[bench]'")
 pytest.importorskip("tyro", reason="the benchmarks want their own extra: pip install -e '.[bench]'")
 
 from benchmarks import contenders, long_sequence  # noqa: E402

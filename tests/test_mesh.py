@@ -10,11 +10,6 @@ UNEQUAL = [(1, 10), (0, 3), (1, 11), (0, 2), (0, 4)]
 """The process and the number of each device: one process has three, the other two."""
 
 
-def test_too_many_devices_are_refused():
-    with pytest.raises(InputError, match="number is 1000"):
-        data_mesh(1000)
-
-
 @pytest.mark.parametrize(
     ("number", "chosen"),
     [

@@ -170,9 +170,7 @@ def test_an_unknown_option_is_answered_with_the_nearest():
         optimizer("rmsprop", 0.1, decai=0.5)
 
 
-def test_an_option_that_is_no_number_is_named():
-    with pytest.raises(InputError, match="optimizer adam: b1 is '0.9'; it must be a number"):
-        optimizer("adam", 0.1, b1="0.9")
+def test_an_option_need_not_be_a_number():
     optimizer("adam", 0.1, nesterov=True, mu_dtype="float32")
 
 

@@ -34,7 +34,7 @@ def chunks_of(chunk_length):
 
 def plain_losses(pointer, anew_at=0):
     """The summed loss by its definition, a dictionary of probabilities for each step; the state is anew at a step."""
-    total, start = 0.0, 0
+    total = 0.0
     for part in np.array_split(np.arange(len(IDS) - 1), B):
         ids, targets = IDS[part], IDS[part + 1]
         table, core, readout = (PARAMS[name] for name in ("embedding", "core", "readout"))
@@ -52,7 +52,6 @@ def plain_losses(pointer, anew_at=0):
                 p = (1 - pointer.share) * p + pointer.share * hits / weights.sum()
             with np.errstate(divide="ignore"):
                 total -= np.log(p)
-        start += len(part)
     return total
 
 

@@ -115,7 +115,7 @@ def test_whole_numbers_of_numpy_will_do():
 
 RATES = {
     "dropout: rate": (dropout, [-0.1, 1.0, 2, float("nan"), "0.5", None]),
-    "geometric: rate": (geometric, [-0.1, 1.0, "0.5", None]),
+    "geometric: rate": (geometric, [-0.1, 1.0, float("nan"), "0.5", None]),
     "heavy_tailed: mean_length": (heavy_tailed, [1, float("nan"), "2"]),
     "heavy_tailed: exponent": (partial(heavy_tailed, 3.0), [2, "6", float("inf")]),
     "gate: clip_norm": (lambda norm: gate(jnp.ones((2, 3)), clip_norm=norm), [0, -1.0, float("nan"), "1"]),
@@ -127,6 +127,8 @@ RATES = {
     "data_mesh: number": (data_mesh, [0, 1.0, "1", 1000]),
     "optimizer sgd: momentum": (lambda momentum: optimizer("sgd", 0.1, momentum=momentum), ["0.9", (0.9,)]),
     "optimizer adam: b1": (lambda b1: optimizer("adam", 0.1, b1=b1), ["0.9", None]),
+    "truncated_bptt: horizon": (SIZES["truncated_bptt: horizon"], [None]),
+    "adaptive_bptt: longest": (SIZES["adaptive_bptt: longest"], [2]),
     "adaptive_bptt: target": (lambda t: adaptive_bptt(LAYER, squared_error, longest=9, target=t), [0.0, "0.1"]),
     "uniform: hidden_size": (initializers.uniform, [0, -1, "3"]),
     "normal: standard_deviation": (initializers.normal, [-1.0, "3"]),
@@ -226,11 +228,15 @@ ESTIMATORS = {
 CHUNK_OF_NONE = jax.tree.map(lambda leaf: leaf[:0], CHUNK)
 CHUNKS = [
     ({"weight": np.ones(6)}, r"chunk.weight is 'float64\[6\]'; it must be an array \[K, B\]"),
+    ({"weight": np.ones((5, 2))}, r"chunk.inputs .* of chunk.weight \[K, B\], \(5, 2\)"),
     ({"weight": None}, "chunk.weight is None"),
     ({"weight": [[1.0, 1.0]] * 6}, r"chunk.weight is \[\["),
     ({"inputs": np.ones((6, 3, 3))}, r"chunk.inputs \[K, B, ...\] must begin with the axes of chunk.weight"),
+    ({"inputs": np.ones((5, 2, 3))}, r"chunk.inputs \[K, B, ...\] must begin"),
+    ({"inputs": Marked(np.ones((6, 2, 3)), keep=np.ones((5, 2), bool))}, r"chunk.inputs \[K, B, ...\] must begin"),
     ({"inputs": [1.0] * 6}, r"chunk.inputs \[K, B, ...\] must begin"),
     ({"targets": np.ones((5, 2, 4))}, r"chunk.targets \[K, B, ...\] must begin"),
+    ({"targets": np.ones((6, 1, 4))}, r"chunk.targets \[K, B, ...\] must begin"),
     ({"targets": np.ones((6, 2, 5))}, r"squared_error: targets must have the shape"),
     ({"targets": np.ones((6, 2))}, r"squared_error: targets must have the shape"),
 ]

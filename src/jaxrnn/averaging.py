@@ -92,6 +92,11 @@ def follow(state: Any, params: Params) -> Any:
 
     Returns:
         The state to go on with.
+
+    Example:
+        >>> state = follow(begin(averaged(optax.sgd(1.0)).init(jnp.array(1.0))), jnp.array(4.0))
+        >>> float(state.average), int(state.number)
+        (2.5, 2)
     """
     if not isinstance(state, Averaged):
         return state
@@ -113,6 +118,12 @@ def evaluated(state: Any, params: Params) -> Params:
 
     Returns:
         Parameters of the same dtypes.
+
+    Example:
+        >>> w = jnp.array(4.0)
+        >>> state = follow(begin(averaged(optax.sgd(1.0)).init(jnp.array(1.0))), w)
+        >>> float(evaluated(state, w)), float(evaluated(state.inner, w))         # that of plain SGD has no average
+        (2.5, 4.0)
     """
     if not isinstance(state, Averaged):
         return params

@@ -24,6 +24,14 @@ class Recurrence(NamedTuple):
             quantity (state, gate, candidate) through `note(name, value)`, which returns the value. Both are called in
             `recur` itself, not inside a function that it gives to `jit`, `vmap`, `checkpoint`, `cond` or `scan`: what
             they are given is recorded, and must mean something outside.
+
+    Example:
+        >>> def recur(params, h, z, dot, note):
+        ...     h = note("h", dot(h, params["w_hh"], z))
+        ...     return h, h
+        >>> linear = Recurrence(lambda params, x: x, recur)
+        >>> linear.recur({"w_hh": 2}, 3, 1, lambda a, w, plus: plus + a * w, unnoted)
+        (7, 7)
     """
 
     project: Callable[[Params, Any], Any]
@@ -48,6 +56,14 @@ class Cell(NamedTuple):
         recurrence: the equations from which `step` and `unroll` were derived.
         input_size: I, or None where the input has no such axis (integer ids) or any size will do.
         output_size: O, or None where it is that of the input.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxrnn.cells import lstm
+        >>> cell = lstm(3, 4)
+        >>> carry, ys = cell.unroll(cell.init(jax.random.key(0)), cell.initial_carry(2), jnp.ones((5, 2, 3)))
+        >>> ys.shape, cell.input_size, cell.output_size
+        ((5, 2, 4), 3, 4)
     """
 
     init: Callable[[Array], Params]

@@ -92,10 +92,14 @@ def path(word: str) -> Path:
     Returns:
         The path.
 
+    Raises:
+        ValueError: for a name that is not Unicode, which could not be written down.
+
     Example:
         >>> path("~no such user/mine").as_posix()
         '~no such user/mine'
     """
+    word.encode()
     return Path(os.path.expanduser(word))
 
 

@@ -171,6 +171,9 @@ def _check_horizons(data: Data, gradient: Gradient) -> None:
     steps, rule = data.chunk_length, gradient.rule
     if has_segments(gradient) and gradient.segment_length > steps:
         raise InputError(f"gradient.segment_length = {gradient.segment_length}: expected at most {steps}, one chunk")
+    if rule == "randomized" and gradient.segment_length == steps:
+        less = f"expected less than data.chunk_length = {steps}: credit is cut between segments"
+        raise InputError(f"gradient.segment_length = {gradient.segment_length}: {less}")
     if rule == "truncated" and gradient.horizon > steps:  # it would run, but for nothing over a part of old chunks
         _check_replay("gradient.horizon", gradient.horizon, data, least=1)
     if rule == "adaptive":

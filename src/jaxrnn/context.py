@@ -123,6 +123,12 @@ def reset_every(chunks: Iterable[Chunk], steps: int) -> Iterator[Chunk]:
 
     Raises:
         InputError: when the first chunk is asked for, if `steps` is no whole number of at least 1.
+
+    Example:
+        >>> ids = np.zeros((3, 1), np.int32)
+        >>> marked = reset_every([Chunk(ids, ids, np.ones((3, 1)))] * 2, 2)
+        >>> [chunk.inputs.reset[:, 0].tolist() for chunk in marked]
+        [[True, False, True], [False, True, False]]
     """
     require(is_whole(steps), "context: steps", steps, "a whole number, at least 1")
     t = 0
@@ -143,6 +149,12 @@ def reset_at(chunks: Iterable[Chunk], symbol: int) -> Iterator[Chunk]:
 
     Yields:
         The chunks with `Marked` inputs.
+
+    Example:
+        >>> ids = np.array([[7], [0], [7]])
+        >>> [marked] = reset_at([Chunk(ids, ids, np.ones((3, 1)))], 0)
+        >>> marked.inputs.reset[:, 0].tolist()
+        [False, True, False]
     """
     for chunk in chunks:
         yield chunk._replace(inputs=begin_where(lambda ids: ids == symbol, chunk.inputs))

@@ -177,4 +177,5 @@ def _check(adaptation: Adaptation) -> None:
     for name, value in adaptation._asdict().items():
         good = is_number(value) and 0 <= value < math.inf
         require(good, f"dynamic evaluation: {name}", value, "0 or more")
+    require(adaptation.epsilon > 0, "dynamic evaluation: epsilon", adaptation.epsilon, "more than 0")
     require(adaptation.decay <= 1, "dynamic evaluation: decay", adaptation.decay, "at most 1")

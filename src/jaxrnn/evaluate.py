@@ -9,12 +9,13 @@ import numpy as np
 from rich.console import Console
 
 from jaxrnn.command import Parser, check_positive, make_command, path
+from jaxrnn.config import Config
 from jaxrnn.context import doubling, make_cost_by_context, reset_at, reset_every
 from jaxrnn.data.chunks import Streams
 from jaxrnn.data.dataset import Dataset
 from jaxrnn.errors import InputError
 from jaxrnn.gradients import given, tell
-from jaxrnn.running import runs, summary
+from jaxrnn.running import summary
 from jaxrnn.running.devices import prepare_one
 from jaxrnn.running.run_text import find_beginning, open_other, open_text, validation_ids
 from jaxrnn.running.scorer import (
@@ -50,7 +51,7 @@ HELP: dict[str, Callable[..., Helped]] = {"dynamic": with_dynamic, "cache": with
 def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the text, score, and say what came out."""
     check_positive(asked, "streams", "steps", "by_context")
-    prepare_one(runs.find(asked.run)[1])
+    prepare_one(Config())
     best = load_trained(asked.run)
     what, split, dataset = _opened(asked, best)
     data, ids = best.config.data, dataset.ids[split]

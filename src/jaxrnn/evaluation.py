@@ -30,6 +30,11 @@ class Score(NamedTuple):
     Attributes:
         loss_sum: in nats.
         weight: the sum of the weights; where these are 0 and 1, the number of targets.
+
+    Example:
+        >>> score = Score(loss_sum=10 * math.log(2), weight=10.0)        # ten tosses of a coin
+        >>> round(score.nats, 4), round(score.bits, 4), round(score.perplexity, 4)
+        (0.6931, 1.0, 2.0)
     """
 
     loss_sum: float
@@ -163,15 +168,25 @@ def score_chunks(
 
     Raises:
         InputError: if there is no target.
+
+    Example:
+        >>> advance = lambda number, chunk: (number + 1, (np.float32(2), None))
+        >>> chunks = [Chunk(None, None, np.ones((3, 2)))] * 4
+        >>> score, protocol, number = score_chunks(advance, 0, chunks, about_carry="counts the chunks")
+        >>> score, protocol.targets, number
+        (Score(loss_sum=8.0, weight=24.0), 24, 4)
     """
+    several = "several, one after another, such as [chunk]"
+    require(not isinstance(chunks, Chunk), "evaluation: chunks", "a single Chunk", several)
     sums, weight, targets, places, streams = [], 0.0, 0, 0, 0
     for chunk in chunks:
         state, (loss_sum, _) = advance(state, chunk)
         sums.append(loss_sum)
-        weight += float(np.sum(chunk.weight, dtype=np.float64))
-        targets += int(np.count_nonzero(chunk.weight))
-        places += chunk.weight.size
-        streams = chunk.weight.shape[1]
+        weights = np.asarray(chunk.weight)
+        weight += float(np.sum(weights, dtype=np.float64))
+        targets += int(np.count_nonzero(weights))
+        places += weights.size
+        streams = weights.shape[1]
     require(weight > 0, "evaluation: the number of targets", targets, "more than 0: give a longer text")
     # Read here, all at once, so that one device never waits; added exactly, whatever the number of chunks.
     score = Score(math.fsum(float(part) for part in jax.device_get(sums)), weight)

@@ -74,6 +74,10 @@ def take_rows(table: Array, ids: Array) -> Array:
 
     Returns:
         `[*batch, I]`. Gradients of one row are added up in float32 at least.
+
+    Example:
+        >>> take_rows(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([1, 0, 2])).tolist()
+        [[3.0, 4.0], [1.0, 2.0], [nan, nan]]
     """
     table = jnp.asarray(table)
     return widened(table).at[ids].get(mode="fill", wrap_negative_indices=False).astype(table.dtype)
@@ -108,6 +112,14 @@ def handing_on(unrolls: Sequence[Callable[..., tuple[Carry, Any]]]) -> list[Call
 
     Returns:
         The unrolls; one that gives lookups, below one that takes them, hands on the lookup where that saves products.
+
+    Example:
+        >>> embed = GivesLookup(lambda table, carry, ids: (carry, take_rows(table, ids)), Lookup)
+        >>> scale = TakesLookup(lambda w, carry, xs: (carry, of_rows(lambda w, x: w * x, w, xs)))
+        >>> below, above = handing_on([embed, scale])
+        >>> _, xs = below(jnp.array([[1.0], [2.0]]), (), jnp.array([0, 1, 1, 0]))
+        >>> isinstance(xs, Lookup), above(10.0, (), xs)[1].ravel().tolist()
+        (True, [10.0, 20.0, 20.0, 10.0])
     """
     above = [*unrolls[1:], None]
     return [

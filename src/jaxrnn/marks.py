@@ -34,6 +34,14 @@ def heed_marks(recurrence: Recurrence, initial_carry: Callable[..., Carry]) -> R
 
     Returns:
         A recurrence that gives the same results as the old one for plain inputs.
+
+    Example:
+        >>> sums = Recurrence(lambda params, x: x, lambda params, h, x, dot, note: (h + x, h + x))
+        >>> marked = heed_marks(sums, lambda batch_shape, key=None: jnp.zeros(batch_shape))
+        >>> x = Marked(jnp.ones(3), reset=jnp.array([False, True, False]), keep=jnp.array([True, True, False]))
+        >>> h, y = marked.recur({}, jnp.full(3, 5.0), marked.project({}, x), None, None)
+        >>> h.tolist(), y.tolist()
+        ([6.0, 1.0, 5.0], [6.0, 1.0, 0.0])
     """
 
     def project(params, x):
@@ -161,6 +169,10 @@ def blank(x: Any) -> Any:
 
     Raises:
         AssertionError: (from chex) for marks that are not boolean, or whose axes are not the first ones of x.
+
+    Example:
+        >>> blank(Marked(jnp.array([1.0, jnp.nan]), keep=jnp.array([True, False]))).tolist()
+        [1.0, 0.0]
     """
     check_marks(x)
     _, keep = marks_of(x)

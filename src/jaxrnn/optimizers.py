@@ -49,6 +49,11 @@ class Optimizer(NamedTuple):
         rate: `(step []) -> []`, the learning rate of the update that follows `step` earlier ones; by default always 1.
         clip: `(grads, norm []) -> (grads, clipped [])`, gradients like the parameters; it is given the averaged
             gradient with its length, and tells whether it has changed it.
+
+    Example:
+        >>> fading = Optimizer(optax.sgd(1.0), rate=lambda step: 1 / (1 + step))
+        >>> [fading.rate(step) for step in (0, 1, 3)]
+        [1.0, 0.5, 0.25]
     """
 
     transformation: optax.GradientTransformation
@@ -76,6 +81,8 @@ optimizer('adam', 1e-3), or Optimizer(optax.adam(1e-3)) for any of optax's
     if not isinstance(optimizer, Optimizer):
         expected = "an Optimizer, such as optimizer('adam', 1e-3), or Optimizer(optax.adam(1e-3)) for any of optax's"
         raise InputError(f"{name}: optimizer is a {type(optimizer).__name__}; expected {expected}")
+    schedule = "a schedule (step) -> rate, such as optax.constant_schedule(0.1)"
+    require(callable(optimizer.rate), f"{name}: optimizer.rate", optimizer.rate, schedule)
 
 
 class Descent(NamedTuple):
@@ -121,6 +128,12 @@ def descend(
 
     Returns:
         The new parameters and state, and what there is to report.
+
+    Example:
+        >>> w, sgd = jnp.array([1.0]), Optimizer(optax.sgd(1.0), rate=lambda step: 0.5)
+        >>> made = descend(sgd, jnp.array([2.0]), jnp.array(2.0), w, sgd.transformation.init(w), 0, jnp.array(0.5))
+        >>> made.params.tolist(), float(made.rate), float(made.update_norm), bool(made.clipped)
+        ([0.5], 0.25, 0.5, False)
     """
     # Optax mixes integers with floats, and is meant for JAX's standard promotion, whatever its caller has set.
     with jax.numpy_dtype_promotion("standard"):

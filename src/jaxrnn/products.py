@@ -121,6 +121,10 @@ def weight_gradient(a: Array, d: Array) -> Array:
 
     Returns:
         `[I, O]` in the wider dtype.
+
+    Example:
+        >>> weight_gradient(jnp.array([[1.0, 2.0], [3.0, 4.0]]), jnp.array([[1.0], [10.0]])).tolist()
+        [[31.0], [42.0]]
     """
     return mixed_matmul(_by_rows(a.T), d)
 

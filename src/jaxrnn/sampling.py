@@ -185,6 +185,14 @@ def make_prime(cell: Cell) -> Callable[[Params, np.ndarray, int], tuple[Carry, A
         `prime(params, prompt [P], rows) -> (carry, ids [rows])`: the carry after all symbols but the last, and that
         one, in each row. The prompt is unrolled in blocks of 512, 64, 8 and 1 symbols, so that its length costs
         neither memory nor a compilation of its own.
+
+    Example:
+        >>> from jaxrnn.stepwise import from_step
+        >>> counter = from_step(lambda key: {}, lambda shape, key=None: jnp.zeros(shape),
+        ...                     lambda params, n, x: (n + 1, x))
+        >>> carry, ids = make_prime(counter)({}, np.array([3, 1, 4]), 2)
+        >>> carry.tolist(), ids.tolist()
+        ([2.0, 2.0], [4, 4])
     """
 
     @jax.jit

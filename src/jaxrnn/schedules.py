@@ -38,7 +38,7 @@ def schedule(
     name: str,
     rate: float,
     *,
-    steps: int | Array = 1,
+    steps: int | Array | None = None,
     warmup: int = 0,
     final: float = 0.0,
     every: int = 1000,
@@ -59,8 +59,8 @@ def schedule(
     Args:
         name: one of `SCHEDULES`.
         rate: the rate after the warm-up.
-        steps: updates in all, the warm-up among them (linear, cosine); an array where it is known to a compiled
-            function only.
+        steps: updates in all, the warm-up among them (linear, cosine, which need it); an array where it is known to a
+            compiled function only.
         warmup: updates of the warm-up.
         final: fraction of the rate left at the end (linear, cosine).
         every: updates between two decays (exponential, step).
@@ -83,12 +83,13 @@ def schedule(
     """
     factory = look_up("schedule", name, SCHEDULES)
     require(is_number(rate) and 0 < rate < math.inf, "schedule: rate", rate, "more than 0")
-    require(isinstance(steps, jax.Array) or is_whole(steps), "schedule: steps", steps, "a whole number, at least 1")
+    known = isinstance(steps, jax.Array) or is_whole(steps) or (steps is None and name not in ("linear", "cosine"))
+    require(known, "schedule: steps", steps, "a whole number, at least 1")
     require(is_whole(warmup, 0), "schedule: warmup", warmup, "a whole number, 0 or more")
     require(is_number(final) and 0 <= final <= 1, "schedule: final", final, "a fraction from 0 to 1")
     require(is_whole(every), "schedule: every", every, "a whole number, at least 1")
     require(is_number(decay) and 0 < decay <= 1, "schedule: decay", decay, "more than 0 and at most 1")
-    left = jnp.maximum(jnp.asarray(steps, float) - warmup, 1.0)
+    left = jnp.maximum(jnp.asarray(1 if steps is None else steps, float) - warmup, 1.0)
     after = factory(rate, steps=left, final=final, every=every, decay=decay)
     before = optax.linear_schedule(rate / (warmup + 1), rate, warmup)
     joined = optax.join_schedules([before, after], [warmup]) if warmup > 0 else after

@@ -65,8 +65,8 @@ EXAMPLES = """\
   jaxrnn train --from runs/mine --data.corpus letters.txt --optimizer.rate 1e-3    a new run from what it has learned
   zcat news.gz | jaxrnn train --data.corpus -     read the text from standard input
 
-Ctrl-C finishes the current update, saves and ends with exit code 130 (SIGTERM: 143; closing the terminal: 129); a
-second Ctrl-C stops at once.
+Ctrl-C finishes the current update or validation, saves and ends with exit code 130 (SIGTERM: 143; closing the
+terminal: 129); a second Ctrl-C stops at once.
 Wrong input ends with a message of one line and exit code 2.
 """
 

@@ -228,12 +228,11 @@ def update(
     halves = [p for p in jax.tree.leaves(descent.params) if p.dtype == jnp.float16]
     finite &= jnp.isfinite(descent.update_norm) & _all_finite((descent.state, halves))
     made = finite & counted
-    params = _select(made, descent.params, state.params)
 
     in_a_row = jnp.where(finite, jnp.where(counted, 0, state.skipped_in_a_row), state.skipped_in_a_row + 1)
     state = state._replace(
         step=state.step + made.astype(jnp.int32),
-        params=params,
+        params=_select(made, descent.params, state.params),
         optimizer=_select(made, descent.state, state.optimizer),
         estimator=_select(sound, after, state.estimator),
         skipped=state.skipped + (~finite).astype(jnp.int32),
@@ -245,7 +244,7 @@ def update(
         weight=total.weight,
         gradient_norm=gradient_norm,
         clipped=descent.clipped & finite,
-        parameter_norm=norm(params),
+        parameter_norm=norm(state.params),
         update_norm=jnp.where(made, descent.update_norm, 0.0),
         rate=descent.rate,
         skipped=~finite,
@@ -311,6 +310,7 @@ def stack_chunks(chunks: Sequence[Chunk], *, updates: int | None = None, accumul
         >>> stack_chunks([chunk] * 3, updates=2, accumulation=2).weight.sum(axis=(2, 3)).tolist()
         [[10.0, 10.0], [10.0, 0.0]]
     """
+    require(not isinstance(chunks, Chunk), "stack_chunks: chunks", "a single Chunk", "several, such as [chunk]")
     require(is_whole(accumulation), "stack_chunks: accumulation", accumulation, "a whole number, 1 or more")
     updates = max(1, -(-len(chunks) // accumulation)) if updates is None else updates
     require(is_whole(updates), "stack_chunks: updates", updates, "a whole number, 1 or more")

@@ -64,6 +64,14 @@ class Told(NamedTuple):
     Attributes:
         x: the input, `[*batch, ...]` or `[T, *batch, ...]`.
         target: the target, `[*batch]` or `[T, *batch]`.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> from jaxrnn.cells import gru
+        >>> from jaxrnn.compose import language_model
+        >>> model, ids = language_model(gru(4, 8), 10), jnp.zeros((5, 2), int)             # T = 5, B = 2, V = 10
+        >>> model.unroll(model.init(jax.random.key(0)), model.initial_carry(2), Told(ids, ids))[1].shape
+        (5, 2)
     """
 
     x: Any

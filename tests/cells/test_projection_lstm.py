@@ -6,7 +6,6 @@ import pytest
 
 from agreement import assert_close, assert_follows_by_hand, random_like, random_params
 from jaxrnn.cells import lstm, projection_lstm, projection_lstm_step
-from jaxrnn.errors import InputError
 from reference_further import projection_lstm as by_hand
 
 INPUT, HIDDEN = 3, 4
@@ -37,5 +36,3 @@ def test_the_memory_and_the_state_have_sizes_of_their_own():
     params = jax.tree.map(lambda p: p.shape, jax.eval_shape(cell.init, jax.random.key(0)))
     assert params == {"w_ih": (3, 16), "w_hh": (2, 16), "w_hr": (4, 2), "b_ih": (16,), "b_hh": (16,)}
     assert [state.shape for state in cell.initial_carry(7)] == [(7, 2), (7, 4)] and cell.output_size == 2
-    with pytest.raises(InputError, match="projection_size is 0; it must be a whole number"):
-        projection_lstm(INPUT, HIDDEN, 0)

@@ -149,9 +149,6 @@ def test_the_textbooks_model_starts_as_it_does_there():
         assert not np.any(bias)
 
 
-SMALL = {"data.batch_size": 2, "data.chunk_length": 4, "model.hidden_size": 3, "model.embedding_size": 3}
-
-
 def asked_for(**more):
     return resolve(overrides={name: str(value) for name, value in (SMALL | more).items()})
 

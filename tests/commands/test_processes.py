@@ -3,6 +3,7 @@
 import itertools
 import math
 import os
+import random
 import shutil
 import signal
 import socket
@@ -29,9 +30,19 @@ CALM = {"optimizer__name": "momentum", "optimizer__rate": 0.1}  # a rounding err
 
 
 def free_port() -> int:
+    """A port that nobody else takes before the processes meet: no system hands it out, and each worker has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 20_000 + 1000 * (worker % 12)
+    return next(filter(is_free, random.sample(range(first, first + 1000), 1000)))
+
+
+def is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 def start_together(*words, devices=(1, 1)):
@@ -49,7 +60,11 @@ def start_together(*words, devices=(1, 1)):
 def read_all(started):
     """What processes say until they end. All at once: who is not read from waits, and the others for it."""
     with ThreadPoolExecutor(len(started)) as readers:
-        return list(readers.map(lambda process: process.communicate(timeout=300)[0], started))
+        try:
+            return list(readers.map(lambda process: process.communicate(timeout=300)[0], started))
+        finally:
+            for process in started:
+                process.kill()
 
 
 def train_together(*words, devices=(1, 1)):
@@ -70,15 +85,17 @@ def last_state(folder):
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory):
-    return tmp_path_factory.mktemp("alone") / "run"
+def alone(tmp_path_factory, settings, beforehand):
+    """The run that one process with one device makes."""
+    folder = tmp_path_factory.mktemp("alone") / "run"
+    said = beforehand("train", *settings(**LENGTH, **CALM), "--run", folder)
+    assert said.code == 0, said
+    return folder
 
 
-def test_two_processes_train_as_one(jaxrnn, settings, alone, tmp_path):
+def test_two_processes_train_as_one(settings, alone, tmp_path):
     """Dropout, chunks added up, an epoch's end, averages: and the second process leaves nothing and says nothing."""
-    words = settings(**LENGTH, **CALM)
-    assert jaxrnn("train", *words, "--run", alone).code == 0
-    said = train_together(*words, "--run", tmp_path / "run")
+    said = train_together(*settings(**LENGTH, **CALM), "--run", tmp_path / "run")
     assert_close(last_state(tmp_path / "run"), last_state(alone))
     assert "validation" in said[0] and "validation" not in said[1]
     assert [words.count("Finished XLA compilation of jit(train_step)") for words in said] == [1, 1]
@@ -87,9 +104,7 @@ def test_two_processes_train_as_one(jaxrnn, settings, alone, tmp_path):
     assert_close(*rows)
 
 
-def test_two_processes_go_on_where_one_stopped(jaxrnn, settings, alone, tmp_path):
-    if not alone.exists():
-        jaxrnn("train", *settings(**LENGTH, **CALM), "--run", alone)
+def test_two_processes_go_on_where_one_stopped(alone, tmp_path):
     shutil.copytree(alone, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "snapshots" / "step_50")
     said = train_together("--run", tmp_path / "run", "--resume", devices=(1, 2))  # each uses one
@@ -184,10 +199,8 @@ def test_all_go_by_the_numbers_of_the_first_when_all_have_theirs(monkeypatch):
     assert service.seen == once + once
 
 
-def test_two_devices_of_one_process_train_as_one(jaxrnn, settings, alone, tmp_path):
+def test_two_devices_of_one_process_train_as_one(settings, alone, tmp_path):
     """From the first update, and from where one device stopped; scores on the way and at the end among it."""
-    if not alone.exists():
-        jaxrnn("train", *settings(**LENGTH, **CALM), "--run", alone)
     environment = os.environ | {"JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "2"}
     shutil.copytree(alone, tmp_path / "halfway")
     shutil.rmtree(tmp_path / "halfway" / "snapshots" / "step_50")
@@ -231,7 +244,7 @@ def test_what_one_process_refuses_ends_both(settings, tmp_path):
 
 
 @pytest.mark.parametrize(("number", "heard_by"), [(signal.SIGTERM, 1), (signal.SIGINT, 0), (signal.SIGINT, 1)])
-def test_a_signal_to_one_process_stops_both(jaxrnn, settings, tmp_path, number, heard_by):
+def test_a_signal_to_one_process_stops_both(settings, tmp_path, number, heard_by):
     folder = tmp_path / "run"
     words = settings(**LENGTH | {"training__length": "1000000 updates"}, **CALM)
     started, deadline = start_together(*words, "--run", folder), time.monotonic() + 120

@@ -7,7 +7,6 @@ import pytest
 
 from agreement import assert_close, estimate_by_definition, random_like, random_params
 from jaxrnn.cells import lstm
-from jaxrnn.errors import InputError
 from jaxrnn.gradients import Chunk, accumulate, bptt, checkpointed_bptt, truncated_bptt
 from jaxrnn.gradients.base import CarryState
 from jaxrnn.losses import squared_error
@@ -72,9 +71,3 @@ def test_sums_do_not_stop_where_a_narrow_float_would():
         assert grads["b"].dtype == zero.dtype
         if estimator is not whole:  # whose one sum, over all steps, is JAX's own
             assert grads["b"] == 800  # 802, rounded once, at the end
-
-
-@pytest.mark.parametrize("length", [0, -1])
-def test_a_length_that_is_none_is_refused(length):
-    with pytest.raises(InputError, match=f"accumulate: length is {length}"):
-        accumulate(bptt(CELL, squared_error), length)

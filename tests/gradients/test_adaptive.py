@@ -249,21 +249,11 @@ def test_targets_may_be_a_tree():
     assert_close(fed(rule(LINEAR, whole), linear(0.5), halves, 5), plain)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"longest": 2}, "longest is 2; it must be a whole number of time steps, at least 3"),
-        ({"longest": 6, "target": 0.0}, "target is 0.0"),
-        ({"longest": 6, "every": 0}, "every is 0"),
-        ({"longest": 6, "windows": 0}, "windows is 0"),
-        ({"longest": 3}, "the nearest that work are 6 and 9"),
-        ({"longest": 10}, "the nearest that work are 9 and 12"),
-    ],
-)
-def test_settings_that_do_not_fit_are_refused(settings, message):
+@pytest.mark.parametrize(("longest", "nearest"), [(3, "6 and 9"), (10, "9 and 12")])
+def test_a_longest_horizon_that_does_not_fit_the_chunk_is_refused(longest, nearest):
     chunk = Chunk(*(np.zeros((LENGTH, 1, 1)),) * 2, np.zeros((LENGTH, 1)))
-    with pytest.raises(InputError, match=message):
-        adaptive_bptt(LINEAR, slopes, **settings).init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
+    with pytest.raises(InputError, match=f"the nearest that work are {nearest}"):
+        adaptive_bptt(LINEAR, slopes, longest=longest).init(jax.random.key(0), {}, LINEAR.initial_carry(1), chunk)
 
 
 def test_a_chunk_of_another_length_is_refused():

@@ -174,27 +174,3 @@ def test_a_loss_without_weight_may_be_infinite_or_infinitely_steep(rule):
     assert all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(fine))
     for other in others:
         assert_close(other, fine, tolerance=0)
-
-
-# Shapes.
-
-
-@pytest.mark.parametrize(
-    ("wrong", "message"),
-    [
-        ({"targets": CHUNK.targets[:-1]}, r"chunk\.targets \[K, B, \.\.\.\] must begin with the axes of chunk\.weight"),
-        ({"targets": CHUNK.targets[:, :1]}, r"chunk\.targets"),
-        ({"inputs": CHUNK.inputs[:-1]}, r"chunk\.inputs"),
-        ({"inputs": Marked(CHUNK.inputs, keep=np.ones((STEPS - 1, ROWS), bool))}, r"chunk\.inputs"),
-        ({"weight": CHUNK.weight[:-1]}, r"chunk\.inputs .* of chunk\.weight \[K, B\], \(7, 3\)"),
-    ],
-)
-@pytest.mark.parametrize("rule", ["bptt", "truncated", "checkpointed"])
-def test_a_chunk_whose_parts_do_not_fit_is_refused_by_name(rule, wrong, message):
-    rules = {
-        "bptt": ESTIMATOR,
-        "truncated": truncated_bptt(DEEP, squared_error, horizon=3),
-        "checkpointed": checkpointed_bptt(DEEP, squared_error, segment_length=3),
-    }
-    with pytest.raises(AssertionError, match=message):
-        rules[rule].estimate(PARAMS, START, CHUNK._replace(**wrong))

@@ -5,14 +5,28 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from influence_balancing import CELL, influence, stationary, train
-from jaxrnn.data.influence_balancing import OPTIMUM, influence_balancing
+from jaxrnn.data.influence_balancing import OPTIMUM, PUSH, TRANSITION, UNITS, balancing_cell, influence_balancing
 from jaxrnn.gradients import bptt, checkpointed_bptt, heavy_tailed, randomized_bptt, truncated_bptt
 from jaxrnn.losses import squared_error
 
+CELL = balancing_cell()
 THETA = 0.5
 SLOPE_OF_LOSS = -6 * THETA - 1  # at the stationary state, where s_1 = -6 theta
 TRUE_SIGN = np.sign(-6 * SLOPE_OF_LOSS)
+
+
+def stationary(theta):
+    """The state `[1, 23]` that the cell comes to rest in; its first unit is -6 theta."""
+    return np.linalg.solve(np.eye(UNITS) - TRANSITION, theta * PUSH)[None]
+
+
+def influence(steps):
+    """`G(n) = sum_{j<n} (A^j u)_1` for n = 1 to steps: what n steps of credit say of d s_1 / d theta, in truth -6."""
+    moved, pushes = PUSH, []
+    for _ in range(steps):
+        pushes.append(moved[0])
+        moved = TRANSITION @ moved
+    return np.cumsum(pushes)
 
 
 def last_gradient(estimator, chunk_steps, calls):
@@ -39,6 +53,20 @@ def test_chunks_with_their_losses_summed_are_wrong_up_to_109_steps(length, right
     gradient = last_gradient(bptt(CELL, squared_error), length, calls=1)
     assert gradient == pytest.approx(SLOPE_OF_LOSS * influence(length).sum(), rel=1e-12)
     assert (np.sign(gradient) == TRUE_SIGN) == right
+
+
+def train(estimator, chunk_steps, updates, rate):
+    """Theta after each update of plain gradient descent on the losses' sum, the state going on from chunk to chunk."""
+    chunk, params = influence_balancing(1, steps=chunk_steps), CELL.init(None)
+    state = estimator.init(jax.random.key(0), params, CELL.initial_carry(1), chunk)
+
+    def update(running, _):
+        params, state = running
+        estimate, state = estimator.estimate(params, state, chunk)
+        params = jax.tree.map(lambda p, g: p - rate * g, params, estimate.grads)
+        return (params, state), params["theta"]
+
+    return jax.jit(lambda start: jax.lax.scan(update, start, length=updates)[1])((params, state))
 
 
 def test_training_goes_where_the_sign_of_the_gradient_says():

@@ -211,12 +211,6 @@ def test_memory_is_flat_from_4_to_64_thousand_steps(rule):
     assert growth > 15 if rule == "full" else growth <= 1.05
 
 
-@pytest.mark.parametrize("horizon", [0, -1, 2.5, None, "3"])
-def test_a_horizon_that_is_no_number_of_steps_is_refused(horizon):
-    with pytest.raises(InputError, match="truncated_bptt: horizon is .* a whole number of time steps"):
-        truncated_bptt(LINEAR, slopes, horizon=horizon)
-
-
 def test_credit_replayed_through_many_chunks_is_added_up_in_32_bits():
     """In bfloat16, 256 + 1 is 256."""
     cell = from_step(

@@ -4,7 +4,6 @@ import jax
 import numpy as np
 import pytest
 
-pytest.importorskip("matplotlib", reason="the benchmarks want their own extra: pip install -e '.[bench]'")
 pytest.importorskip("tyro", reason="the benchmarks are commands: pip install -e '.[bench]'")
 
 from benchmarks.peers import contest, worker  # noqa: E402

@@ -1,11 +1,12 @@
 """What each dispatch reads: over the positions alone, without a device."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from jaxrnn.config import Config, Data, Training
+from jaxrnn.config import Config, Data, Optimizer, Training
 from jaxrnn.data.chunks import make_streams, number_of_chunks, read
 from jaxrnn.errors import InputError
 from jaxrnn.running.experiment import Experiment, _check_lap, epoch_streams, updates_per_epoch
@@ -88,3 +89,10 @@ def test_on_a_circle_no_update_is_filled_up():
 def test_a_dispatch_never_crosses_the_end_of_an_epoch():
     made = experiment(updates=10, updates_per_dispatch=5)  # 8 chunks an epoch
     assert [(p.updates, p.epoch, p.chunk) for _, p in dispatches(made)] == [(5, 0, 5), (8, 1, 0), (10, 1, 2)]
+
+
+@pytest.mark.parametrize(("share", "ends"), [(0.0, [4, 7, 11, 14, 18, 20]), (0.5, [4, 7, 10, 14, 18, 20])])
+def test_a_dispatch_ends_where_an_average_begins(share, ends):
+    made = experiment(updates_per_dispatch=4)
+    made = made._replace(config=replace(made.config, optimizer=Optimizer(average_last=share)))
+    assert [position.updates for _, position in dispatches(made)] == ends

@@ -64,12 +64,10 @@ def test_a_worse_score_begins_the_average_and_validation_sees_it(after, first, m
 @pytest.mark.parametrize(
     ("share", "first"), [(0.0, []), (0.02, []), (0.04, [19]), (0.25, [15]), (0.29, [14]), (0.5, [10]), (0.99, [1])]
 )
-@pytest.mark.parametrize("dispatch", [1, 4])
-def test_the_last_share_of_training_is_averaged(share, first, dispatch):
-    """Once, from the end of the dispatch on with which it begins; a share of less than half an update is none."""
+def test_the_last_share_of_training_is_averaged(share, first):
+    """From one update on; a share of less than half an update is none."""
     made = experiment(updates=20)._replace(config=Config(optimizer=Optimizer(average_last=share)))
-    due = [n for n in range(dispatch, 21, dispatch) if averaging_due(made, n - dispatch, n)]
-    assert due == [-(-n // dispatch) * dispatch for n in first]
+    assert [n for n in range(1, 21) if averaging_due(made, n)] == first
 
 
 def test_the_time_before_a_stop_counts(monkeypatch):

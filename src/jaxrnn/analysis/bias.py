@@ -197,6 +197,12 @@ def chosen_horizon(bias: Bias, keep: float = 0.99) -> Horizon:
 
     Returns:
         The horizon; where none will do, the one with the best cosine.
+
+    Example:
+        >>> rows = tuple(Horizon(k, 1 / k, 1 - 1 / k**2, 1.0, 1.0, 1000 * k, 1e-5) for k in (4, 16, 64))
+        >>> bias = Bias(rows, Horizon(256, 0.0, 1.0, 1.0, 0.0, 48_000, 1.4e-5), 256, 4)
+        >>> chosen_horizon(bias).horizon, chosen_horizon(bias, keep=0.9).horizon
+        (16, 4)
     """
     keeping = _keeping(bias, keep)
     return keeping[0] if keeping else max(bias.rows, key=lambda row: row.cosine)

@@ -113,6 +113,14 @@ def lag_norms_over_time(
 
     Cost:
         As `lag_norms`, with memory for W carries.
+
+    Example:
+        >>> from jaxrnn.cells import elman
+        >>> from jaxrnn.losses import squared_error
+        >>> cell, ones = elman(1, 1), jnp.ones((7, 1, 1))
+        >>> params, chunk = cell.init(jax.random.key(0)), Chunk(ones, ones, ones[..., 0])
+        >>> lag_norms_over_time(cell, squared_error, params, jnp.zeros((1, 1)), chunk, lags=3).shape     # two losses
+        (2, 3, 1, 1)
     """
     check_chunk(chunk)
     steps = chunk.weight.shape[0]

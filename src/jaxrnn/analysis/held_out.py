@@ -121,6 +121,11 @@ def halves(text: HeldOut) -> tuple[HeldOut, HeldOut]:
 
     Returns:
         The first and the second half; what is left out counts in the first.
+
+    Example:
+        >>> text = HeldOut(np.arange(12), "abcdefghijkl", {}, np.array([0, 7]), ("a.txt", "b.txt"), (), 0)
+        >>> [(half.pieces, half.files) for half in halves(text)]
+        [('abcdefg', ('a.txt',)), ('hijkl', ('b.txt',))]
     """
     middle = len(text.ids) // 2
     near = text.starts[np.abs(text.starts - middle) < middle // 3]

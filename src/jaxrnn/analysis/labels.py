@@ -150,6 +150,10 @@ def tokens_of(text: str) -> Iterator[Token]:
 
     Raises:
         NotPython: the text is not Python as the running version knows it.
+
+    Example:
+        >>> [(token.start, token.end) for token in tokens_of("x = f'{y}'")][:3]
+        [(0, 1), (2, 3), (4, 10)]
     """
     lines = np.append(0, np.cumsum([len(line) for line in io.StringIO(text)], dtype=int))
     opened = []

@@ -82,6 +82,16 @@ def fit(sums: Moments, ridge: float) -> dict[str, np.ndarray]:
 
     Cost:
         O(D^3) once for all labels.
+
+    References:
+        A. E. Hoerl, R. W. Kennard, "Ridge Regression: Biased Estimation for Nonorthogonal Problems", Technometrics
+        12(1), 1970. R. A. Fisher, "The Use of Multiple Measurements in Taxonomic Problems", Annals of Eugenics 7(2),
+        1936 (the discriminant).
+
+    Example:
+        >>> sums = moments(np.array([[1.0], [3.0]]), {"twice": np.array([2.0, 6.0])})
+        >>> [float(fit(sums, ridge)["twice"][0].round(3)) for ridge in (0.0, 1.0)]
+        [2.0, 1.0]
     """
     if not sums.labels:
         return {}

@@ -124,7 +124,6 @@ def view_json(shown: TextView) -> Mapping[str, Any]:
         "scales": [float(f"{value:.5g}") for value in shown.scales],
         "levels": base64.b64encode(shown.levels.tobytes()).decode(),
         "nats": [round(float(value), 3) for value in shown.nats],
-        "left_out": [f"{quantity.name} of layer {quantity.layer}" for quantity in shown.left_out],
     }
 
 

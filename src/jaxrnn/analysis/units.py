@@ -57,6 +57,12 @@ def choose_units(values: Mapping[Quantity, np.ndarray], labels: Labels, *, top: 
 
     Cost:
         One sort of the N places for every unit, whatever the number of labels.
+
+    Example:
+        >>> values = {Quantity(1, "h"): np.array([[0.5, 0.9], [0.5, 0.1]])}         # the second unit is low with it
+        >>> [best] = choose_units(values, {"vowel": np.array([False, True])}, top=1)["vowel"]
+        >>> str(best.unit), best.sign, best.chosen
+        ('h 1 of layer 1', -1, 1.0)
     """
     units = [Unit(*quantity, number) for quantity, seen in values.items() for number in range(seen.shape[1])]
     best = {}

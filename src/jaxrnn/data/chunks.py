@@ -135,6 +135,11 @@ def number_of_chunks(streams: Streams) -> int:
 
     Returns:
         The number of chunks; 0 if there is no target.
+
+    Example:
+        >>> streams = Streams(np.arange(12), batch_size=2, chunk_length=2, drop_tail=True)     # rows of 5 targets
+        >>> number_of_chunks(streams), number_of_chunks(streams._replace(lap=0))
+        (3, 2)
     """
     if streams.cuts is not None:
         return len(streams.cuts) - 1

@@ -115,7 +115,7 @@ def _whole(name: str, remote: Remote, strip: bool, place: Path) -> Path:
 def _download(name: str, remote: Remote, folder: Path) -> Path:
     """The file with this digest. It is written under another name first, and gets its own when its digest is right."""
     digest, kept = f"sha256:{remote.sha256}", f"{remote.sha256}{_KEPT}"
-    culprit, by_hand = f"data.corpus = {name!r}", "get it by hand and name the file instead: --data.corpus FILE"
+    culprit, by_hand = f"data.corpus = {name!r}", _by_hand(name)
     try:
         return Path(pooch.retrieve(remote.url, digest, kept, folder, downloader=_get))  # pyright: ignore[reportArgumentType]
     except ValueError:  # what pooch says of a wrong digest is four lines long
@@ -123,6 +123,13 @@ def _download(name: str, remote: Remote, folder: Path) -> Path:
         raise InputError(f"{culprit}: {remote.url} {what}; try again, or {by_hand}") from None
     except OSError as error:  # of the disk as well as of the net
         raise InputError(f"{culprit}: cannot get {remote.url} ({_in_short(error)}); {by_hand}") from None
+
+
+def _by_hand(name: str) -> str:
+    """What to do where nothing can be downloaded."""
+    splits = {"train": "--data.corpus TRAIN", "valid": "--data.valid VALID", "test": "--data.test TEST"}
+    options = " ".join(splits[split] for split in NAMED[name].files if split in splits) or "--data.corpus FILE"
+    return f"get it by hand and name the file instead: {options}"
 
 
 def _get(url: str, output_file: Any, pooch: Any) -> None:

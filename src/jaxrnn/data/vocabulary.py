@@ -18,6 +18,11 @@ class Vocabulary(NamedTuple):
     Attributes:
         tokenizer: the name of the tokenizer that makes the symbols.
         symbols: the symbols, in the order of their ids. `V = len(symbols)`.
+
+    Example:
+        >>> vocabulary = Vocabulary("character", ("l", "e", "h", "o"))
+        >>> decode(vocabulary, encode(vocabulary, "hello"))
+        'hello'
     """
 
     tokenizer: str

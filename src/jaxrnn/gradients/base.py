@@ -21,6 +21,12 @@ class Chunk(NamedTuple):
         inputs: `[K, B, ...]`, or a `Marked` of such.
         targets: `[K, B, ...]`.
         weight: `[K, B]`, the weight of each step's loss; 0 means that there is no loss here.
+
+    Example:
+        >>> chunk = Chunk(jnp.ones((5, 2, 3)), jnp.zeros((5, 2)), jnp.ones((5, 2)))      # K = 5, B = 2, I = 3
+        >>> at_the_end = chunk._replace(weight=chunk.weight.at[:-1].set(0))              # only the last step counts
+        >>> float(at_the_end.weight.sum())
+        2.0
     """
 
     inputs: Any
@@ -59,6 +65,12 @@ class Estimate(NamedTuple):
         loss: `[]`, the weighted sum of the losses.
         weight: `[]`, the sum of the weights.
         grads: like the parameters.
+
+    Example:
+        >>> one, another = Estimate(6.0, 4.0, {"w": 3.0}), Estimate(2.0, 4.0, {"w": 1.0})
+        >>> total = jax.tree.map(jnp.add, one, another)
+        >>> float(total.loss / total.weight), float(total.grads["w"] / total.weight)
+        (1.0, 0.5)
     """
 
     loss: Array

@@ -147,6 +147,13 @@ def credit_before(cell: Cell, params: Params, carry: Carry, x: Any, credit: Carr
 
     Returns:
         Likewise: `credit d carry' / d carry`.
+
+    Example:
+        >>> from jaxrnn.stepwise import from_step
+        >>> halving = from_step(lambda key: {}, lambda shape, key=None: jnp.zeros(shape),
+        ...                     lambda params, h, x: (h / 2 + x,) * 2)
+        >>> credit_before(halving, {}, jnp.zeros(1), jnp.ones(1), jnp.ones(1)).tolist()
+        [0.5]
     """
     floats, others = split_carry(carry)
     _, pull = jax.vjp(lambda floats: split_carry(cell.step(params, join(floats, others), x)[0])[0], floats)

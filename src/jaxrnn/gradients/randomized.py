@@ -193,6 +193,7 @@ def randomized_bptt(
     """
     whole = "a whole number of time steps, at least 1"
     require(is_whole(segment_length), "randomized_bptt: segment_length", segment_length, whole)
+    require(callable(truncation), "randomized_bptt: truncation", truncation, "a law, such as geometric(0.5)")
     run = chunk_loss(cell, loss)
     within = partial(jax.checkpoint, prevent_cse=False)
 

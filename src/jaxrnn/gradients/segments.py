@@ -104,6 +104,13 @@ def with_credit(
 
     Raises:
         InputError: for parameters that are no floats.
+
+    Example:
+        >>> run = lambda w, h, chunk: (w * h, (w * h, jnp.sum(chunk.weight)))
+        >>> chunk = Chunk((), (), jnp.ones((1, 1)))
+        >>> estimate, after, credit = with_credit(run, jnp.array(2.0), jnp.array(3.0), chunk)
+        >>> float(estimate.loss), float(estimate.grads), float(credit)
+        (6.0, 3.0, 2.0)
     """
     whole = [jnp.result_type(p) for p in jax.tree.leaves(params) if not is_float(p)]
     require(not whole, "a parameter's dtype", whole and whole[0].name, "one of floats, for it is to be differentiated")
@@ -236,6 +243,13 @@ def reverse_mode(run: ChunkLoss) -> GradientEstimator:
 
     Returns:
         An estimator whose state is the carry. It draws no new noise; see `renewing`.
+
+    Example:
+        >>> estimator = reverse_mode(lambda w, h, chunk: (w * h, (w * h, jnp.sum(chunk.weight))))
+        >>> w, chunk = jnp.array(2.0), Chunk((), (), jnp.ones((1, 1)))
+        >>> estimate, state = estimator.estimate(w, estimator.init(None, w, jnp.array(3.0), chunk), chunk)
+        >>> float(estimate.grads), float(state.carry)
+        (3.0, 6.0)
     """
 
     def init(key, params, carry, chunk):

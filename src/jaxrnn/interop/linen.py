@@ -47,7 +47,8 @@ def from_linen(module: nn.RNNCellBase, input_size: int) -> Cell:
 
     def initial_carry(batch_shape: tuple[int, ...], key: Any = None) -> Any:
         del key  # it would be for noise; Flax draws the carry's start from it
-        return module.initialize_carry(jax.random.key(0), (*batch_shape, input_size))
+        start = module.initialize_carry(jax.random.key(0), (input_size,))  # all rows alike, wherever they are
+        return jax.tree.map(lambda a: jnp.broadcast_to(a, (*batch_shape, *a.shape)), start)
 
     def init(key: Any) -> Any:
         return module.init(key, initial_carry(()), jnp.zeros(input_size))["params"]

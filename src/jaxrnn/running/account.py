@@ -112,7 +112,9 @@ def _facts(best: Trained, rows: list[dict[str, Any]], noun: str, watched: Watche
     if tests:
         test = tests[-1]
         best_n_gram = f"best n-gram {test['baselines']['best_ngram']:.3f}"
-        facts += [("test", f"{test['bits_per_character']:.3f} bits per character; {best_n_gram}")]
+        bits = test["bits_per_character"]
+        score = "not finite" if bits is None else f"{bits:.3f} bits per character"
+        facts += [("test", f"{score}; {best_n_gram}")]
         facts += [("training", f"{test['seconds']:,.0f} seconds")]
     return [
         *facts,

@@ -1,5 +1,6 @@
 """What one dispatch takes: the next chunks of the text, on the devices that work on them."""
 
+from jaxrnn.averaging import average_start
 from jaxrnn.data.chunks import number_of_chunks, read
 from jaxrnn.gradients import Chunk
 from jaxrnn.mesh import put_rows
@@ -9,7 +10,7 @@ from jaxrnn.training import stack_chunks
 
 
 def next_chunks(experiment: Experiment, position: Position) -> tuple[Chunk, Position]:
-    """Read what one dispatch takes. It stays within an epoch, and within the run's length.
+    """Read what one dispatch takes. It stays within an epoch, the run's length, and what comes before an average.
 
     Args:
         experiment: the experiment.
@@ -18,10 +19,12 @@ def next_chunks(experiment: Experiment, position: Position) -> tuple[Chunk, Posi
     Returns:
         Chunks `[U, A, K, B]`, filled up with weight 0 where there are fewer, and the position after them.
     """
-    training = experiment.config.training
+    training, average_last = experiment.config.training, experiment.config.optimizer.average_last
     streams = epoch_streams(experiment.config, experiment.streams, position.epoch)
     accumulate, in_epoch = training.accumulate, number_of_chunks(streams)
-    updates = min(training.updates_per_dispatch, experiment.updates - position.updates)
+    start = average_start(average_last, experiment.updates)  # an average begins between two dispatches
+    stop = start if position.updates < start else experiment.updates
+    updates = min(training.updates_per_dispatch, stop - position.updates)
     end = min(position.chunk + updates * accumulate, in_epoch)
     chunks = [read(streams, index) for index in range(position.chunk, end)]
     updates = -(-len(chunks) // accumulate)

@@ -40,7 +40,7 @@ def check_memory(experiment: Experiment, memory: int | None = None) -> None:
     fitting = (other for other in _smaller(config) if influence_bytes(other, build_learner(other, vocabulary)) <= room)
     smaller = next(fitting, None)
     fits = f"model.hidden_size = {smaller.model.hidden_size} would fit, or " if smaller else ""
-    others = " or ".join(repr(other) for other in ("snap1", "uoro", "truncated") if other != rule)
+    others = " or ".join(map(repr, (*ONLINE_RULES[ONLINE_RULES.index(rule) + 1 :], "truncated")))
     raise InputError(
         f"gradient.rule = {rule!r}: the influence of every parameter on the carry takes {_gib(needed)}, an update "
         f"{_TIMES} times that; there is {_gib(room * _TIMES)} of memory: {fits}a rule that keeps less: {others}"

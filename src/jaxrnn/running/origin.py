@@ -86,16 +86,22 @@ def begun_anew(file: Path | None, given: Mapping[str, str], parent: Path | None)
         raise InputError(f"{min(unread)}: nothing reads it {where}; leave it out")
     changed = differences(before, config, leave_out=set(KEYS) - SAME_MODEL)
     if changed:
-        remedy = "leave that out, or begin without --from"
+        remedy = f"{_mend(file, 'leave that out')}, or begin without --from"
         raise InputError(f"--from: the model of {parent} is another: {'; '.join(changed)}; {remedy}")
     return Origin(config, parent=parent)
 
 
 def _own_splits(config: Config, given: Collection[str]) -> Config:
     """Forget the validation and test text that belong to another corpus than the one that was asked for."""
-    if "data.corpus" not in given or {"data.valid", "data.test"} & set(given):
+    if "data.corpus" not in given:
         return config
-    return replace(config, data=replace(config.data, valid=None, test=None))
+    own = {name: getattr(config.data, name) if f"data.{name}" in given else None for name in ("valid", "test")}
+    return replace(config, data=replace(config.data, **own))
+
+
+def _mend(file: Path | None, otherwise: str) -> str:
+    """What to do about settings that differ: a file stands for all settings, those that it does not name too."""
+    return otherwise if file is None else f"say the same in {file}, which stands for all settings, or name no file"
 
 
 def gone_on_with(folder: Path | None, file: Path | None, given: Mapping[str, str]) -> Origin:
@@ -120,7 +126,7 @@ def gone_on_with(folder: Path | None, file: Path | None, given: Mapping[str, str
         wanted = replace(wanted, training=replace(wanted.training, length=config.training.length))
     changed = differences(config, wanted, leave_out=MAY_CHANGE)
     if changed:
-        remedy = "leave out what differs, or start a new run"
+        remedy = f"{_mend(file, 'leave out what differs')}, or start a new run"
         raise InputError(f"--resume: {folder} was started with other settings: {'; '.join(changed)}; {remedy}")
     if length(wanted.training).unit == "minutes":
         was = f"{folder} is {config.training.length!r} long, whatever the clock says"

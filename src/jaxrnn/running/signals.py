@@ -39,6 +39,8 @@ def stop_on_signals() -> Iterator[Stop]:
         del frame
         if not stop():
             stop.received = signal.Signals(number)
+            with suppress(OSError):  # what is under way may be a validation of a minute
+                os.write(2, b"\nstopping: what is under way ends first, then all is saved\n")
         elif number != hangup:
             with suppress(OSError):  # there may be no terminal any more
                 os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # give it its cursor back

@@ -75,7 +75,7 @@ def train(job: Job, state: TrainState, position: Position) -> tuple[TrainState, 
         if after.epoch > position.epoch and not config.data.circular:
             job.meter.pause()
             state = job.programs.next_epoch(state, after.epoch)
-        if averaging_due(job.experiment, position.updates, after.updates):
+        if averaging_due(job.experiment, after.updates):
             state = state._replace(optimizer=begin(state.optimizer))
         position = after
     job.meter.pause()
@@ -114,19 +114,17 @@ def validation_due(experiment: Experiment, position: Position) -> bool:
     return crossed or position.validated < position.updates >= experiment.updates
 
 
-def averaging_due(experiment: Experiment, before: int, after: int) -> bool:
-    """Tell whether the last share of training, over which the parameters are averaged, has begun with a dispatch.
+def averaging_due(experiment: Experiment, updates: int) -> bool:
+    """Tell whether the last share of training begins, over which the parameters are averaged.
 
     Args:
         experiment: the experiment.
-        before: updates before the dispatch.
-        after: updates after it.
+        updates: made so far; a dispatch ends where that share begins.
 
     Returns:
-        True where that share begins within the dispatch.
+        True where it begins.
     """
-    start = average_start(experiment.config.optimizer.average_last, experiment.updates)
-    return before < start <= after and start < experiment.updates
+    return updates == average_start(experiment.config.optimizer.average_last, experiment.updates) < experiment.updates
 
 
 def _validate(job: Job, state: TrainState, position: Position) -> tuple[TrainState, Position]:
