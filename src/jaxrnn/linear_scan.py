@@ -91,7 +91,7 @@ def linear_scan(a: Array, b: Array, h: Array) -> Array:
     Example:
         >>> linear_scan(jnp.array([2.0, 2.0, 0.0]), jnp.array([1.0, 1.0, 1.0]), jnp.array(1.0)).tolist()
         [3.0, 7.0, 1.0]
-        >>> jax.grad(lambda h: linear_scan(jnp.array([2.0, 2.0]), jnp.zeros(2), h).sum())(1.0).item()
+        >>> jax.grad(lambda h: linear_scan(jnp.array([2.0, 2.0]), jnp.zeros(2), h).sum())(jnp.array(1.0)).item()
         6.0
     """
     return _scan(a, b, h)
