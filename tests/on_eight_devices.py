@@ -218,7 +218,7 @@ def test_noise_that_all_rows_share_is_drawn_alike():
     """One key without a row axis, as a mask on weights would have."""
 
     def initial_carry(shape, key=None):
-        return jnp.zeros((shape if isinstance(shape, int) else shape[0], HIDDEN)), key, jnp.zeros((), jnp.int32)
+        return jnp.zeros((*shape, HIDDEN)), key, jnp.zeros((), jnp.int32)
 
     def step(params, carry, x):
         h, key, count = carry

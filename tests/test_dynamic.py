@@ -98,7 +98,7 @@ def test_the_first_chunk_is_scored_before_anything_is_learned_from_it():
     jax.tree.map(np.testing.assert_array_equal, before, PARAMS)
 
 
-@pytest.mark.parametrize(("field", "value"), [("rate", -1.0), ("rate", float("nan")), ("decay", 1.5), ("epsilon", -1)])
+@pytest.mark.parametrize(("field", "value"), [("rate", -1.0), ("rate", float("nan")), ("decay", 1.5), ("epsilon", 0.0)])
 def test_numbers_that_make_no_sense_are_refused(field, value):
     with pytest.raises(InputError, match=f"dynamic evaluation: {field} is"):
         evaluate(PARAMS, CARRY, CHUNKS, Adaptation(0.1)._replace(**{field: value}))

@@ -70,6 +70,12 @@ def test_a_value_out_of_range_is_named(key, value):
         schedule("step", **{"rate": 1.0, key: value})
 
 
+@pytest.mark.parametrize("name", ["linear", "cosine"])
+def test_one_that_falls_to_the_end_must_know_where_that_is(name):
+    with pytest.raises(InputError, match="schedule: steps is None"):
+        schedule(name, 1.0)
+
+
 def test_an_unknown_schedule_is_answered_with_the_nearest():
     with pytest.raises(InputError, match="did you mean 'cosine'"):
         schedule("cosin", 1.0)

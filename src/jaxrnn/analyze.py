@@ -14,7 +14,6 @@ from rich.console import Console
 from jaxrnn import snapshots
 from jaxrnn.analysis.report import make_ready, write
 from jaxrnn.command import Parser, check_positive, make_command, path
-from jaxrnn.config import Config
 from jaxrnn.data.reading import Document
 from jaxrnn.errors import naming_refusals
 from jaxrnn.running.account import account
@@ -48,7 +47,7 @@ def _analyze(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the text, measure, and write the report."""
     check_positive(asked, "length")
     began = time.monotonic()
-    prepare_one(Config())
+    prepare_one()
     more = [load_label(spec) for spec in asked.label]
     best = load_trained(asked.run)
     splits, ids = _text(asked.text, best)

@@ -105,7 +105,7 @@ def _segments(gradient: Gradient) -> dict[str, Any]:
 
 
 PRECISIONS: dict[str, Callable[[Cell], Cell]] = {"float32": lambda cell: cell, "bfloat16": mixed_precision}
-ONLINE_RULES = ("rtrl", "snap1", "uoro")
+ONLINE_RULES = ("rtrl", "snap1", "uoro")  # from the one that keeps most to the one that keeps least
 
 NAMES: Mapping[str, Mapping[str, Any]] = {
     "data.tokenizer": TOKENIZERS,

@@ -75,6 +75,25 @@ class Cell(NamedTuple):
     output_size: int | None = None
 
 
+def check_cell(name: str, cell: Any) -> None:
+    """Refuse what is no cell, such as a factory that has not been called.
+
+    Args:
+        name: the argument.
+        cell: what was given.
+
+    Raises:
+        InputError: naming it.
+
+    Example:
+        >>> check_cell("with_readout: cell", 3)
+        Traceback (most recent call last):
+            ...
+        jaxrnn.errors.InputError: with_readout: cell is <class 'int'>; it must be a cell, such as lstm(3, 4)
+    """
+    require(isinstance(cell, Cell), name, type(cell), "a cell, such as lstm(3, 4)")
+
+
 def product(a: Array, w: Array, plus: Array | None = None) -> Array:
     """The plain `dot` of a recurrence, and of all layers: `a @ w`, as one product of two matrices.
 

@@ -99,7 +99,7 @@ def path(word: str) -> Path:
         >>> path("~no such user/mine").as_posix()
         '~no such user/mine'
     """
-    word.encode()
+    word.encode()  # bytes that are no text: argparse names the option
     return Path(os.path.expanduser(word))
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from rich.console import Console
 
 from jaxrnn.command import Parser, check_positive, make_command, path
-from jaxrnn.config import Config
 from jaxrnn.context import doubling, make_cost_by_context, reset_at, reset_every
 from jaxrnn.data.chunks import Streams
 from jaxrnn.data.dataset import Dataset
@@ -51,7 +50,7 @@ HELP: dict[str, Callable[..., Helped]] = {"dynamic": with_dynamic, "cache": with
 def _evaluate(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the text, score, and say what came out."""
     check_positive(asked, "streams", "steps", "by_context")
-    prepare_one(Config())
+    prepare_one()
     best = load_trained(asked.run)
     what, split, dataset = _opened(asked, best)
     data, ids = best.config.data, dataset.ids[split]

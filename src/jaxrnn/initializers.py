@@ -102,7 +102,7 @@ def normal(standard_deviation: float) -> Initializer:
         (2, 3)
     """
     good = is_number(standard_deviation) and 0 <= standard_deviation < math.inf
-    require(good, "normal: standard_deviation", standard_deviation, "0 or more")
+    require(good, "normal: standard_deviation", standard_deviation, "0 or more, and finite")
     return lambda key, shape, dtype: jax.random.normal(key, shape, dtype) * float(standard_deviation)
 
 
@@ -149,7 +149,9 @@ def chrono(longest: float) -> Initializer:
         >>> bool(jnp.all(biases[0] == -biases[1])), float(jnp.sum(jnp.abs(biases[2:])))
         (True, 0.0)
     """
-    require(is_number(longest) and 2 < longest < math.inf, "chrono: longest", longest, "more than 2 time steps")
+    require(
+        is_number(longest) and 2 < longest < math.inf, "chrono: longest", longest, "more than 2 time steps, and finite"
+    )
 
     def initializer(key, shape, dtype):
         require(shape[0] == 4, "chrono: the number of gates", shape[0], "4, those of an LSTM: i, f, g, o")

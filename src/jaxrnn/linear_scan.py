@@ -23,7 +23,7 @@ def linear_unroll(cell: Cell, coefficients: Callable[[Params, Any], tuple[Array,
     """Make the `unroll` of a cell whose step is `h' = a * h + b`, with a and b of the input alone, and output `h'`.
 
     Args:
-        cell: the cell, with a single array as carry. It is not looked at whether its step is what it should be.
+        cell: the cell, with a single array as carry. That its step is of this form is not checked.
         coefficients: `(params, z) -> (a, b)`, where `z` is what the cell's `project` makes of its input, `[T, *batch,
             ...]`, and a and b are `[T, *batch, H]`.
 
@@ -44,7 +44,7 @@ def linear_unroll(cell: Cell, coefficients: Callable[[Params, Any], tuple[Array,
     """
 
     def unroll(params, carry, xs):
-        jax.eval_shape(cell.unroll, params, carry, xs)  # its own checks
+        jax.eval_shape(cell.unroll, params, carry, xs)  # it refuses params, carry and inputs that do not fit
         zs = of_rows(in_reverse(cell.recurrence.project), params, xs)
         a, b = coefficients(params, unmarked(zs))
         reset, keep = marks_of(zs)
@@ -71,7 +71,7 @@ def linear_scan(a: Array, b: Array, h: Array) -> Array:
 
     Two steps, one after the other, are one: `a2 (a1 h + b1) + b2 = (a2 a1) h + (a2 b1 + b2)`. So steps may be joined in
     pairs, these in pairs, and so on (`jax.lax.associative_scan`). Where `a[t]` is 0 nothing comes from before t, even
-    if it was infinite. The gradient is a recurrence of the same kind, backwards: with `g` the cotangent of `hs`::
+    if it was infinite; second derivatives take such a zero for a constant. The gradient is a recurrence of the same kind, backwards: with `g` the cotangent of `hs`::
 
         d[t] = g[t] + a[t+1] * d[t+1]                           # of b[t]
         d[t] * h[t-1]                                           # of a[t]
@@ -85,8 +85,8 @@ def linear_scan(a: Array, b: Array, h: Array) -> Array:
         `[T, *batch, H]`, the state after each step. In reverse mode only.
 
     Cost:
-        About 2 T products and sums of `[*batch, H]` each way, in 2 log2(T) rounds instead of T. The gradient keeps `a`
-        and the result.
+        About 2 T joins each way, each of two products and a sum of `[*batch, H]`, in 2 log2(T) rounds instead of T. The
+        gradient keeps `a` and the result.
 
     Example:
         >>> linear_scan(jnp.array([2.0, 2.0, 0.0]), jnp.array([1.0, 1.0, 1.0]), jnp.array(1.0)).tolist()

@@ -10,7 +10,7 @@ import numpy as np
 from rich.console import Console
 
 from jaxrnn.command import Parser, check_positive, make_command, path
-from jaxrnn.config import Config, Sampling
+from jaxrnn.config import Sampling
 from jaxrnn.data.vocabulary import decode, unknown_id
 from jaxrnn.errors import InputError, naming_refusals
 from jaxrnn.novelty import longest_copied
@@ -46,7 +46,7 @@ _KEYS = {name: f"sampling.{name}" for name in ("prompt", "length", "temperature"
 def _sample(asked: Namespace, screen: Console) -> tuple[int, dict[str, Any]]:
     """Read the model and the prompt, and write on from it."""
     _check(asked)
-    prepare_one(Config())
+    prepare_one()
     best = load_trained(asked.run)
     choice, seed = _choice(asked, best)
     writer = make_writer(_without_unknown(best) if asked.no_unknown else best)

@@ -63,5 +63,5 @@ def test_the_forget_gate_alone_starts_open(name):
 
 
 def test_half_precision_is_normed_in_wider_numbers(default_settings):
-    """The square of 300 is none of float16's numbers."""
+    """The square of 300 is more than float16 holds."""
     assert layer_norm(jnp.array([300.0, -300.0], jnp.float16), jnp.ones(2, jnp.float16)).tolist() == [1.0, -1.0]

@@ -53,5 +53,5 @@ def test_one_device_has_its_buffers_kept_as_the_configuration_says(keep, monkeyp
     settled = []
     monkeypatch.setattr(devices, "keep_buffers", lambda: settled.append("buffers"))
     monkeypatch.setattr(jax.config, "update", lambda name, value: settled.append((name, value)))
-    devices.prepare_one(Config(machine=Machine(keep_buffers=keep, compilation_cache="off")))
+    devices.prepare_one(Machine(keep_buffers=keep, compilation_cache="off"))
     assert settled == ["buffers"] * keep + [("jax_cpu_enable_async_dispatch", False)]

@@ -41,6 +41,8 @@ def test_what_does_not_fit_is_refused_with_what_would():
         check_memory(one, enough - 4)
     with pytest.raises(InputError, match=r"of memory: a rule that keeps less: 'snap1' or 'uoro'"):
         check_memory(one, 4)
+    with pytest.raises(InputError, match=r"a rule that keeps less: 'uoro' or 'truncated'"):
+        check_memory(experiment("snap1"), 4)
     check_memory(experiment("bptt"), 0)
 
 

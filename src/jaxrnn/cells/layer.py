@@ -71,7 +71,7 @@ def recurrent_layer(
         dtype: of parameters and carry.
 
     Returns:
-        A cell with params `w_ih [I, G*H]`, `w_hh [S, G*H]`, `b_ih [G*H]`, unless left out `b_hh [G*H]`, and `more`.
+        A cell with params `w_ih [I, G*H]`, `b_ih [G*H]`, unless left out `w_hh [S, G*H]` and `b_hh [G*H]`, and `more`.
 
     Raises:
         InputError: for sizes that are not whole numbers of at least 1, and for a dtype that is no float.

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 
 from jaxrnn import initializers
-from jaxrnn.cell import Cell, Recurrence
+from jaxrnn.cell import Cell, Recurrence, check_cell
 from jaxrnn.choices import is_whole, require
 from jaxrnn.compose.documents import documents
 from jaxrnn.compose.locked import word_dropout as drop_words
@@ -160,7 +160,7 @@ def _beneath(
     core, vocabulary_size, below, above, word_dropout, tie=False, embedding_init=None, dtype: Any = float
 ) -> dict[str, Cell]:
     """The layers beneath the readout, by their names."""
-    stack(core)  # refuses what is no cell
+    check_cell("language_model: core", core)
     if core.input_size is None or core.output_size is None:
         raise InputError("language_model: the core needs fixed sizes; build it with input_size=... and output_size=...")
     spread = 1.0 / math.sqrt(core.input_size) if tie else 1.0

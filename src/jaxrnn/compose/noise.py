@@ -101,7 +101,7 @@ def keep_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
     """Draw what stays.
 
     Threefry makes two numbers of a key and a counter. What JAX calls partitionable uses one counter for each number,
-    so that devices can share one array; here each row or weight has its array on one device, and both numbers are used.
+    so that devices can share one array; here every device draws whole arrays, and both numbers are used.
 
     Args:
         key: one random key.

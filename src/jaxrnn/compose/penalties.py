@@ -156,5 +156,5 @@ def _in_training_only(measuring: Cell, start: Callable[..., Measuring]) -> Cell:
 
 def _checked(name: str, weight: Any) -> float:
     """The weight as a number of Python's, which changes no dtype; one that is negative or no number is refused."""
-    require(is_number(weight) and 0 <= weight < math.inf, f"{name}: weight", weight, "0 or more")
+    require(is_number(weight) and 0 <= weight < math.inf, f"{name}: weight", weight, "0 or more, and finite")
     return float(weight)

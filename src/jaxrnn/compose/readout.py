@@ -1,6 +1,6 @@
 """A cell with an affine readout on top."""
 
-from jaxrnn.cell import Cell
+from jaxrnn.cell import Cell, check_cell
 from jaxrnn.compose.pointwise import dense
 from jaxrnn.compose.stack import stack
 from jaxrnn.errors import InputError
@@ -22,7 +22,7 @@ def with_readout(cell: Cell, output_size: int, **dense_options) -> Cell:
         outputs `[*batch, O]`.
 
     Raises:
-        InputError: if the cell has no fixed output size.
+        InputError: for what is no cell, and for a cell without a fixed output size.
 
     Example:
         >>> import jax
@@ -31,7 +31,7 @@ def with_readout(cell: Cell, output_size: int, **dense_options) -> Cell:
         >>> cell.step(cell.init(jax.random.key(0)), cell.initial_carry(5), jax.numpy.ones((5, 3)))[1].shape
         (5, 2)
     """
-    stack(cell)  # refuses what is no cell
+    check_cell("with_readout: cell", cell)
     if cell.output_size is None:
         remedy = "build it with output_size=..., or put a layer such as dropout into a stack with the cell below it"
         raise InputError(f"with_readout: the cell has no fixed output size; {remedy}")

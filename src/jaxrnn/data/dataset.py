@@ -134,8 +134,8 @@ def _encode_splits(corpus: Corpus, vocabulary: Vocabulary, folder: Path) -> None
         if not about[split]["length"]:
             none = "holds no symbol of the vocabulary" if about[split]["unseen"] else "holds no symbols"
             key = "--text" if split == "text" else "data.corpus"
-            where = f"the split '{split}' of '{corpus.name}', from {documents[0].path}," if documents else f"'{split}'"
-            raise InputError(f"{key}: {where} {none}; expected text")
+            source = f", from {documents[0].path}," if len(documents) == 1 else ""
+            raise InputError(f"{key}: the split '{split}' of '{corpus.name}'{source} {none}; expected text")
     (folder / "ids.json").write_text(json.dumps(about, indent=1))
 
 

@@ -8,11 +8,13 @@ from jax.sharding import Mesh
 
 from jaxrnn.allocator import keep_buffers
 from jaxrnn.choices import require
-from jaxrnn.config import Config
+from jaxrnn.config import Config, Machine
 from jaxrnn.data.cache import cache_folder
 from jaxrnn.mesh import data_mesh
 from jaxrnn.parallel import check_rows
 from jaxrnn.running.processes import connect
+
+MACHINE = Machine()
 
 _CACHES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 _WORTH_KEEPING = 0.5  # seconds of compilation; smaller programs are compiled as fast as they are read
@@ -27,25 +29,25 @@ def prepare(config: Config) -> None:
     Raises:
         InputError: if the other processes are not found.
     """
-    prepare_one(config)
+    prepare_one(config.machine)
     _divide_cpu(config)
     connect(config)
 
 
-def prepare_one(config: Config) -> None:
+def prepare_one(machine: Machine = MACHINE) -> None:
     """Settle what a command on one device needs: how buffers are kept, programs dispatched, and compiled ones kept.
 
     To be called before the first array is made: buffers that exist lie where the C library has put them.
 
     Args:
-        config: a configuration, of which this takes `machine`.
+        machine: the section; by default as it is built in, for where a run was trained says nothing of this machine.
     """
-    if config.machine.keep_buffers:
+    if machine.keep_buffers:
         keep_buffers()
     # Else a program takes its memory while the one before still has its own; there is nothing to gain by it, for one
     # keeps all cores busy by itself.
     jax.config.update("jax_cpu_enable_async_dispatch", False)
-    _keep_programs(config)
+    _keep_programs(machine)
 
 
 def choose_mesh(config: Config) -> Mesh:
@@ -112,9 +114,9 @@ def devices_of(cores: int, config: Config) -> int:
     return own if asked else _most(own, max(1, config.data.batch_size // processes))
 
 
-def _keep_programs(config: Config) -> None:
+def _keep_programs(machine: Machine) -> None:
     """Keep compiled programs in a folder, so that the next start is quick. What the environment says goes first."""
-    where = config.machine.compilation_cache
+    where = machine.compilation_cache
     if where == "off" or any(name in os.environ for name in _CACHES):
         return
     folder = cache_folder() / "compiled" if where == "auto" else Path(os.path.expanduser(where))

@@ -40,7 +40,9 @@ def stop_on_signals() -> Iterator[Stop]:
         if not stop():
             stop.received = signal.Signals(number)
             with suppress(OSError):  # what is under way may be a validation of a minute
-                os.write(2, b"\nstopping: what is under way ends first, then all is saved\n")
+                os.write(
+                    2, b"\nstopping: the current update or validation is finished first, then everything is saved\n"
+                )
         elif number != hangup:
             with suppress(OSError):  # there may be no terminal any more
                 os.write(2, b"\x1b[?25h\n" if sys.stderr.isatty() else b"\n")  # give it its cursor back
