@@ -24,7 +24,8 @@ from jaxrnn import snapshots
 from jaxrnn.data import named
 from jaxrnn.data.cache import cache_folder
 from jaxrnn.errors import InputError
-from jaxrnn.settings import resolve
+from jaxrnn.running import runs
+from jaxrnn.settings import flatten, resolve
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 PROTOCOLS = {
@@ -79,6 +80,7 @@ def run(recipe: str, seed: int, folder: Path, as_it_is: bool = False) -> dict[st
     plain = {name: command("evaluate", str(folder), *options) for name, options in PROTOCOLS.items()}
     return {
         "seed": seed,
+        "settings": flatten(runs.find(folder)[1]),
         "trained": trained,
         "scores": {name: {key: said[key] for key in KEPT} for name, said in plain.items()},
         "validation": validations(folder),

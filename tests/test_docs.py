@@ -16,7 +16,7 @@ import jaxrnn
 from jaxrnn import analyze, evaluate, gradients, sample, train
 from jaxrnn.analysis.labels import python_labels, text_labels
 from jaxrnn.build import ESTIMATORS, NAMES, check_names
-from jaxrnn.settings import KEYS, check_read, resolve
+from jaxrnn.settings import KEYS, check_read, flatten, resolve
 
 ROOT = Path(__file__).parents[1]
 PAGES = {page.name: page for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")]}
@@ -167,7 +167,9 @@ def test_what_the_cut_costs_in_the_readme_is_what_was_measured():
     assert f"comes to {in_segments} times that loss" in readme and f"but for rounding, ended at {whole})" in readme
     exact_mib, cut_mib = (f"{row['temp_bytes'] / 2**20:.1f}" for row in (exact, cut))
     exact_ms, cut_ms = (f"{1e3 * row['seconds_per_update']:.1f}" for row in (exact, cut))
-    price = f"in {exact_mib} MiB of temporaries instead of {cut_mib} and in {exact_ms} ms an update instead of {cut_ms}"
+    price = (
+        f"in {exact_mib} MiB of temporaries instead of {cut_mib} and in {exact_ms} ms a gradient instead of {cut_ms}"
+    )
     assert price in readme
 
 
@@ -182,7 +184,11 @@ def test_what_the_cut_does_not_cost_in_the_readme_is_what_was_measured():
     assert fmean(adding["final"]) > fmean(rows["adding", 99, "bptt"]["final"])
     inside = [row for row in rows.values() if row["inside"]]
     assert all(max(row["final"]) < 0.1 for row in inside if row["rule"] != "adaptive")
-    assert max(fmean(row["final"]) for row in inside if row["rule"] == "adaptive") > 0.3
+    for row in (row for row in inside if row["rule"] == "adaptive"):  # the same share of updates, of a quarter of them
+        full = rows[row["task"], row["delay"], "bptt"]
+        assert row["T"] <= row["k"] and row["updates"][23] == full["updates"][5]
+        same = fmean(fmean(one[20:24]) for one in row["loss_over_floor"])
+        assert abs(same - fmean(one[5] for one in full["loss_over_floor"])) < 0.1
     pace = [row for row in result["pace"] if row["T"] in {row["T"] for row in inside} and row["hidden"] == 32]
     for steps in {row["T"] for row in pace}:  # "as quick as any": some are the same program where nothing is cut
         seconds = {row["rule"]: row["seconds"] for row in pace if row["T"] == steps}
@@ -249,7 +255,7 @@ def test_the_page_on_time_has_the_measured_figures():
     for name, row in rows.items():
         others = [row["torch"], *jax_peers(row)]
         ratio = min(one["same_allocator"]["seconds"] for one in others) / row["jaxrnn"]["same_allocator"]["seconds"]
-        (ahead if ratio > 1.05 else level if ratio > 0.95 else behind).append(f"`{name}`")
+        (ahead if ratio > 1.12 else level if ratio > 0.89 else behind).append(f"`{name}`")
     first, second = (", ".join(names[:-1]) + f" and {names[-1]}" for names in (ahead, behind[::-1]))
     between = f", level with PyTorch on {' and '.join(level)}" if level else ""
     told = f"jaxrnn is ahead of all on {first}{between} and behind PyTorch on {second},"
@@ -372,15 +378,16 @@ def test_what_a_unit_tells_of_novels_is_what_was_measured():
     assert f"what stands between quotes with an area of {quotes['score']:.3f}" in readme
     assert f"before training the best is at {quotes['untrained']:.2f}" in readme
     updates, scores = found["followed"]["updates"], found["followed"]["scores"]
-    rises = [(b - a, y - x) for a, b, x, y in zip(updates, updates[1:], scores, scores[1:], strict=False)]
-    assert max(rises, key=lambda rise: rise[1])[0] <= 400  # "a few hundred"
+    before, after = (scores[updates.index(number)] for number in (800, 1200))
+    assert before < 0.6 and after > 0.95 and "between its 800th and its 1,200th update, of 3,344" in readme
 
 
 def test_what_vowels_tell_is_what_was_measured():
     page = " ".join(PAGES["own_data.md"].read_text("utf-8").split())
     found = json.loads((ROOT / "benchmarks/results/vowels.json").read_text("utf-8"))
     assert len(found["seeds"]) == 3
-    assert f"who is speaking in {100 * found['mean']['GRU']:.1f} % of 370 others" in page
+    elman, gru, lstm = (f"{100 * found['mean'][name]:.1f} %" for name in ("Elman", "GRU", "LSTM"))
+    assert f"who is speaking in {gru} of 370 others" in page and f"an Elman network {elman}, an LSTM {lstm}" in page
 
 
 def test_what_is_said_of_kills_is_what_was_measured():
@@ -514,6 +521,9 @@ def test_the_recipes_of_the_readme_score_what_was_measured():
     for path in paths:
         found = json.loads(path.read_text("utf-8"))
         row = next(line for line in readme.splitlines() if line.startswith(f"| [`{found['recipe']}`]"))
+        recipe = json.loads(json.dumps(flatten(resolve(ROOT / f"configs/{found['recipe']}.toml"))))
+        for one in (one for one in found["seeds"] if "settings" in one):  # those that were measured lately
+            assert one["settings"] == recipe | {"seed": one["seed"]}
         if "perplexity" in row:
             scores = [one["scores"]["full chunks only"]["perplexity"] for one in found["seeds"]]
             said = f"perplexity {', '.join(f'{score:.1f}' for score in scores)}"

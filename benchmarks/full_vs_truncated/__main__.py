@@ -39,9 +39,9 @@ def main(
     found["learning"] = learning.at_equal_compute(found["learning"], found["pace"])
     if print_json:
         print(json.dumps(found))
-        return
-    print(tables(found))
-    save(found, quick)
+    else:
+        print(tables(found))
+        save(found, quick)
     kept.forget()
 
 

@@ -16,7 +16,8 @@ from benchmarks.full_vs_truncated.setting import Setting
 class Kept:
     """A folder with one file for each finished measurement.
 
-    It is named by the setting: another setting begins anew. It knows nothing of the code: after a change, `forget`.
+    It is named by the setting and the machine: another one begins anew. It knows nothing of the code: after a change,
+    `forget`.
     """
 
     def __init__(self, setting: Any, folder: Path = results.FOLDER / ".partial"):
@@ -26,7 +27,7 @@ class Kept:
             setting: anything with a `repr` of its own.
             folder: where it lies.
         """
-        self.folder = folder / hashlib.sha256(repr(setting).encode()).hexdigest()[:12]
+        self.folder = folder / hashlib.sha256(repr((setting, results.machine())).encode()).hexdigest()[:12]
 
     def __call__(self, name: str, measure: Callable[[], Any]) -> Any:
         """Measure, unless that is done.

@@ -34,17 +34,15 @@ def main(
         implementations = implementations if implementations != Name.__args__ else ("jaxrnn", "linen")
     names = tuple(way for name in implementations for way in (BARE if name == "products" else (name,)))
     setting = Setting(names, "small" if quick else "full", 2 if quick else rounds, 0.01 if quick else 0.5)
-    found: dict[str, Any] = {}
+    found = {} if print_json else results.before("peers", quick=quick)  # rows that were not asked for stay
     for row in rows:
         found[row] = with_faster_products(measure(row, setting))
         if not print_json:
             Console(width=120).print(table(row, found[row]))
+            found = {name: found[name] for name in RowName.__args__ if name in found}
+            results.save("peers", found, picture(found), quick=quick)
     if print_json:
         print(json.dumps(found))
-        return
-    known = results.before("peers", quick=quick)  # what was not asked for stays
-    found = {row: known.get(row, {}) | found.get(row, {}) for row in RowName.__args__ if row in known or row in found}
-    results.save("peers", found, picture(found), quick=quick)
 
 
 def with_faster_products(of_row: dict[str, Any]) -> dict[str, Any]:

@@ -71,7 +71,8 @@ def linear_scan(a: Array, b: Array, h: Array) -> Array:
 
     Two steps, one after the other, are one: `a2 (a1 h + b1) + b2 = (a2 a1) h + (a2 b1 + b2)`. So steps may be joined in
     pairs, these in pairs, and so on (`jax.lax.associative_scan`). Where `a[t]` is 0 nothing comes from before t, even
-    if it was infinite; second derivatives take such a zero for a constant. The gradient is a recurrence of the same kind, backwards: with `g` the cotangent of `hs`::
+    if it was infinite; second derivatives take such a zero for a constant. The gradient is a recurrence of the same
+    kind, backwards: with `g` the cotangent of `hs`::
 
         d[t] = g[t] + a[t+1] * d[t+1]                           # of b[t]
         d[t] * h[t-1]                                           # of a[t]
