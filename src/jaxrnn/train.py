@@ -25,6 +25,7 @@ from rich.console import Console
 from jaxrnn.build import NAMES, check_names
 from jaxrnn.command import Parser, make_command, path
 from jaxrnn.config import Config
+from jaxrnn.errors import InputError
 from jaxrnn.evaluation import Evaluation, Score
 from jaxrnn.mesh import gathered
 from jaxrnn.ngrams import baselines, counted_part
@@ -34,7 +35,7 @@ from jaxrnn.running.experiment import Experiment, set_up
 from jaxrnn.running.memory import check_memory, check_program
 from jaxrnn.running.meter import Meter, penalized
 from jaxrnn.running.origin import begun_anew, first_files, gone_on_with, last_snapshot, lengthen
-from jaxrnn.running.pace import fix_length
+from jaxrnn.running.pace import fix_length, seconds_to_validate
 from jaxrnn.running.particulars import particulars
 from jaxrnn.running.position import Position, save
 from jaxrnn.running.processes import agreed, is_first, of_first, part, together
@@ -176,18 +177,21 @@ def _open(asked: Namespace, screen: Console, held: ExitStack) -> Session:
         start = last_snapshot(experiment, programs, run)
         lengthen(experiment, run, start[1] if start else Position())
     compiled, n_grams = _compile(experiment, programs, screen, resumed=bool(start or parent))
+    score, model = _make_score(experiment), config.model
     with screen.status("measuring the pace ..."):
-        experiment = fix_length(experiment, programs)
+        experiment = fix_length(experiment, programs, score)
+        start = start or (_beginning(experiment, programs, parent), Position())
+        if model.vocabulary_sample and not model.vocabulary_block:  # unlike an update, a validation holds all logits
+            seconds_to_validate(experiment, start[0].params, score)  # better refused now than after the first updates
     screen.print(summary.introduction(experiment, config.training.length))
     screen.print(summary.n_gram_line(experiment, n_grams["test"]))
     if parent:
         screen.print(f"{'begins with':<11} the parameters of {parent.snapshot}")
-    start = start or (_beginning(experiment, programs, parent), Position())
     if asked.verbose:
         screen.print(particulars(experiment, compiled))
     run = _claimed(run, asked.run, experiment, start, parent, held)
     screen.print(f"{'run':<11} {run.folder}\n")
-    return Session(experiment, programs, run, start, n_grams, _make_score(experiment), screen)
+    return Session(experiment, programs, run, start, n_grams, score, screen)
 
 
 def _compile(
@@ -237,14 +241,22 @@ def _beginning(experiment: Experiment, programs: Programs, parent: Trained | Non
 
 
 def _make_score(experiment: Experiment) -> Callable[..., Evaluation]:
-    """How texts are scored in training and at its end."""
+    """How texts are scored in training and at its end; what does not fit into memory is refused by its keys."""
     # Several processes score the whole text, each by itself.
     mesh = experiment.mesh if jax.process_count() == 1 else None
     data = experiment.config.data
     score = make_score(experiment.learner.cell, mesh, separate_lines=data.separate_lines)
 
     def whole(params: Params, ids: np.ndarray, name: str) -> Evaluation:
-        return score(params, text_in_rows(ids, evaluation_streams(data), data.chunk_length, name=name))
+        text = text_in_rows(ids, evaluation_streams(data), data.chunk_length, name=name)
+        try:
+            return score(params, text)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            takes = f"scoring {text.batch_size} streams side by side takes more memory than there is"
+            keys = "model.vocabulary_block, data.evaluation_streams"
+            raise InputError(f"{keys}: {takes}; give one of them a smaller value") from None
 
     return whole
 

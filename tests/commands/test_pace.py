@@ -12,8 +12,8 @@ from jaxrnn.running.experiment import Experiment
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that is looked at after each dispatch: one is slow at first, one is held up later."""
-    looks = itertools.accumulate([100.0, 0.25, 0.125, 0.75, 0.375])
+    """A clock that is looked at around a score, and after each dispatch: one is slow at first, one is held up later."""
+    looks = itertools.accumulate([99.0, 0.5, 0.5, 0.25, 0.125, 0.75, 0.375])
     monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: next(looks)))
 
 
@@ -22,7 +22,7 @@ def test_minutes_are_measured_once_and_kept_as_updates(jaxrnn, settings, tmp_pat
     said = jaxrnn("train", *words, "--run", tmp_path / "run", "--json")
     assert compiled["jit(train_step)"] == compiled["jit(first_state)"] == 1  # for the pace and for the run
     update = 0.375 / 2  # the median of 0.125, 0.75 and 0.375 seconds, for two updates, when a quarter second has passed
-    validation = update / 3 * 40 / (4 * 8 * 2)  # a third of an update for each 64 symbols, 40 symbols
+    validation = 0.5 * 2  # of a chunk, with 4 times 8 of the 40 targets, and of the next
     updates = round(60 / (update + validation / 8))
     assert said.answer["updates"] == updates
     _, config = runs.find(tmp_path / "run")
@@ -39,8 +39,19 @@ def test_minutes_are_measured_once_and_kept_as_updates(jaxrnn, settings, tmp_pat
     assert refused.code == 2 and "lengthen it by updates or epochs" in refused.err
 
 
-def test_a_validation_costs_no_more_than_its_text_is_long(monkeypatch):
-    monkeypatch.setattr(pace, "_seconds_per_update", lambda *_: 0.1)
-    config = Config(training=Training(length="1 minute", validate_every=1))  # of 200,000 targets
-    experiment = Experiment(config, None, SimpleNamespace(ids={"valid": range(2049)}), None, None, 0, None)
-    assert pace.fix_length(experiment, None).updates == round(60 / (0.1 + 0.1 / 3))  # an update has 64 * 32 targets
+@pytest.mark.parametrize(("targets", "chunks"), [(40, 1), (2048, 1), (2049, 2), (3 * 2048 + 1, 4), (300_000, 98)])
+def test_a_validation_takes_as_long_as_its_chunks(monkeypatch, targets, chunks):
+    """One of them is scored twice, the second time by the clock; of a long text only 200,000 targets count."""
+    clock, scored = iter([7.0, 7.5]), []
+    monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    monkeypatch.setattr(pace, "_seconds_per_update", lambda *_: 0.25)
+    config = Config(training=Training(length="10 minutes", validate_every=2))
+    dataset = SimpleNamespace(ids={"valid": range(targets + 1)})
+    experiment = Experiment(config, None, dataset, None, None, 0, None)
+    programs = SimpleNamespace(beginning=lambda: SimpleNamespace(params="drawn"))
+
+    def score(params, ids, name):
+        scored.append((params, ids))
+
+    assert pace.fix_length(experiment, programs, score).updates == round(600 / (0.25 + 0.5 * chunks / 2))
+    assert scored == [("drawn", range(min(targets, 64 * 32) + 1))] * 2

@@ -538,6 +538,19 @@ def test_a_bad_setting_is_refused(refusal, settings, words, named):
         assert part in message
 
 
+@pytest.mark.parametrize(
+    "words", [["--training.length", "1 minute"], ["--data.tokenizer", "byte", "--model.vocabulary_sample", "40"]]
+)
+def test_a_validation_that_does_not_fit_is_refused_before_a_run_begins(refusal, settings, monkeypatch, words):
+    """Where it is tried: to be timed, and where an update holds fewer logits."""
+    too_large = jax.jit(lambda: jax.numpy.ones(1 << 46, "float32"))
+    monkeypatch.setattr(train, "make_score", lambda *_, **__: lambda params, text: too_large())
+    given = settings()
+    at = given.index("--model.vocabulary_block")
+    message = refusal("train", *given[:at], *given[at + 2 :], *words)
+    assert "model.vocabulary_block, data.evaluation_streams: scoring 4 streams side by side takes more" in message
+
+
 def test_a_file_with_an_unknown_key_is_refused(refusal, tmp_path):
     (tmp_path / "mine.toml").write_text("[model]\nhidden = 3\n")
     assert "model.hidden (mine.toml): no such key; did you mean 'model.hidden_size'?" in refusal("train", "mine.toml")
