@@ -264,6 +264,10 @@ def test_the_page_on_time_has_the_measured_figures():
         peer: [row[peer]["seconds"] / row[peer]["same_allocator"]["seconds"] for row in rows.values()]
         for peer in ("linen", "torch")
     }
+    theirs = [[one["compile_seconds"] for one in jax_peers(row)] for row in rows.values()]
+    assert f"compile these steps in {min(map(min, theirs)):.1f} to {max(map(max, theirs)):.1f} seconds, each" in page
+    own = [row["jaxrnn"]["compile_seconds"] for row in rows.values()]
+    assert all(max(others) < seconds for others, seconds in zip(theirs, own, strict=True))  # "in every row"
     linen, torch = (f"{min(gain):.2f} to {max(gain):.2f} times" for gain in gains.values())
     assert f"Flax linen {linen} as fast, PyTorch {torch}" in page
     lean = {
@@ -440,7 +444,8 @@ def test_the_page_on_language_models_has_the_measured_figures():
     assert set(tries) == {one["name"] for one in (*small, *large)} | set(SAMPLED_TRIES)
     beside, instead, everything = (f"{tries[name]['test']:.1f}" for name in (*SAMPLED_TRIES, "rate_30"))
     told = (
-        f"perplexity of {beside} the one way and {instead} the other, which chance may do. From all words they come to"
+        f"perplexity of {beside} the one way and {instead} the other, which chance may do. From all words, in "
+        "float32 and begun anew in every epoch, they come to"
     )
     assert f"{told} {everything}." in " ".join(page.split())
     lines = page.splitlines()
@@ -540,4 +545,4 @@ def test_the_recipes_of_the_readme_score_what_was_measured():
             assert f"| best n-gram here {found['seeds'][0]['trained']['baselines']['best_ngram']:.2f};" in row
         if "where this has" in row:
             best = min(bits for _, bits in found["seeds"][0]["validation"])
-            assert f"on validation, where this has {best:.2f} |" in row
+            assert f"where this has {best:.2f} on validation |" in row
