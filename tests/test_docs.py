@@ -513,7 +513,7 @@ def test_the_page_on_language_models_has_the_curves_of_the_better_model():
     assert [math.exp(json.loads(line)["loss"]) for line in lines] == [one for _, one in recipe["perplexity"]]
 
 
-LARGE_TRIES = ("more_masks", "no_masks", "14_epochs", "small_coupled", "target_drawn", "ptb_fast")
+LARGE_TRIES = ("more_masks", "no_masks", "14_epochs", "small_coupled", "target_drawn", "ptb_fast", "19_epochs")
 SAMPLED_TRIES = ("sample_beside", "sample_instead")
 SMALL_TRIES = ("rate_20", "rate_30", "rate_45", "wider_embedding", "10_rows", "adam")
 
