@@ -15,7 +15,6 @@ import tyro
 from matplotlib.figure import Figure
 
 from benchmarks import results
-from benchmarks.memory import temp_bytes
 from benchmarks.timing import interleaved
 from jaxrnn import training
 from jaxrnn.build import build_estimator, build_model
@@ -70,7 +69,7 @@ def prepare(size: int, **options: Any) -> tuple[Any, int]:
         states[0], metrics = program(states[0], chunks)
         return metrics
 
-    return run, temp_bytes(program)
+    return run, program.memory_analysis().temp_size_in_bytes
 
 
 def picture(found: list[dict[str, Any]]) -> Figure:
