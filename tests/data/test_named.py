@@ -103,7 +103,7 @@ def test_a_bad_file_is_refused_in_one_line_and_leaves_nothing(server, tmp_path, 
         open_corpus("ptb", cache=tmp_path)
     message = str(caught.value)
     assert message.startswith("data.corpus = 'ptb': ") and "\n" not in message
-    assert NAMED["ptb"].files["train"].url in message and "--data.corpus FILE" in message
+    assert NAMED["ptb"].files["train"].url in message and "--data.corpus TRAIN" in message
     assert ("SHA-256" in message) == (damage in ("truncated", "corrupted"))
     assert len(message) < 330 and "object at 0x" not in message
     assert files_in(tmp_path) == []
