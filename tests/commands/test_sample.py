@@ -171,7 +171,8 @@ def test_a_beam_finds_a_text_at_least_as_likely_as_the_greedy_one(finished_run, 
     words = ("--prompt", "the cat", "--length", 12)
     narrow, wide = (jaxrnn("sample", finished_run[0], *words, "--beam", n, "--json").answer for n in (1, 8))
     assert narrow["text"] == written(*words, "--temperature", 0) == written(*words, "--beam", 1)
-    assert wide["log_probabilities"] >= narrow["log_probabilities"] and len(wide["texts"]) == 1
+    (best,), (greedy,) = wide["log_probabilities"], narrow["log_probabilities"]
+    assert best >= greedy - 1e-9 and len(wide["texts"]) == 1  # the same text is rounded otherwise in a wider batch
     said = jaxrnn("sample", finished_run[0], *words, "--beam", 8, "--samples", 3)
     assert said.code == 0 and said.out.count("--- log probability -") == 3 and wide["text"] in said.out
 

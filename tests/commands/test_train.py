@@ -237,7 +237,7 @@ def test_chunks_of_random_lengths_are_the_same_when_a_run_goes_on(jaxrnn, settin
     updates = [row for row in rows if row["kind"] == "update" and row["step"] > 3]  # after the warm-up
     assert len({row["targets"] for row in updates}) > 5
     for row in updates:
-        np.testing.assert_allclose(row["rate"], 0.3 * row["targets"] / (4 * 8 * 2), rtol=2e-7)  # of float32
+        np.testing.assert_allclose(row["rate"], 0.35 * row["targets"] / (4 * 8 * 2), rtol=2e-7)  # of float32
 
 
 def test_on_a_circle_the_carry_goes_on_from_epoch_to_epoch_and_from_run_to_run(jaxrnn, settings, tmp_path, monkeypatch):
@@ -630,8 +630,8 @@ def test_what_a_run_keeps_of_its_text_and_cannot_be_read_is_named(refusal, copie
 
 
 def test_an_edited_configuration_is_refused(refusal, copied_run):
-    edit(copied_run.config, "rate = 0.3", "rate = 0.4")
-    assert "optimizer.rate was 0.3" in refusal("train", "--run", copied_run.folder, "--resume")
+    edit(copied_run.config, "rate = 0.35", "rate = 0.4")
+    assert "optimizer.rate was 0.35" in refusal("train", "--run", copied_run.folder, "--resume")
     edit(copied_run.config, "rate = 0.4", "rat = 0.3")
     assert "optimizer.rat" in refusal("train", "--run", copied_run.folder, "--resume")
 
@@ -653,7 +653,7 @@ def test_a_training_that_diverges_leaves_the_last_good_snapshot(finished_run, ja
     assert arrays(folder) == arrays(finished_run[0])
 
 
-@pytest.mark.parametrize(("warmup", "said"), [(0, "rate 0.3, plateau"), (1, "0.3, which a warm-up of 1 update does")])
+@pytest.mark.parametrize(("warmup", "said"), [(0, "rate 0.35, plateau"), (1, "0.35, which a warm-up of 1 update does")])
 def test_a_rate_that_the_warm_up_does_not_reach_is_named(warmup, said, jaxrnn, settings, tmp_path):
     words = settings(training__length="1 updates", sampling__length=1, optimizer__warmup=warmup)
     assert said in jaxrnn("train", *words, "--run", tmp_path / "run").out
