@@ -51,8 +51,8 @@ def quick_by_rows(dtype: Any) -> bool:
 
     XLA on CPU packs the right side at every step: of bfloat16 in pairs along I, which lie side by side in `[O, I]`, of
     float32 as it lies in `[I, O]`. In the other layout bfloat16 takes up to a sixth longer, and float32 a fifth, with
-    four rows on the left three times as long (in trials of which no
-    figures were kept, with weights from `[100, 400]` to `[1024, 4096]`, on one core and on two).
+    four rows on the left three times as long (in trials of which no figures were kept, with weights from `[100, 400]`
+    to `[1024, 4096]`, on one core and on two).
 
     Args:
         dtype: of both sides.
